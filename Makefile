@@ -1,0 +1,42 @@
+# `make` prints this help. Each target makes its own virtual environment; nothing needs to be installed first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lint format test test-all pr clean
+
+help: ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	@touch $@
+
+demo: $(STAMP) ## simulate the life of a FastAPI app under gunicorn with 4 workers
+	cd examples/fastapi_app && PATH="$(abspath $(BIN)):$$PATH" snapext simulate --workers 4 --port 8000 --freeze 1 \
+	  --request 'GET /' --request 'GET /' -- gunicorn -k uvicorn_worker.UvicornWorker -w 4 -b 127.0.0.1:8000 app:app
+
+lint: $(STAMP) ## ruff (lint and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(STAMP) ## run the tests (ARGS='-k gate' passes arguments to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
+	.ci/test-all
+
+pr: lint test ## the whole gate: what CI runs
+
+clean: ## remove what the targets above made
+	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""SnapStart hooks in every process of a web server on AWS Lambda."""

@@ -1,0 +1,49 @@
+"""The errors that snapext raises or reports.
+
+Imports nothing of ours: the client, the protocol and the extension all build on this module.
+"""
+
+from __future__ import annotations
+
+
+class SnapextError(Exception):
+    """Base of every error of snapext."""
+
+
+class ProtocolError(SnapextError):
+    """A message broke the wire protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We tried to send what the protocol does not allow: a bug of the caller."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the protocol does not allow; the connection to it is closed."""
+
+
+class ConfigError(SnapextError):
+    """A setting has a value that is not accepted.
+
+    The text is one line that names the variable, its value and what is accepted.
+    """
+
+    def __init__(self, variable: str, value: str, accepted: str) -> None:
+        self.variable = variable
+        self.value = value
+        self.accepted = accepted
+        super().__init__(f"{variable}={value!r} is not accepted: {accepted}")
+
+
+class LambdaApiError(SnapextError):
+    """The Lambda Runtime or Extensions API gave an answer that we cannot go on with."""
+
+    def __init__(self, endpoint: str, status: int, body: str) -> None:
+        self.endpoint = endpoint
+        self.status = status
+        self.body = body
+        super().__init__(f"{endpoint} answered {status}: {body}")
+
+
+class SimulationError(SnapextError):
+    """A simulated environment could not be set up or driven."""
