@@ -1,0 +1,1 @@
+"""The extension process that Lambda starts. Standard library only: every cold start pays for what it imports."""

@@ -1,1 +1,31 @@
-"""SnapStart hooks in every process of a web server on AWS Lambda."""
+"""SnapStart hooks in every process of a web server on AWS Lambda.
+
+from snapext import register_before_snapshot, register_after_restore
+
+@register_before_snapshot
+def close_pool() -> None: ...
+
+@register_after_restore
+def open_pool() -> None: ...
+"""
+
+from snapext._api import bind_loop, connect, is_restored, reseed, status, wait_restored
+from snapext._registry import (
+    get_after_restore,
+    get_before_snapshot,
+    register_after_restore,
+    register_before_snapshot,
+)
+
+__all__ = [
+    "bind_loop",
+    "connect",
+    "get_after_restore",
+    "get_before_snapshot",
+    "is_restored",
+    "register_after_restore",
+    "register_before_snapshot",
+    "reseed",
+    "status",
+    "wait_restored",
+]

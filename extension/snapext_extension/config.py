@@ -1,0 +1,189 @@
+"""Every setting of the extension: environment variables in, one frozen dataclass out. All validation is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from snapext.errors import ConfigError
+from snapext.protocol.endpoint import ENV_SOCKET, socket_path
+from snapext_extension.log import LEVELS
+
+ENV_MODE = "SNAPEXT_MODE"
+ENV_PORT = "SNAPEXT_PORT"
+ENV_WORKERS = "SNAPEXT_WORKERS"
+ENV_RESTORE_CALLER = "SNAPEXT_RESTORE_CALLER"
+ENV_BEFORE_SNAPSHOT_TIMEOUT_MS = "SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS"
+ENV_AFTER_RESTORE_TIMEOUT_MS = "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS"
+ENV_READY_TIMEOUT_MS = "SNAPEXT_READY_TIMEOUT_MS"
+ENV_SETTLE_MS = "SNAPEXT_SETTLE_MS"
+ENV_LOG_LEVEL = "SNAPEXT_LOG_LEVEL"
+ENV_RESEED = "SNAPEXT_RESEED"  # read by the client in the app's processes; validated here, where somebody sees it
+
+KNOWN = frozenset(
+    {
+        ENV_MODE,
+        ENV_PORT,
+        ENV_SOCKET,
+        ENV_WORKERS,
+        ENV_RESTORE_CALLER,
+        ENV_BEFORE_SNAPSHOT_TIMEOUT_MS,
+        ENV_AFTER_RESTORE_TIMEOUT_MS,
+        ENV_READY_TIMEOUT_MS,
+        ENV_SETTLE_MS,
+        ENV_LOG_LEVEL,
+        ENV_RESEED,
+    }
+)
+
+ENV_LWA_PORT = "AWS_LWA_PORT"
+ENV_LWA_HOST = "AWS_LWA_HOST"
+ENV_LWA_READINESS_PORT = "AWS_LWA_READINESS_CHECK_PORT"
+ENV_LWA_READINESS_PATH = "AWS_LWA_READINESS_CHECK_PATH"
+ENV_LWA_READINESS_PROTOCOL = "AWS_LWA_READINESS_CHECK_PROTOCOL"
+ENV_LWA_HEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
+ENV_LWA_MIN_UNHEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"
+ENV_LWA_BEFORE_CHECKPOINT_PATH = "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"
+ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
+
+DEFAULT_PORT = 9555
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The adapter's own rule for "the app is ready", applied to the app's own port."""
+
+    host: str
+    port: int
+    path: str
+    healthy: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the extension runs with. Times are in milliseconds.
+
+    gate: the adapter's readiness check points at us. Without it nothing cooperates and no hook can run in time.
+    restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
+    posts_before_checkpoint: the adapter is told to POST to the app before the snapshot as well.
+    workers: how many processes must say hello before the boundary, or None to wait until no more come.
+    """
+
+    snap_start: bool
+    gate: bool
+    port: int
+    socket_path: str
+    readiness: Readiness
+    restore_caller: str | None
+    posts_before_checkpoint: bool
+    workers: int | None
+    before_snapshot_timeout_ms: int
+    after_restore_timeout_ms: int
+    ready_timeout_ms: int
+    settle_ms: int
+    log_level: str
+
+
+def parse(environ: Mapping[str, str], uid: int) -> Config:
+    """Read the settings. Raises ConfigError, whose text is one line, at the first that is not accepted."""
+    readiness = _readiness(environ)
+    port = _integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
+    gate = _gate(environ, port, readiness)
+    path = socket_path(environ, uid)
+    if not path.startswith("/") or len(path.encode()) > 107:
+        raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
+    _choice(environ, ENV_RESEED, "1", ("0", "1"))
+    return Config(
+        snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
+        gate=gate,
+        port=port,
+        socket_path=path,
+        readiness=readiness,
+        restore_caller=_optional(environ, ENV_RESTORE_CALLER, _caller),
+        posts_before_checkpoint=bool(environ.get(ENV_LWA_BEFORE_CHECKPOINT_PATH)),
+        workers=_optional(environ, ENV_WORKERS, lambda env, name: _integer(env, name, 1, 1, 1000)),
+        before_snapshot_timeout_ms=_integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
+        after_restore_timeout_ms=_integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
+        ready_timeout_ms=_integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
+        settle_ms=_integer(environ, ENV_SETTLE_MS, 500, 0, 60_000),
+        log_level=_choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
+    )
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings of ours and are none: a misspelt one must not be passed over in silence."""
+    return sorted(name for name in environ if name.startswith("SNAPEXT_") and name not in KNOWN)
+
+
+def _gate(environ: Mapping[str, str], port: int, readiness: Readiness) -> bool:
+    """Whether we are the gate. SNAPEXT_MODE=gate insists on it; auto takes it when the readiness port is ours."""
+    mode = _choice(environ, ENV_MODE, "auto", ("auto", "gate"))
+    variable, value = _first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
+    ours = value == str(port)
+    if mode == "gate" and not ours:
+        raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
+    if ours and readiness.port == port:
+        raise ConfigError(ENV_LWA_PORT, str(port), f"a port other than {ENV_PORT}, which the extension listens on")
+    if ours:
+        variable, value = _first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
+        if (value or "http").lower() == "tcp":
+            raise ConfigError(variable, value or "", "http (a TCP connect cannot be held until the boundary is behind)")
+    return ours
+
+
+def _readiness(environ: Mapping[str, str]) -> Readiness:
+    """The adapter's settings under its own names, the older ones included, with its defaults."""
+    variable, value = _first(environ, ENV_LWA_PORT, "PORT")
+    port = _integer({variable: value} if value is not None else {}, variable, 8080, 1, 65535)
+    path = _first(environ, ENV_LWA_READINESS_PATH, "READINESS_CHECK_PATH")[1] or "/"
+    host = _first(environ, ENV_LWA_HOST, "HOST")[1] or "127.0.0.1"
+    return Readiness(host=host, port=port, path=path, healthy=_healthy(environ))
+
+
+def _healthy(environ: Mapping[str, str]) -> frozenset[int]:
+    text = environ.get(ENV_LWA_HEALTHY_STATUS)
+    if text is None:
+        limit = _integer(environ, ENV_LWA_MIN_UNHEALTHY_STATUS, 500, 101, 1000)
+        return frozenset(range(100, limit))
+    healthy: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, _, last = part.partition("-")
+        codes = (first, last) if "-" in part else (first,)
+        if not all(code.isascii() and code.isdigit() and len(code) == 3 for code in codes):
+            raise ConfigError(ENV_LWA_HEALTHY_STATUS, text, "codes and ranges of codes, such as 200-399,404")
+        healthy.update(range(int(first), int(last or first) + 1))
+    if not healthy:
+        raise ConfigError(ENV_LWA_HEALTHY_STATUS, text, "at least one status, or the app can never be ready")
+    return frozenset(healthy)
+
+
+def _first(environ: Mapping[str, str], name: str, older: str) -> tuple[str, str | None]:
+    """The variable that counts, and its value: the adapter reads the older name only where the new one is not set."""
+    return (older, environ[older]) if name not in environ and older in environ else (name, environ.get(name))
+
+
+def _optional(environ: Mapping[str, str], name: str, parse_one: Callable[[Mapping[str, str], str], T]) -> T | None:
+    return parse_one(environ, name) if name in environ else None
+
+
+def _caller(environ: Mapping[str, str], name: str) -> str:
+    return _choice(environ, name, "", ("extension", "adapter"))
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+        raise ConfigError(name, text, f"a whole number from {low} to {high}")
+    return int(text)
+
+
+def _choice(environ: Mapping[str, str], name: str, default: str, accepted: tuple[str, ...]) -> str:
+    value = environ.get(name, default)
+    if value not in accepted:
+        raise ConfigError(name, value, "one of " + ", ".join(accepted))
+    return value

@@ -1,0 +1,233 @@
+"""The thin shell around the lifecycle: what comes in becomes an event, and each action is carried out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+from snapext.protocol import Done, Hello, Hooks, Message, Running
+from snapext_extension import adapter, lifecycle
+from snapext_extension.bridge import Bridge
+from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
+from snapext_extension.failures import EXIT_OTHER, Failure, Process
+from snapext_extension.http1 import HttpError, Response, parse_response
+from snapext_extension.identity import new_identity, parent_and_start
+from snapext_extension.lambda_api import (
+    EVENT_NEXT,
+    EXTENSION_EXIT_ERROR,
+    EXTENSION_INIT_ERROR,
+    INIT_ERROR,
+    RESTORE_ERROR,
+    RESTORE_NEXT,
+    LambdaApi,
+)
+from snapext_extension.log import Log
+from snapext_extension.reactor import Reactor, now_ms
+from snapext_extension.readiness import AppProbe, Gate
+
+CLOCK_JUMP_S = 0.5
+
+
+class Extension:
+    """One life of the extension, from its registration to its end. `run` returns the exit status."""
+
+    def __init__(self, config: Config, api: LambdaApi, log: Log, extensions_folder: str) -> None:
+        self._config = config
+        self._api = api
+        self._log = log
+        self._exit_status = 0
+        self._clock_offset_s = _clock_offset_s()
+        self._app_status = 200
+        self._reactor = Reactor()
+        self._gate: Gate | None = None
+        self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
+        self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
+        self._lifecycle = lifecycle.Lifecycle(self._settings(extensions_folder), new_identity)
+        if config.gate:
+            host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
+            self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)
+        elif config.snap_start:
+            hint = f"set {ENV_LWA_READINESS_PORT}={config.port} so that the web adapter waits for the hooks"
+            log.write("warning", "no_gate", message=f"no hook will run: nothing holds the boundary; {hint}")
+
+    def run(self) -> int:
+        self._carry_out(self._lifecycle.start(now_ms()))
+        if self._gate is not None:
+            self._probe.start()
+        try:
+            self._reactor.run()
+        finally:
+            self.close()
+        return self._exit_status
+
+    def close(self) -> None:
+        self._probe.stop()
+        self._bridge.close()
+        if self._gate is not None:
+            self._gate.close()
+
+    def _settings(self, extensions_folder: str) -> lifecycle.Settings:
+        config = self._config
+        found = adapter.inspect(extensions_folder)
+        caller = lifecycle.RestoreCaller.EXTENSION
+        if config.restore_caller is not None:
+            caller = lifecycle.RestoreCaller(config.restore_caller)
+        elif found is not None and found.asks_restore_next:
+            caller = lifecycle.RestoreCaller.ADAPTER
+        return lifecycle.Settings(
+            boundary=config.snap_start and config.gate,
+            restore_caller=caller,
+            checks_before_snapshot=adapter.checks_before_snapshot(
+                found, posts_before_checkpoint=config.posts_before_checkpoint
+            ),
+            workers=config.workers,
+            settle_ms=config.settle_ms,
+            ready_timeout_ms=config.ready_timeout_ms,
+            before_snapshot_timeout_ms=config.before_snapshot_timeout_ms,
+            after_restore_timeout_ms=config.after_restore_timeout_ms,
+        )
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def _event(self, event: lifecycle.Event) -> None:
+        self._carry_out(self._lifecycle.handle(event, now_ms()))
+
+    def joined(self, key: int, pid: int, hello: Hello) -> None:
+        parent_pid, started_s = parent_and_start(pid)
+        process = Process(pid, hello.name)
+        self._event(lifecycle.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, started_s))
+
+    def said(self, key: int, message: Message) -> None:
+        if isinstance(message, Running):
+            self._event(lifecycle.HookStarted(key, message.id, message.hook))
+        elif isinstance(message, Done):
+            self._event(lifecycle.PhaseDone(key, message))
+        elif isinstance(message, Hooks):
+            self._event(lifecycle.HooksChanged(key, message.hooks))
+
+    def left(self, key: int) -> None:
+        self._event(lifecycle.Left(key))
+
+    def _on_app_ready(self, status: int) -> None:
+        self._app_status = status
+        self._event(lifecycle.AppReady())
+
+    def _on_readiness_asked(self) -> None:
+        offset_s = _clock_offset_s()
+        jumped, self._clock_offset_s = offset_s - self._clock_offset_s > CLOCK_JUMP_S, offset_s
+        self._event(lifecycle.ReadinessAsked(jumped))
+
+    def _on_event_next(self, response: Response) -> None:
+        event = json.loads(response.body or b"{}")
+        if response.status != 200 or event.get("eventType") != "SHUTDOWN":
+            raise HttpError(f"event/next was answered with {response.status}: {response.body[:300]!r}")
+        left_ms = max(0, int(event.get("deadlineMs", 0) - time.time() * 1000))
+        self._event(lifecycle.ShutdownAsked(str(event.get("shutdownReason", "unknown")), left_ms))
+
+    def _on_restore_next(self, response: Response) -> None:
+        self._event(lifecycle.RestoreReturned(response.status, response.body.decode("utf-8", "replace")))
+
+    # --- what is done ----------------------------------------------------------------------------------------------
+
+    def _carry_out(self, actions: list[lifecycle.Action]) -> None:
+        for action in actions:
+            match action:
+                case lifecycle.Tell(key, message):
+                    self._bridge.send(key, message)
+                case lifecycle.SetTimer(timer, after_ms):
+                    self._reactor.set_timer(timer, after_ms, lambda name=timer: self._on_timer(name))  # type: ignore[misc]
+                case lifecycle.CancelTimer(timer):
+                    self._reactor.cancel_timer(timer)
+                case lifecycle.AnswerReadiness():
+                    if self._gate is not None:
+                        self._gate.answer(self._app_status)
+                case lifecycle.AskEventNext():
+                    self._ask(EVENT_NEXT, self._on_event_next)
+                case lifecycle.AskRestoreNext():
+                    self._ask(RESTORE_NEXT, self._on_restore_next)
+                case lifecycle.Report(level, event, fields):
+                    self._log.write(level, event, **fields)
+                case lifecycle.Fail(failure):
+                    self._fail(failure)
+                case lifecycle.Stop():
+                    self._reactor.stop()
+
+    def _on_timer(self, timer: lifecycle.TimerName) -> None:
+        self._event(lifecycle.TimerFired(timer))
+
+    def _ask(self, path: str, on_response: Callable[[Response], None]) -> None:
+        """Ask the platform for something that it answers in its own time."""
+        connection = self._api.ask(path)
+        received = b""
+
+        def readable() -> None:
+            nonlocal received
+            data = connection.recv(65536)
+            received += data
+            response = parse_response(received, ended=not data)
+            if response is not None:
+                self._reactor.unwatch(connection.fileno())
+                connection.close()
+                on_response(response)
+
+        connection.setblocking(False)
+        self._reactor.watch(connection.fileno(), readable)
+
+    def _fail(self, failure: Failure) -> None:
+        """Tell the platform, in the order in which it wants to hear it, and end."""
+        report(self._api, self._log, failure)
+        self._exit_status = failure.exit_status
+        self._reactor.stop()
+
+
+def report(api: LambdaApi, log: Log, failure: Failure, extension_path: str = EXTENSION_EXIT_ERROR) -> None:
+    """Log a failure and report it to the Runtime API, where it takes it, and to the Extensions API."""
+    error, process = failure.error, failure.process
+    log.write(
+        "error",
+        "failed",
+        phase=failure.phase,
+        error_type=failure.error_type,
+        message=failure.message,
+        pid=process.pid if process else None,
+        name=process.name if process else None,
+        hook=error.hook if error else None,
+        type=error.type if error else failure.error_type,
+        reason=error.message if error else failure.message,
+        stack=error.stack if error else "",
+    )
+    body = {
+        "errorMessage": failure.message,
+        "errorType": failure.error_type,
+        "stackTrace": error.stack.splitlines() if error else [],
+    }
+    data = json.dumps(body).encode()
+    if failure.runtime_report is not None:
+        path = INIT_ERROR if failure.runtime_report == "init" else RESTORE_ERROR
+        _report_to(api, log, path, failure.error_type, data)
+    _report_to(api, log, extension_path, f"Extension.{failure.error_type.partition('.')[2]}", data)
+
+
+def report_bad_start(api: LambdaApi, log: Log, error_type: str, message: str, exit_status: int = EXIT_OTHER) -> None:
+    """Report that we cannot do our work at all: initialisation ends."""
+    report(api, log, Failure("init", error_type, message, exit_status, None), EXTENSION_INIT_ERROR)
+
+
+def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, body: bytes) -> None:
+    try:
+        response = api.report(path, error_type, body)
+    except (OSError, HttpError) as error:
+        log.write("error", "report_failed", path=path, message=str(error))
+        return
+    if response.status != 202:
+        log.write("error", "report_refused", path=path, status=response.status, body=response.body[:300].decode())
+
+
+def _clock_offset_s() -> float:
+    """How far the wall clock is ahead of the monotonic one. It jumps over a restore and at no other time."""
+    return time.time() - time.monotonic()
+
+
+__all__ = ["Extension", "report", "report_bad_start"]

@@ -1,0 +1,104 @@
+"""What can go wrong at the boundary, in the words that the person who has to mend it will read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snapext.protocol import HookFailure
+
+BEFORE_SNAPSHOT = "before_snapshot"
+AFTER_RESTORE = "after_restore"
+
+# The managed Python runtime's error types and exit statuses for the same failures (awslambdaric).
+ERROR_TYPES = {BEFORE_SNAPSHOT: "Runtime.BeforeSnapshotError", AFTER_RESTORE: "Runtime.AfterRestoreError"}
+EXIT_STATUSES = {BEFORE_SNAPSHOT: 64, AFTER_RESTORE: 65}
+EXIT_OTHER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as a person knows it."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the boundary was not passed.
+
+    phase: `init`, `before_snapshot`, `restore` or `after_restore`.
+    runtime_report: where the Runtime API takes it, `init` or `restore`; None when it would refuse it.
+    """
+
+    phase: str
+    error_type: str
+    message: str
+    exit_status: int
+    runtime_report: str | None
+    process: Process | None = None
+    error: HookFailure | None = None
+
+
+def raised(phase: str, process: Process, error: HookFailure, duration_ms: float, *, reportable: bool) -> Failure:
+    what = f"{phase} hook {error.hook}" if error.hook else f"{phase}"
+    message = f"{what} in {process} failed after {duration_ms:.0f} ms: {error.type}: {error.message}"
+    return _hook_failure(phase, process, error, message, reportable)
+
+
+def died(phase: str, process: Process, hook: str | None, ran_ms: float, *, reportable: bool) -> Failure:
+    where = f"while its {phase} hook {hook} ran" if hook else f"before its first {phase} hook"
+    message = f"{process} ended {where}, {ran_ms:.0f} ms into the phase (killed, out of memory, or os._exit)"
+    error = HookFailure("ProcessEnded", message, "", hook)
+    return _hook_failure(phase, process, error, message, reportable)
+
+
+def timed_out(
+    phase: str, process: Process, hook: str | None, ran_ms: float, others: int, *, reportable: bool
+) -> Failure:
+    what = f"{phase} hook {hook}" if hook else f"{phase}: the first hook"
+    more = f"; {others} other process{'es' if others > 1 else ''} had not ended either" if others else ""
+    message = (
+        f"{what} in {process} has not ended after {ran_ms:.0f} ms, the budget of the phase "
+        f"(SNAPEXT_{phase.upper()}_TIMEOUT_MS){more}"
+    )
+    error = HookFailure("TimeoutError", message, "", hook)
+    return _hook_failure(phase, process, error, message, reportable)
+
+
+def not_ready(timeout_ms: int, app_ready: bool, joined: int, workers: int | None) -> Failure:
+    if not app_ready:
+        why = "the app does not answer its readiness check"
+    else:
+        why = f"{joined} of {workers} processes have said hello (SNAPEXT_WORKERS); do all of them import snapext?"
+    message = f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): {why}"
+    return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
+
+
+def restore_refused(status: int, body: str) -> Failure:
+    if status == 403:
+        why = (
+            "somebody asked for invocation/next first, most likely the web adapter, which gives up waiting after 9.8 s "
+            "when AWS_LWA_ASYNC_INIT=true: remove that variable"
+        )
+    elif status == 404:
+        why = "this environment was not initialised for SnapStart, although AWS_LAMBDA_INITIALIZATION_TYPE says so"
+    else:
+        why = "the platform does not answer as documented"
+    message = f"restore/next was answered with {status}: {why} ({body.strip()[:300]})"
+    return Failure("restore", "Extension.RestoreRefused", message, EXIT_OTHER, None)
+
+
+def _hook_failure(phase: str, process: Process, error: HookFailure, message: str, reportable: bool) -> Failure:
+    return Failure(
+        phase=phase,
+        error_type=ERROR_TYPES[phase],
+        message=message,
+        exit_status=EXIT_STATUSES[phase],
+        runtime_report=({BEFORE_SNAPSHOT: "init", AFTER_RESTORE: "restore"}[phase]) if reportable else None,
+        process=process,
+        error=error,
+    )

@@ -1,0 +1,594 @@
+"""The boundary as a state machine: events in, actions out. No I/O, no clock, no threads.
+
+The extension holds one thing, the moment at which the runtime may say "ready", and this module decides when to let go:
+
+    INIT             the app starts; processes say hello
+    BEFORE_SNAPSHOT  every process runs its before-snapshot hooks
+    SNAPSHOT         nothing of ours holds the platform back: it takes the snapshot and, in each clone, restores it
+    AFTER_RESTORE    every process runs its after-restore hooks
+    READY            the boundary is behind, requests may come
+    FAILED           reported to the platform; nothing more happens
+    SHUTDOWN         the environment ends
+
+TRANSITIONS is every way from one to another, and `_move` the only place that takes one. docs/lifecycle.py draws it.
+Who asks for restore/next is the one difference between the adapters' generations (RestoreCaller): below 1.1 it is us,
+from 1.1 on it is the adapter, and we learn of the restore from its next readiness check.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snapext.protocol import (
+    PROTOCOL_VERSION,
+    AfterRestore,
+    BeforeSnapshot,
+    Done,
+    HookCounts,
+    HookFailure,
+    Message,
+    Shutdown,
+    Welcome,
+)
+from snapext_extension.failures import (
+    AFTER_RESTORE,
+    BEFORE_SNAPSHOT,
+    Failure,
+    Process,
+    died,
+    not_ready,
+    raised,
+    restore_refused,
+    timed_out,
+)
+
+
+class State(enum.Enum):
+    INIT = "init"
+    BEFORE_SNAPSHOT = "before_snapshot"
+    SNAPSHOT = "snapshot"
+    AFTER_RESTORE = "after_restore"
+    READY = "ready"
+    FAILED = "failed"
+    SHUTDOWN = "shutdown"
+
+
+class Trigger(enum.Enum):
+    APP_COMPLETE = "the app is ready and its processes have joined"
+    NO_BOUNDARY = "the app is ready; the environment takes no snapshot"
+    ALL_DONE = "every process is done"
+    RESTORED = "the environment has been restored"
+    FAILURE = "something failed"
+    SHUTDOWN = "the platform says SHUTDOWN"
+
+
+TRANSITIONS: dict[tuple[State, Trigger], State] = {
+    (State.INIT, Trigger.APP_COMPLETE): State.BEFORE_SNAPSHOT,
+    (State.INIT, Trigger.NO_BOUNDARY): State.READY,
+    (State.BEFORE_SNAPSHOT, Trigger.ALL_DONE): State.SNAPSHOT,
+    (State.SNAPSHOT, Trigger.RESTORED): State.AFTER_RESTORE,
+    (State.AFTER_RESTORE, Trigger.ALL_DONE): State.READY,
+    (State.INIT, Trigger.FAILURE): State.FAILED,
+    (State.BEFORE_SNAPSHOT, Trigger.FAILURE): State.FAILED,
+    (State.SNAPSHOT, Trigger.FAILURE): State.FAILED,
+    (State.AFTER_RESTORE, Trigger.FAILURE): State.FAILED,
+    (State.READY, Trigger.FAILURE): State.FAILED,
+    (State.INIT, Trigger.SHUTDOWN): State.SHUTDOWN,
+    (State.BEFORE_SNAPSHOT, Trigger.SHUTDOWN): State.SHUTDOWN,
+    (State.SNAPSHOT, Trigger.SHUTDOWN): State.SHUTDOWN,
+    (State.AFTER_RESTORE, Trigger.SHUTDOWN): State.SHUTDOWN,
+    (State.READY, Trigger.SHUTDOWN): State.SHUTDOWN,
+}
+
+ENDED = frozenset({State.FAILED, State.SHUTDOWN})
+
+
+class RestoreCaller(enum.Enum):
+    """Who asks the platform for restore/next."""
+
+    EXTENSION = "extension"
+    ADAPTER = "adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the machine needs to know. Times are in milliseconds.
+
+    boundary: whether there is one: a SnapStart environment in which the gate is ours.
+    checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
+    """
+
+    boundary: bool
+    restore_caller: RestoreCaller
+    checks_before_snapshot: int
+    workers: int | None
+    settle_ms: int
+    ready_timeout_ms: int
+    before_snapshot_timeout_ms: int
+    after_restore_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is made anew after a restore. `boottime_s` (CLOCK_BOOTTIME) tells older processes from younger ones."""
+
+    environment_id: str
+    restored_at: float
+    boottime_s: float
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AppReady:
+    """The app answers the adapter's own readiness rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A process said hello. `key` is its connection; `started_s` when it began (CLOCK_BOOTTIME)."""
+
+    key: int
+    process: Process
+    parent_pid: int
+    hooks: HookCounts
+    generation: int
+    forked: bool
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HooksChanged:
+    key: int
+    hooks: HookCounts
+
+
+@dataclass(frozen=True, slots=True)
+class HookStarted:
+    key: int
+    id: int
+    hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseDone:
+    key: int
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A connection ended: the process did, or it broke the protocol."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    timer: TimerName
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessAsked:
+    """The adapter checks readiness; the request is held until an AnswerReadiness.
+
+    clock_jumped: the wall clock has moved on without the monotonic one since the check before. Only a restore does that.
+    """
+
+    clock_jumped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReturned:
+    """The platform answered our restore/next. 200 is a restore; `body` is for the log."""
+
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    reason: str
+    deadline_ms: int
+
+
+Event = (
+    AppReady
+    | Joined
+    | HooksChanged
+    | HookStarted
+    | PhaseDone
+    | Left
+    | TimerFired
+    | ReadinessAsked
+    | RestoreReturned
+    | ShutdownAsked
+)
+
+
+# --- actions --------------------------------------------------------------------------------------------------------
+
+
+class TimerName(enum.Enum):
+    READY = "ready"
+    SETTLE = "settle"
+    PHASE = "phase"
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """(Re)start a timer; it fires once."""
+
+    timer: TimerName
+    after_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    timer: TimerName
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    key: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class AskEventNext:
+    """From now on we do not hold the platform back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskRestoreNext:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReadiness:
+    """Answer every readiness request that is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something for the log: an event's name and its fields."""
+
+    level: str
+    event: str
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the extension: all is said."""
+
+
+Action = SetTimer | CancelTimer | Tell | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop
+
+
+@dataclass(slots=True)
+class _Member:
+    """A process that is on the socket. `pending` is the id it still has to answer, `hook` the one that it runs."""
+
+    process: Process
+    parent_pid: int
+    hooks: HookCounts
+    pending: int | None = None
+    told_ms: float = 0.0
+    hook: str | None = None
+
+
+class Lifecycle:
+    """The machine. `identity` makes what is new after a restore; it is called once, at the restore."""
+
+    def __init__(self, settings: Settings, identity: Callable[[], Identity]) -> None:
+        self.state = State.INIT
+        self.generation = 0
+        self.environment_id: str | None = None
+        self._settings = settings
+        self._make_identity = identity
+        self._identity: Identity | None = None
+        self._members: dict[int, _Member] = {}
+        self._actions: list[Action] = []
+        self._now_ms = 0.0
+        self._app_ready = False
+        self._settled = False
+        self._check_held = False
+        self._checks_answered = 0
+        self._deadline_ms = 0.0
+        self._phase_started_ms = 0.0
+        self._last_id = 0
+
+    def start(self, now_ms: float) -> list[Action]:
+        """The first actions. Without a boundary the platform is not held back for a moment."""
+        self._now_ms = now_ms
+        if not self._settings.boundary:
+            self._do(AskEventNext())
+        else:
+            self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+        return self._take_actions()
+
+    def handle(self, event: Event, now_ms: float) -> list[Action]:
+        """Take one event at `now_ms` (any monotonic clock) and return what is to be done, in order."""
+        self._now_ms = now_ms
+        if self.state not in ENDED:
+            handler: Callable[[Event], None] = _HANDLERS[type(event)].__get__(self)
+            handler(event)
+        return self._take_actions()
+
+    # --- init ------------------------------------------------------------------------------------------------------
+
+    def _on_app_ready(self, _event: AppReady) -> None:
+        if self.state is not State.INIT or self._app_ready:
+            return
+        self._app_ready = True
+        if not self._settings.boundary:
+            self._move(Trigger.NO_BOUNDARY)
+            self._do(AnswerReadiness())
+        elif self._settings.workers is None:
+            self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms))
+        self._begin_if_complete()
+
+    def _begin_if_complete(self) -> None:
+        """Begin the boundary once the app is ready and the processes that we wait for have joined."""
+        if self.state is not State.INIT or not self._app_ready:
+            return
+        workers = self._settings.workers
+        if self._settled if workers is None else self._worker_count() >= workers:
+            self._do(CancelTimer(TimerName.READY))
+            self._move(Trigger.APP_COMPLETE)
+            self._begin_phase(self._settings.before_snapshot_timeout_ms)
+            if not self._members:
+                self._report("warning", "no_process_joined", hint="no process of the app has registered a hook")
+            for key in list(self._members):
+                self._tell_before_snapshot(key)
+            self._end_phase_if_done()
+
+    def _worker_count(self) -> int:
+        """A preloading master joins as well, but it is no worker: it is the parent of some."""
+        parents = {member.parent_pid for member in self._members.values()}
+        return sum(member.process.pid not in parents for member in self._members.values())
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def _on_joined(self, event: Joined) -> None:
+        member = _Member(event.process, event.parent_pid, event.hooks)
+        self._members[event.key] = member
+        owed = self._owes_after_restore(event)
+        self._report("debug", "process_joined", member, hooks=_counts(event.hooks), forked=event.forked)
+        generation = 0 if owed else self.generation
+        self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
+        if self.state is State.INIT:
+            if self._app_ready and self._settings.workers is None:
+                self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms))
+            self._begin_if_complete()
+        elif self.state is State.BEFORE_SNAPSHOT:
+            self._tell_before_snapshot(event.key)
+        elif self.state is State.SNAPSHOT:
+            self._report(
+                "warning", "joined_too_late", member, lost="before_snapshot hooks: the snapshot is being taken"
+            )
+        elif owed:
+            if self.state is State.READY:
+                self._begin_phase(self._settings.after_restore_timeout_ms)
+            self._tell_after_restore(event.key)
+
+    def _owes_after_restore(self, event: Joined) -> bool:
+        """Whether a process that joins now holds state from before the snapshot that no hook has mended yet.
+
+        A fork of such a process is as old as its parent in that respect, whenever it was forked; a fork of a process
+        that was mended carries the generation it had then. Clock ticks are 10 ms: on a tie the hooks run.
+        """
+        if self._identity is None or event.generation >= self.generation:
+            return False
+        return event.forked or event.started_s <= self._identity.boottime_s
+
+    def _on_hooks_changed(self, event: HooksChanged) -> None:
+        if event.key in self._members:
+            member = self._members[event.key]
+            member.hooks = event.hooks
+            self._report("debug", "hooks_changed", member, hooks=_counts(event.hooks))
+
+    def _on_hook_started(self, event: HookStarted) -> None:
+        member = self._members.get(event.key)
+        if member is not None and member.pending == event.id:
+            member.hook = event.hook
+
+    def _on_phase_done(self, event: PhaseDone) -> None:
+        member, done = self._members.get(event.key), event.done
+        if member is None or member.pending is None or member.pending != done.id:
+            return  # an answer to nothing that we asked, or a second one
+        member.pending = member.hook = None
+        phase = self._phase()
+        hooks = [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks]
+        level = "debug" if done.ok else "error"
+        self._report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks)
+        if not done.ok:
+            error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
+            self._fail(raised(phase, member.process, error, done.duration_ms, reportable=self._reportable()))
+        else:
+            self._end_phase_if_done()
+
+    def _on_left(self, event: Left) -> None:
+        member = self._members.pop(event.key, None)
+        if member is None:
+            return
+        self._report("debug", "process_left", member)
+        phase = self._phase()
+        if member.pending is None:
+            return
+        if member.hook is not None or getattr(member.hooks, phase):
+            ran_ms = self._now_ms - member.told_ms
+            self._fail(died(phase, member.process, member.hook, ran_ms, reportable=self._reportable()))
+        else:
+            self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+
+    # --- phases ----------------------------------------------------------------------------------------------------
+
+    def _phase(self) -> str:
+        return BEFORE_SNAPSHOT if self.generation == 0 else AFTER_RESTORE
+
+    def _reportable(self) -> bool:
+        """Whether the Runtime API would still take an error: not once the runtime has asked for an invocation."""
+        return self.state is not State.READY
+
+    def _begin_phase(self, timeout_ms: int) -> None:
+        self._phase_started_ms = self._now_ms
+        self._deadline_ms = self._now_ms + timeout_ms
+        self._do(SetTimer(TimerName.PHASE, timeout_ms))
+
+    def _tell_before_snapshot(self, key: int) -> None:
+        self._tell(key, lambda number, left_ms: BeforeSnapshot(number, self.generation, left_ms))
+
+    def _tell_after_restore(self, key: int) -> None:
+        identity = self._identity
+        assert identity is not None, "BUG: after_restore is told only after a restore"  # noqa: S101
+        self._tell(
+            key,
+            lambda number, left_ms: AfterRestore(
+                number, self.generation, left_ms, identity.environment_id, identity.restored_at
+            ),
+        )
+
+    def _tell(self, key: int, make: Callable[[int, int], Message]) -> None:
+        """Tell one process of the phase; what is left of the budget is all that it has."""
+        member = self._members[key]
+        self._last_id += 1
+        member.pending, member.told_ms, member.hook = self._last_id, self._now_ms, None
+        self._do(Tell(key, make(self._last_id, max(1, int(self._deadline_ms - self._now_ms)))))
+
+    def _end_phase_if_done(self) -> None:
+        if any(member.pending is not None for member in self._members.values()):
+            return
+        duration_ms = round(self._now_ms - self._phase_started_ms, 3)
+        if self.state is State.BEFORE_SNAPSHOT:
+            self._do(CancelTimer(TimerName.PHASE))
+            self._move(Trigger.ALL_DONE)
+            self._report("info", "snapshot", processes=len(self._members), duration_ms=duration_ms)
+            self._let_the_snapshot_be_taken()
+        elif self.state is State.AFTER_RESTORE:
+            self._do(CancelTimer(TimerName.PHASE))
+            self._move(Trigger.ALL_DONE)
+            self._do(AnswerReadiness())
+            self._report("info", "ready", processes=len(self._members), duration_ms=duration_ms)
+        elif self.state is State.READY:
+            self._do(CancelTimer(TimerName.PHASE))
+
+    def _let_the_snapshot_be_taken(self) -> None:
+        self._do(AskEventNext())
+        if self._settings.restore_caller is RestoreCaller.EXTENSION:
+            self._do(AskRestoreNext())
+        elif self._check_held:
+            self._answer_check()
+
+    # --- the restore -----------------------------------------------------------------------------------------------
+
+    def _on_readiness_asked(self, event: ReadinessAsked) -> None:
+        if self.state is State.READY:
+            self._do(AnswerReadiness())
+        elif self.state is State.SNAPSHOT and self._settings.restore_caller is RestoreCaller.ADAPTER:
+            expected = self._checks_answered < self._settings.checks_before_snapshot
+            if expected and not event.clock_jumped:
+                self._answer_check()
+            else:
+                self._restored()
+        else:
+            self._check_held = True
+
+    def _answer_check(self) -> None:
+        self._check_held = False
+        self._checks_answered += 1
+        self._do(AnswerReadiness())
+
+    def _on_restore_returned(self, event: RestoreReturned) -> None:
+        if self.state is not State.SNAPSHOT:
+            return
+        if event.status == 200:
+            self._restored()
+        else:
+            self._fail(restore_refused(event.status, event.body))
+
+    def _restored(self) -> None:
+        self._identity = self._make_identity()
+        self.generation = 1
+        self.environment_id = self._identity.environment_id
+        self._move(Trigger.RESTORED)
+        self._begin_phase(self._settings.after_restore_timeout_ms)
+        for key in list(self._members):
+            self._tell_after_restore(key)
+        self._report("debug", "restore", environment_id=self.environment_id)
+        self._end_phase_if_done()
+
+    # --- time and the end ------------------------------------------------------------------------------------------
+
+    def _on_timer_fired(self, event: TimerFired) -> None:
+        if event.timer is TimerName.SETTLE:
+            self._settled = True
+            self._begin_if_complete()
+        elif event.timer is TimerName.READY and self.state is State.INIT:
+            self._fail(
+                not_ready(
+                    self._settings.ready_timeout_ms, self._app_ready, self._worker_count(), self._settings.workers
+                )
+            )
+        elif event.timer is TimerName.PHASE:
+            late = [member for member in self._members.values() if member.pending is not None]
+            if late:
+                first, ran_ms = late[0], self._now_ms - late[0].told_ms
+                failure = timed_out(
+                    self._phase(), first.process, first.hook, ran_ms, len(late) - 1, reportable=self._reportable()
+                )
+                self._fail(failure)
+
+    def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
+        self._move(Trigger.SHUTDOWN)
+        for key in self._members:
+            self._do(Tell(key, Shutdown(event.reason, event.deadline_ms)))
+        self._report("debug", "shutdown", reason=event.reason, deadline_ms=event.deadline_ms)
+        self._do(Stop())
+
+    def _fail(self, failure: Failure) -> None:
+        self._move(Trigger.FAILURE)
+        self._do(Fail(failure))
+
+    # --- the machine's own -----------------------------------------------------------------------------------------
+
+    def _move(self, trigger: Trigger) -> None:
+        self.state = TRANSITIONS[self.state, trigger]
+
+    def _do(self, action: Action) -> None:
+        self._actions.append(action)
+
+    def _report(self, level: str, event: str, member: _Member | None = None, **fields: object) -> None:
+        who = {} if member is None else {"pid": member.process.pid, "name": member.process.name}
+        self._do(Report(level, event, {**who, **fields}))
+
+    def _take_actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+
+def _counts(hooks: HookCounts) -> dict[str, int]:
+    return {BEFORE_SNAPSHOT: hooks.before_snapshot, AFTER_RESTORE: hooks.after_restore}
+
+
+_HANDLERS = {
+    AppReady: Lifecycle._on_app_ready,
+    Joined: Lifecycle._on_joined,
+    HooksChanged: Lifecycle._on_hooks_changed,
+    HookStarted: Lifecycle._on_hook_started,
+    PhaseDone: Lifecycle._on_phase_done,
+    Left: Lifecycle._on_left,
+    TimerFired: Lifecycle._on_timer_fired,
+    ReadinessAsked: Lifecycle._on_readiness_asked,
+    RestoreReturned: Lifecycle._on_restore_returned,
+    ShutdownAsked: Lifecycle._on_shutdown_asked,
+}

@@ -1,0 +1,79 @@
+"""The public functions that need more than the registry, each of which imports that when it is called.
+
+`import snapext` is on the path of every cold start and must cost no more than registering a hook needs.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    from snapext._status import Status
+
+
+def connect() -> None:
+    """Link this process to the extension now, hooks or none. Registering the first hook does this by itself.
+
+    Never raises, never waits.
+    """
+    try:
+        from snapext import _link
+
+        _link.current().start()
+    except Exception as error:  # an app must start whatever is wrong with us
+        if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
+            os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
+
+
+def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Have `async def` hooks run on `loop`; by default on the running one.
+
+    Call it where the app's loop runs, for example in an ASGI lifespan. A hook that is registered while a loop runs
+    binds that loop by itself. Raises RuntimeError when no loop is given and none runs.
+    """
+    from snapext import _loops
+
+    _loops.bind_loop(loop)
+
+
+def status() -> Status:
+    """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
+    from snapext import _link
+
+    return _link.current().status()
+
+
+def is_restored() -> bool:
+    """True once this process runs in a restored environment and its after-restore hooks are done.
+
+    True from the start in a process that began after the restore: it has nothing to run. Always False in an environment
+    that was not initialised for SnapStart.
+    """
+    from snapext import _link
+
+    return _link.current().generation > 0
+
+
+def wait_restored(timeout: float | None = None) -> bool:
+    """Wait until `is_restored()`, for `timeout` seconds at most (None: no limit), and return it.
+
+    Returns False at once where no restore will come: AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`.
+    """
+    from snapext import _link
+
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        return is_restored()
+    return _link.current().wait_restored(timeout)
+
+
+def reseed() -> None:
+    """Reseed `random`, and the global generators of numpy and torch where they are already imported.
+
+    Done by itself before the first after-restore hook, unless SNAPEXT_RESEED=0.
+    """
+    from snapext import _link, _reseed
+
+    _reseed.reseed(_link.current().environment_id)

@@ -1,0 +1,355 @@
+"""This process's link to the extension: one daemon thread that waits to be told of the boundary.
+
+It must be as if it were not there when there is no extension: it never raises into the app, never makes it wait, and
+says at most one line. What it imports is imported when the first hook is registered, in the app's own thread: an
+import in the link's thread could be cut in half by a fork, and the module's import lock stay taken in the child.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from snapext import _loops, _registry, _runner
+from snapext._reseed import reseed
+from snapext._status import Status
+from snapext.errors import LocalProtocolError, RemoteProtocolError
+from snapext.protocol import (
+    PROTOCOL_VERSION,
+    AfterRestore,
+    BeforeSnapshot,
+    Connection,
+    Done,
+    Hello,
+    HookCounts,
+    Hooks,
+    Message,
+    Role,
+    Running,
+    Shutdown,
+    Welcome,
+)
+from snapext.protocol.endpoint import (
+    CREDENTIALS_SIZE,
+    peer_pid_and_uid,
+    socket_path,
+    why_refuse_directory,
+    why_refuse_socket,
+)
+
+CLIENT = "snapext-python/0.1.0"
+FIRST_RETRY_S = 0.002
+MAX_RETRY_S = 1.0
+GIVE_UP_AFTER_S = 60.0
+"""The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
+
+
+class Link:
+    """The link of one process. A forked child makes its own."""
+
+    def __init__(self, generation: int = 0, environment_id: str | None = None, *, forked: bool = False) -> None:
+        self.lock = threading.Lock()
+        self._changed = threading.Condition(self.lock)
+        self._forked = forked
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+        self._connection = Connection(Role.PROCESS)
+        self._unsent = b""
+        self._told = HookCounts()
+        self._outcomes: dict[tuple[str, int], _runner.Outcome] = {}
+        self.phase = "init"
+        self.generation = generation
+        self.environment_id = environment_id
+        self.restored_at: float | None = None
+
+    # --- what the app's threads call -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread unless it runs. It ends when it has given up, and a later call tries again."""
+        with self.lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="snapext-link", daemon=True)
+                self._thread.start()
+
+    def tell_hook_counts(self) -> None:
+        """Tell the extension how many hooks there are now, if that has changed."""
+        with self.lock:
+            counts = _hook_counts()
+            if self._socket is None or counts == self._told or self._unsent:
+                return  # not linked, nothing new, or the extension is slow: it hears of them before the phase
+            self._told = counts
+            self._send_locked(Hooks(counts))
+
+    def status(self) -> Status:
+        with self.lock:
+            return Status(
+                phase=self.phase,
+                generation=self.generation,
+                environment_id=self.environment_id,
+                restored_at=self.restored_at,
+                initialization_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
+                connected=self._socket is not None,
+            )
+
+    def wait_restored(self, timeout: float | None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.generation > 0, timeout)
+
+    # --- fork ------------------------------------------------------------------------------------------------------
+
+    def child(self) -> Link:
+        """The link of a forked child, started if this one was. Called in the child, whose copy of `lock` is taken."""
+        if self._socket is not None:
+            self._socket.close()  # our copy of the descriptor: the parent's connection lives on
+        link = Link(self.generation, self.environment_id, forked=True)
+        link.restored_at = self.restored_at
+        if self._thread is not None:
+            link.start()
+        return link
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while (peer := self._connect_patiently()) is not None:
+                if not self._serve(peer):
+                    return
+            self._report_no_extension()
+        except Exception as error:
+            _warn(f"the link to the extension ended: {error!r}; hooks of process {os.getpid()} will not run")
+
+    def _connect_patiently(self) -> socket.socket | None:
+        for wait_s in _backoff():
+            if (peer := self._try_connect()) is not None:
+                return peer
+            time.sleep(wait_s)
+        return None
+
+    def _try_connect(self) -> socket.socket | None:
+        path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
+            if why is None:
+                peer.connect(path)
+                credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE)
+                if peer_pid_and_uid(credentials)[1] == uid:
+                    return peer
+                why = "another user's process listens on it"
+            _warn(f"{path} is not used: {why}")
+        except (OSError, ValueError):
+            pass  # nobody there yet, or nobody at all: the caller tries again
+        peer.close()
+        return None
+
+    def _serve(self, peer: socket.socket) -> bool:
+        """Speak with the extension until either side ends. True when it may be worth connecting again."""
+        connection = Connection(Role.PROCESS)
+        with self.lock:
+            self._socket, self._connection, self._unsent = peer, connection, b""
+            self._told = _hook_counts()
+        self._send(self._hello())
+        try:
+            while data := peer.recv(65536):
+                for message in connection.receive(data):
+                    self._handle(message)
+        except (OSError, RemoteProtocolError) as error:
+            _debug(f"the connection to the extension broke: {error!r}")
+        finally:
+            with self.lock:
+                self._socket = None
+            peer.close()
+        return self.phase != "shutdown"
+
+    def _hello(self) -> Hello:
+        return Hello(
+            protocol=PROTOCOL_VERSION,
+            pid=os.getpid(),
+            role="app",
+            client=CLIENT,
+            name=_process_name(),
+            hooks=self._told,
+            generation=self.generation,
+            forked=self._forked,
+        )
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, Welcome):
+            with self._changed:
+                self.phase, self.generation = message.phase, max(self.generation, message.generation)
+                self.environment_id = message.environment_id or self.environment_id
+                self._changed.notify_all()
+        elif isinstance(message, BeforeSnapshot):
+            self.phase = message.type
+            self._answer(message, self._outcome(message))
+            self.phase = "snapshot"
+        elif isinstance(message, AfterRestore):
+            self._after_restore(message)
+        elif isinstance(message, Shutdown):
+            self.phase = message.type
+
+    def _after_restore(self, message: AfterRestore) -> None:
+        self.phase = message.type
+        self.environment_id, self.restored_at = message.environment_id, message.restored_at
+        outcome = self._outcome(message)
+        if outcome.error is None:
+            with self._changed:  # before the answer: whoever is served next may ask is_restored()
+                self.phase, self.generation = "ready", max(self.generation, message.generation)
+                self._changed.notify_all()
+        self._answer(message, outcome)
+
+    def _outcome(self, message: BeforeSnapshot | AfterRestore) -> _runner.Outcome:
+        """Run the hooks, or recall how that went: told twice of one boundary, they still run once."""
+        key = (message.type, message.generation)
+        if key not in self._outcomes:
+            self.tell_hook_counts()  # those registered with snapshot_restore_py itself come to light here
+            self._outcomes[key] = self._run_phase(message)
+        return self._outcomes[key]
+
+    def _run_phase(self, message: BeforeSnapshot | AfterRestore) -> _runner.Outcome:
+        def on_start(hook: str) -> None:
+            self._send(Running(message.id, hook))
+
+        try:
+            if isinstance(message, BeforeSnapshot):
+                return _runner.run_before_snapshot(message.timeout_ms, on_start)
+            if os.environ.get("SNAPEXT_RESEED") != "0":
+                reseed(message.environment_id)
+            return _runner.run_after_restore(message.timeout_ms, on_start)
+        except BaseException as error:  # ours, not a hook's; it must not look like success
+            return _runner.Outcome(0.0, (), _runner.describe(error, None))
+
+    def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
+        done = Done(message.id, outcome.error is None, outcome.duration_ms, outcome.hooks, outcome.error)
+        try:
+            self._send(done)
+        except LocalProtocolError:  # too many hooks for one line: the answer matters, the timings do not
+            self._send(replace(done, hooks=()))
+
+    def _send(self, message: Message) -> None:
+        """Send from the link's own thread, which may wait for a slow extension; nobody waits for it meanwhile."""
+        with self.lock:
+            self._send_locked(message)
+        while self._unsent:
+            waiter = select.poll()
+            waiter.register(self._socket or -1, select.POLLOUT)
+            waiter.poll(1000)
+            with self.lock:
+                self._flush_locked()
+
+    def _send_locked(self, message: Message) -> None:
+        if self._socket is not None:
+            self._unsent += self._connection.send(message)
+            self._flush_locked()
+
+    def _flush_locked(self) -> None:
+        """Hand over what the socket takes at once. Never waits: a fork and the app's own threads need the lock."""
+        if self._socket is None:
+            return
+        try:
+            sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT)
+            self._unsent = self._unsent[sent:]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            _debug(f"the extension does not take what we send: {error!r}")
+            self._unsent = b""  # the thread's next read sees the end of the connection
+
+    def _report_no_extension(self) -> None:
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            _warn(
+                f"no extension answers at {socket_path(os.environ, os.geteuid())} after {GIVE_UP_AFTER_S:.0f} s: "
+                f"the hooks of process {os.getpid()} will not run; is the snapext layer attached?"
+            )
+
+
+def _backoff() -> Iterator[float]:
+    """Seconds to wait between attempts: short at first, then one a second, and not for ever."""
+    wait_s, total_s = FIRST_RETRY_S, 0.0
+    while total_s < GIVE_UP_AFTER_S:
+        yield wait_s
+        total_s += wait_s
+        wait_s = min(wait_s * 2, MAX_RETRY_S)
+
+
+def _hook_counts() -> HookCounts:
+    return HookCounts(len(_registry.get_before_snapshot()), len(_registry.get_after_restore()))
+
+
+def _process_name() -> str:
+    """What a person would call this process: its script, or its name in a multiprocessing pool."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None:
+        name = multiprocessing.current_process().name
+        if name != "MainProcess":
+            return str(name)[: _runner.MAX_NAME_CHARS]
+    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
+    if script == "__main__.py":  # python -m package
+        script = os.path.basename(os.path.dirname(sys.argv[0]))
+    return script[: _runner.MAX_NAME_CHARS]
+
+
+_warned = False
+
+
+def _warn(line: str) -> None:
+    """One line in the life of a process, through `logging`, so that the app's own settings decide where it goes."""
+    global _warned
+    if _warned:
+        return
+    _warned = True
+    import logging  # 15 ms, and most processes never warn
+
+    logging.getLogger("snapext").warning("snapext: %s", line)
+
+
+def _debug(line: str) -> None:
+    if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
+        os.write(2, f"snapext: process {os.getpid()}: {line}\n".encode(errors="backslashreplace"))
+
+
+# --- the link of this process ---------------------------------------------------------------------------------------
+
+_link = Link()
+
+
+def current() -> Link:
+    """The link of this process."""
+    return _link
+
+
+def hook_registered() -> None:
+    """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
+    _loops.bind_running_loop()
+    _link.start()
+    _link.tell_hook_counts()
+
+
+def _before_fork() -> None:
+    _link.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _link.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _link
+    _loops.forget_loops()
+    try:
+        _link = _link.child()
+    except Exception as error:  # a fork must not fail because of us
+        _debug(f"a forked process is not linked: {error!r}")
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -1,0 +1,27 @@
+"""What a process can ask about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """This process's view of the environment that it runs in.
+
+    phase: `init` until the extension is heard of, then what the extension said last: `init`, `before_snapshot`,
+        `snapshot`, `after_restore`, `ready`, `shutdown`.
+    generation: 0 before the snapshot, 1 once this process has been restored and its hooks are done.
+    environment_id: 32 hexadecimal digits, made after the restore; the same in every process of one environment and
+        different in every clone. None before.
+    restored_at: when the restore was noticed, in Unix seconds. None before, and in a process that began after it.
+    initialization_type: the platform's word: `snap-start`, `on-demand`, …; None outside Lambda.
+    connected: whether the extension is at the other end right now.
+    """
+
+    phase: str
+    generation: int
+    environment_id: str | None
+    restored_at: float | None
+    initialization_type: str | None
+    connected: bool

@@ -1,0 +1,108 @@
+"""Put on PYTHONPATH, this folder lets an app that never mentions snapext take part.
+
+Python imports `sitecustomize` in every process at start, so this file runs in all of them and must cost next to nothing:
+it puts one finder in place and imports nothing of snapext. The first import of `snapext`, `snapshot_restore_py` or
+`snapshot_restore` links the process. The latter two, and snapext itself, are brought from here only if nobody else has
+them. A `sitecustomize` of the user's own, which this one hides, is run first.
+"""
+
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec, spec_from_file_location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.abc import Loader
+    from types import ModuleType
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(_FOLDER)
+_ALIASES = ("snapshot_restore_py", "snapshot_restore")
+
+
+class _LinkingLoader:
+    """Load a module with its own loader, then link this process."""
+
+    def __init__(self, loader: "Loader") -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: "ModuleType") -> None:
+        # The module must not show that we were here: inspect and pkgutil ask its loader for sources and files.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        import snapext
+
+        snapext.connect()
+
+
+class LinkingFinder:
+    """Finds the three names as everyone else would, adds the link, and is the last resort for what is absent."""
+
+    def __init__(self) -> None:
+        self._searching: set[str] = set()
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> ModuleSpec | None:
+        if (name not in _ALIASES and name != "snapext") or name in self._searching:
+            return None
+        self._searching.add(name)
+        try:
+            spec = self._find_elsewhere(name, path, target) or self._last_resort(name)
+        finally:
+            self._searching.discard(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LinkingLoader(spec.loader)  # type: ignore[assignment]  # a loader by its two methods
+        return spec
+
+    def _find_elsewhere(
+        self, name: str, path: "Sequence[str] | None", target: "ModuleType | None"
+    ) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            find_spec = getattr(finder, "find_spec", None)
+            if finder is not self and find_spec is not None:
+                spec: ModuleSpec | None = find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _last_resort(self, name: str) -> ModuleSpec | None:
+        if name == "snapext":
+            init = os.path.join(_PACKAGE, "__init__.py")
+            return spec_from_file_location(name, init, submodule_search_locations=[_PACKAGE])
+        snapext = sys.modules.get("snapext")
+        if snapext is not None and not hasattr(snapext, "register_after_restore"):
+            return None  # snapext itself, half imported, asks whether the real one exists
+        return spec_from_file_location(name, os.path.join(_PACKAGE, "_stand_in.py"))
+
+
+def _run_hidden_sitecustomize() -> None:
+    """Run the `sitecustomize` that Python would have imported without us, as the module of that name."""
+    elsewhere = [entry for entry in sys.path if os.path.abspath(entry) != _FOLDER]
+    spec = PathFinder.find_spec("sitecustomize", elsewhere)
+    if spec is None or spec.loader is None:
+        return
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+def _install() -> None:
+    # A hidden sitecustomize may itself look for the next one and find us again.
+    if getattr(sys, "_snapext_autostart", False):
+        return
+    sys._snapext_autostart = True  # type: ignore[attr-defined]
+    try:
+        _run_hidden_sitecustomize()
+    finally:
+        sys.meta_path.insert(0, LinkingFinder())
+
+
+_install()
