@@ -175,7 +175,7 @@ class TimerFired:
 class ReadinessAsked:
     """The adapter checks readiness; the request is held until an AnswerReadiness.
 
-    clock_jumped: the wall clock has moved on without the monotonic one since the check before. Only a restore does that.
+    clock_jumped: since the check before, the wall clock has moved on without the monotonic one. Only a restore does that.
     """
 
     clock_jumped: bool = False
@@ -300,7 +300,6 @@ class Lifecycle:
         self._actions: list[Action] = []
         self._now_ms = 0.0
         self._app_ready = False
-        self._settled = False
         self._check_held = False
         self._checks_answered = 0
         self._deadline_ms = 0.0
@@ -333,24 +332,28 @@ class Lifecycle:
         if not self._settings.boundary:
             self._move(Trigger.NO_BOUNDARY)
             self._do(AnswerReadiness())
-        elif self._settings.workers is None:
-            self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms))
-        self._begin_if_complete()
+        else:
+            self._settle()
 
-    def _begin_if_complete(self) -> None:
-        """Begin the boundary once the app is ready and the processes that we wait for have joined."""
-        if self.state is not State.INIT or not self._app_ready:
-            return
-        workers = self._settings.workers
-        if self._settled if workers is None else self._worker_count() >= workers:
-            self._do(CancelTimer(TimerName.READY))
-            self._move(Trigger.APP_COMPLETE)
-            self._begin_phase(self._settings.before_snapshot_timeout_ms)
-            if not self._members:
-                self._report("warning", "no_process_joined", hint="no process of the app has registered a hook")
-            for key in list(self._members):
-                self._tell_before_snapshot(key)
-            self._end_phase_if_done()
+    def _settle(self) -> None:
+        """Wait until nothing new has come for a while, once the app is ready and enough processes have joined.
+
+        A process says hello when it registers its first hook, in the middle of being imported: others, and the rest of
+        its hooks, are likely to follow at once. Init is paid for once per published version, so the wait is cheap.
+        """
+        if self.state is State.INIT and self._app_ready and self._settings.boundary:
+            enough = self._settings.workers is None or self._worker_count() >= self._settings.workers
+            self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms) if enough else CancelTimer(TimerName.SETTLE))
+
+    def _begin(self) -> None:
+        self._do(CancelTimer(TimerName.READY))
+        self._move(Trigger.APP_COMPLETE)
+        self._begin_phase(self._settings.before_snapshot_timeout_ms)
+        if not self._members:
+            self._report("warning", "no_process_joined", hint="no process of the app has registered a hook")
+        for key in list(self._members):
+            self._tell_before_snapshot(key)
+        self._end_phase_if_done()
 
     def _worker_count(self) -> int:
         """A preloading master joins as well, but it is no worker: it is the parent of some."""
@@ -367,9 +370,7 @@ class Lifecycle:
         generation = 0 if owed else self.generation
         self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
         if self.state is State.INIT:
-            if self._app_ready and self._settings.workers is None:
-                self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms))
-            self._begin_if_complete()
+            self._settle()
         elif self.state is State.BEFORE_SNAPSHOT:
             self._tell_before_snapshot(event.key)
         elif self.state is State.SNAPSHOT:
@@ -396,6 +397,7 @@ class Lifecycle:
             member = self._members[event.key]
             member.hooks = event.hooks
             self._report("debug", "hooks_changed", member, hooks=_counts(event.hooks))
+            self._settle()
 
     def _on_hook_started(self, event: HookStarted) -> None:
         member = self._members.get(event.key)
@@ -423,6 +425,7 @@ class Lifecycle:
             return
         self._report("debug", "process_left", member)
         phase = self._phase()
+        self._settle()
         if member.pending is None:
             return
         if member.hook is not None or getattr(member.hooks, phase):
@@ -530,9 +533,8 @@ class Lifecycle:
     # --- time and the end ------------------------------------------------------------------------------------------
 
     def _on_timer_fired(self, event: TimerFired) -> None:
-        if event.timer is TimerName.SETTLE:
-            self._settled = True
-            self._begin_if_complete()
+        if event.timer is TimerName.SETTLE and self.state is State.INIT:
+            self._begin()
         elif event.timer is TimerName.READY and self.state is State.INIT:
             self._fail(
                 not_ready(

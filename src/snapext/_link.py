@@ -49,6 +49,8 @@ MAX_RETRY_S = 1.0
 GIVE_UP_AFTER_S = 60.0
 """The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
 
+MAX_IMPORT_WAIT_S = 5.0
+
 
 class Link:
     """The link of one process. A forked child makes its own."""
@@ -218,6 +220,7 @@ class Link:
 
         try:
             if isinstance(message, BeforeSnapshot):
+                _let_imports_end(message.timeout_ms)
                 return _runner.run_before_snapshot(message.timeout_ms, on_start)
             if os.environ.get("SNAPEXT_RESEED") != "0":
                 reseed(message.environment_id)
@@ -276,6 +279,25 @@ def _backoff() -> Iterator[float]:
         yield wait_s
         total_s += wait_s
         wait_s = min(wait_s * 2, MAX_RETRY_S)
+
+
+def _let_imports_end(timeout_ms: int) -> None:
+    """Wait until the main thread is not in the middle of an import, where more hooks may be about to be registered.
+
+    Bounded, because a program may well serve from within an import. This is on the path of init, never of a restore.
+    """
+    deadline = time.monotonic() + min(MAX_IMPORT_WAIT_S, timeout_ms / 2000)
+    while _main_thread_imports() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _main_thread_imports() -> bool:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _hook_counts() -> HookCounts:

@@ -1,0 +1,122 @@
+"""`snapext simulate`: the whole life of a function, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import click
+
+from snapext.errors import SimulationError
+from snapext.simulator.folder import BUILTIN_ADAPTERS
+from snapext.simulator.simulation import Plan, Request, Simulation
+from snapext.simulator.states import InitType
+from snapext.simulator.story import Story
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def _request(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Request, ...]:
+    requests = []
+    for value in values:
+        method, _, path = value.strip().partition(" ")
+        if method not in METHODS or not path.startswith("/") or " " in path:
+            raise click.BadParameter(f"{value!r} is not a method and a path, such as 'GET /health'")
+        requests.append(Request(method, path))
+    return tuple(requests)
+
+
+def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value not in BUILTIN_ADAPTERS and not (os.path.isfile(value) and os.access(value, os.X_OK)):
+        raise click.BadParameter(f"{value!r} is neither builtin, builtin-1.1 nor an executable file")
+    return value
+
+
+def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if shutil.which(value[0]) is None:
+        raise click.BadParameter(f"{value[0]!r} is not a command that can be run")
+    return value
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The app's own port.")
+@click.option("--workers", type=click.IntRange(1, 1000), help="How many processes must join before the snapshot.")
+@click.option(
+    "--init-type",
+    type=click.Choice([str(kind) for kind in InitType]),
+    default=str(InitType.SNAP_START),
+    show_default=True,
+    help="With on-demand there is no snapshot, and no hook runs.",
+)
+@click.option(
+    "--freeze",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    metavar="SECONDS",
+    help="Stop every process for so long between snapshot and restore.",
+)
+@click.option(
+    "--request",
+    "requests",
+    multiple=True,
+    callback=_request,
+    default=("GET /",),
+    metavar="'GET /path'",
+    help="A request to serve after the restore; may be repeated. [default: GET /]",
+)
+@click.option(
+    "--adapter",
+    callback=_adapter,
+    default="builtin",
+    show_default=True,
+    metavar="builtin|builtin-1.1|PATH",
+    help="The web adapter: one like those before 1.1, one like those from 1.1 on, or a real binary.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up if the story has not ended by then.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to standard error.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command)
+def simulate(
+    port: int,
+    workers: int | None,
+    init_type: str,
+    freeze: float,
+    requests: tuple[Request, ...],
+    adapter: str,
+    timeout: float,
+    as_json: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Play the life of a function on this machine: init, snapshot, restore, requests, shutdown.
+
+    COMMAND starts the web server, which must listen on --port (also given as $PORT). snapext's real extension runs
+    beside it. Exit status: 0 when all held, 1 when a hook or the app failed, 2 for wrong usage.
+
+    \b
+    Example:
+      snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
+    """
+    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout)
+    story = Story(lambda line: click.echo(line, err=as_json))
+    simulation = Simulation(
+        plan,
+        os.environ,
+        tell=story.tell,
+        hear_app=lambda line: click.echo(click.style(f"{'app':>14} | {line}", dim=True), err=True),
+    )
+    try:
+        document = simulation.run()
+    except SimulationError as error:
+        raise click.UsageError(str(error)) from error
+    story.verdict(simulation.recorder)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    sys.exit(0 if document["ok"] else 1)

@@ -1,0 +1,137 @@
+"""What the simulated environment has on disk and in its variables: /opt/extensions, and who sees which variable."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from snapext.errors import SimulationError
+
+EXTENSION = "snapext"
+ADAPTER = "lambda-adapter"
+BUILTIN_ADAPTERS = ("builtin", "builtin-1.1")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Settings(Protocol):
+    """What we need of a plan."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def init_type(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    extensions_folder: str
+    extension_names: tuple[str, ...]
+
+
+def lay_out(folder: str, adapter: str) -> Layout:
+    """Make the extensions' folder, holding snapext and an adapter under the name that it registers with."""
+    extensions = os.path.join(folder, "extensions")
+    os.mkdir(extensions)
+    _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
+    path = os.path.join(extensions, ADAPTER)
+    if adapter in BUILTIN_ADAPTERS:
+        _write_launcher(path, _adapter_script(adapter))
+    else:
+        binary = os.path.abspath(adapter)
+        if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
+            raise SimulationError(f"{adapter} is not an executable file")
+        os.symlink(binary, path)
+    return Layout(extensions, (ADAPTER, EXTENSION))
+
+
+def extension_environment(environ: Mapping[str, str], address: str, folder: str, plan: Settings) -> dict[str, str]:
+    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too."""
+    gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
+    env = {
+        **environ,
+        "AWS_LAMBDA_RUNTIME_API": address,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
+        "AWS_LAMBDA_FUNCTION_NAME": "local",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        "AWS_REGION": environ.get("AWS_REGION", "us-east-1"),
+        "AWS_LWA_PORT": str(plan.port),
+        "PORT": str(plan.port),
+        "SNAPEXT_PORT": gate_port,
+        "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
+        "AWS_LWA_READINESS_CHECK_PORT": environ.get("AWS_LWA_READINESS_CHECK_PORT") or gate_port,
+    }
+    if plan.workers is not None:
+        env["SNAPEXT_WORKERS"] = str(plan.workers)
+    if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
+        env["SNAPEXT_LOG_LEVEL"] = "debug"  # its log is what the story is made of
+    return env
+
+
+def runtime_environment(extension_env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the app: the extensions' and those that Lambda gives the runtime alone, and the autostart."""
+    env = {
+        **extension_env,
+        "_HANDLER": "run.sh",
+        "LAMBDA_TASK_ROOT": os.getcwd(),
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "PYTHONPATH": os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH")))),
+        "PYTHONUNBUFFERED": environ.get("PYTHONUNBUFFERED", "1"),
+    }
+    if "SNAPEXT_LOG_LEVEL" in environ:
+        env["SNAPEXT_LOG_LEVEL"] = environ["SNAPEXT_LOG_LEVEL"]
+    else:
+        env.pop("SNAPEXT_LOG_LEVEL", None)
+    return env
+
+
+def _autostart_folder() -> str:
+    return os.path.join(_folder_of("snapext"), "snapext", "autostart")
+
+
+def _folder_of(package: str) -> str:
+    """The folder that holds an importable package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SimulationError(f"{package} is not installed beside the snapext command")
+    return os.path.dirname(next(iter(spec.submodule_search_locations)))
+
+
+def _extension_script() -> str:
+    """Start the extension isolated from the user's site directories, as the layer's launcher does."""
+    paths = [_folder_of("snapext_extension"), _folder_of("snapext")]
+    code = (
+        f"import sys; sys.path[:0] = {paths!r}; from snapext_extension.__main__ import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    return f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$0"'
+
+
+def _adapter_script(adapter: str) -> str:
+    """Start our stand-in. What a script says about restore/next is found in it the way it is in a binary."""
+    command = f"exec {shlex.quote(sys.executable)} -m snapext.simulator.adapter --name {ADAPTER}"
+    if adapter == "builtin":
+        return f"{command} --generation 1.0"
+    return f"# asks for /runtime/restore/next by itself\n{command} --generation 1.1 --before-checkpoint-readiness"
+
+
+def _write_launcher(path: str, script: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\n{script}\n")
+    os.chmod(path, 0o755)  # noqa: S103 - a program has to be executable
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,96 @@
+"""What happened, in order, and the one JSON document that `snapext simulate --json` makes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of an environment's life, `at_ms` milliseconds after its beginning."""
+
+    at_ms: float
+    event: str
+    fields: Mapping[str, Any]
+
+    def as_document(self) -> dict[str, Any]:
+        return {"at_ms": round(self.at_ms, 3), "event": self.event, **self.fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that failed. `seen` is what the users of the function would have been told by Lambda."""
+
+    phase: str
+    pid: int | None
+    hook: str | None
+    type: str
+    message: str
+    stack: str
+    seen: str = ""
+
+    def as_document(self) -> dict[str, Any]:
+        return {
+            "phase": self.phase,
+            "pid": self.pid,
+            "hook": self.hook,
+            "type": self.type,
+            "message": self.message,
+            "stack": self.stack,
+        }
+
+
+class Recorder:
+    """Collects what happens, from any thread, and passes it on to `tell` as it comes."""
+
+    def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
+        self._lock = threading.RLock()
+        self._tell = tell
+        self.happenings: list[Happening] = []
+        self.troubles: list[Trouble] = []
+        self.environment_id: str | None = None
+        self.restore_ms: float | None = None
+        self._processes: dict[int, dict[str, Any]] = {}
+
+    @property
+    def ok(self) -> bool:
+        return not self.troubles
+
+    @property
+    def processes(self) -> list[dict[str, Any]]:
+        return list(self._processes.values())
+
+    def add(self, at_ms: float, event: str, **fields: Any) -> None:
+        with self._lock:
+            happening = Happening(at_ms, event, fields)
+            self.happenings.append(happening)
+            self._tell(happening)
+
+    def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int]) -> None:
+        self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
+        self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
+
+    def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
+        if pid in self._processes:
+            self._processes[pid]["hooks"] = dict(hooks)
+
+    def trouble(self, trouble: Trouble) -> None:
+        with self._lock:
+            self.troubles.append(trouble)
+            self._tell(trouble)
+
+    def document(self, **about: Any) -> dict[str, Any]:
+        """The document of the whole life. Events stand in the order of their times."""
+        events = sorted(self.happenings, key=lambda happening: happening.at_ms)
+        return {
+            "ok": self.ok,
+            **about,
+            "environment_id": self.environment_id,
+            "restore_ms": self.restore_ms,
+            "processes": self.processes,
+            "events": [happening.as_document() for happening in events],
+            "errors": [trouble.as_document() for trouble in self.troubles],
+        }

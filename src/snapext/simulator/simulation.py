@@ -1,0 +1,239 @@
+"""The life of one environment: init, snapshot, freeze, restore, invocations, shutdown, and the real extension in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snapext.errors import SimulationError
+from snapext.simulator import apigw
+from snapext.simulator.folder import ADAPTER, EXTENSION, extension_environment, lay_out, runtime_environment
+from snapext.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
+from snapext.simulator.recorder import Happening, Recorder, Trouble
+from snapext.simulator.sandbox import Sandbox
+
+RESTORE_BUDGET_MS = 10_000
+SHUTDOWN_MS = 2_000
+RUNTIME = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that the environment is to serve once it is ready."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1` or the path of a binary."""
+
+    command: tuple[str, ...]
+    port: int
+    workers: int | None
+    init_type: InitType
+    freeze_s: float
+    requests: tuple[Request, ...]
+    adapter: str
+    timeout_s: float
+
+
+class Simulation:
+    """Plays a plan. `tell` hears of everything as it happens, `hear_app` gets each line that the app writes."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        environ: Mapping[str, str],
+        *,
+        tell: Callable[[Happening | Trouble], None],
+        hear_app: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._hear_app = hear_app
+        self._ending = False
+        self._deadline = time.monotonic() + plan.timeout_s
+        self.recorder = Recorder(tell)
+
+    def run(self) -> dict[str, Any]:
+        """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan."""
+        with tempfile.TemporaryDirectory(prefix="snapext-") as folder:
+            layout = lay_out(folder, self._plan.adapter)
+            with Platform(
+                init_type=self._plan.init_type,
+                extension_names=layout.extension_names,
+                restore_timeout_ms=RESTORE_BUDGET_MS,
+                on_event=self._on_platform_event,
+            ) as self._platform:
+                self._sandbox = Sandbox(self._on_exit)
+                try:
+                    self._start_extensions(layout.extensions_folder, folder)
+                    self._live()
+                except PlatformFailure as error:
+                    self._sandbox.drain()
+                    self._add_failure(error.failure)
+                finally:
+                    self._ending = True
+                    self._sandbox.kill_all()
+        return self.recorder.document(
+            mode="gate" if self._gate else "none", init_type=str(self._plan.init_type), adapter=self._plan.adapter
+        )
+
+    # --- the phases ------------------------------------------------------------------------------------------------
+
+    def _start_extensions(self, extensions_folder: str, folder: str) -> None:
+        env = extension_environment(self._environ, self._platform.address, folder, self._plan)
+        self._gate = env["AWS_LWA_READINESS_CHECK_PORT"] == env["SNAPEXT_PORT"]
+        self._runtime_env = runtime_environment(env, self._environ)
+        log, app = self._sandbox.output(self._on_extension_line), self._sandbox.output(self._hear_app)
+        for name in sorted(os.listdir(extensions_folder)):
+            path = os.path.join(extensions_folder, name)
+            stdout = log if name == EXTENSION else app
+            self._start("extension", name, [path], env, stdout=stdout, stderr=app)
+        self._platform.wait_registered(self._left_s())
+        self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
+        os.close(log)
+        os.close(app)
+        self._platform.runtime_started()
+
+    def _start(
+        self, role: str, name: str, command: list[str], env: Mapping[str, str], *, stdout: int, stderr: int
+    ) -> None:
+        try:
+            self._sandbox.start(role, name, command, env, stdout=stdout, stderr=stderr)
+        except OSError as error:
+            raise SimulationError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+
+    def _live(self) -> None:
+        self._platform.wait_init_end(self._left_s())
+        self._sandbox.drain()
+        if self._plan.init_type is InitType.SNAP_START:
+            self._snapshot_and_restore()
+        else:
+            self._platform.wait_ready(self._left_s())
+            self._sandbox.drain()
+            self._add("ready")
+        for request in self._plan.requests:
+            self._invoke(request)
+        self._shut_down()
+
+    def _snapshot_and_restore(self) -> None:
+        self._add("snapshot", freeze_s=self._plan.freeze_s)
+        if self._plan.freeze_s > 0:
+            self._sandbox.freeze()
+            time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
+            self._deadline += self._plan.freeze_s
+            self._sandbox.thaw()
+        self._add("restore")
+        self._platform.restore()
+        restore_ms = self._platform.wait_ready(self._left_s())
+        self._sandbox.drain()
+        self.recorder.restore_ms = round(restore_ms, 3)
+        self._add("ready", duration_ms=round(restore_ms, 3))
+
+    def _invoke(self, request: Request) -> None:
+        payload = json.dumps(apigw.http_event(request.method, request.path)).encode()
+        result = self._platform.invoke(payload, self._left_s())
+        if not result.ok:
+            message = result.body.decode("utf-8", "replace")
+            self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
+            return
+        response = apigw.parse_response(result.body)
+        body = response.body.decode("utf-8", "replace")
+        duration_ms = round(result.duration_ms, 3)
+        fields = {"method": request.method, "path": request.path, "status": response.status}
+        self._add("invoke", **fields, ok=response.status < 500, duration_ms=duration_ms, body=body)
+        if response.status >= 500:
+            self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
+
+    def _shut_down(self) -> None:
+        self._ending = True
+        started = time.monotonic()
+        self._platform.shutdown("spindown", SHUTDOWN_MS)
+        self._sandbox.terminate(RUNTIME)
+        deadline = started + SHUTDOWN_MS / 1000
+        in_time = all(
+            self._sandbox.wait_exit(name, max(0.0, deadline - time.monotonic())) for name in (EXTENSION, RUNTIME)
+        )
+        duration_ms = round((time.monotonic() - started) * 1000, 3)
+        self._sandbox.drain()
+        self._add("shutdown", ok=in_time, duration_ms=duration_ms)
+
+    # --- what is heard ---------------------------------------------------------------------------------------------
+
+    def _on_platform_event(self, event: PlatformEvent) -> None:
+        if event.name == "extension_registered":
+            self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
+
+    def _on_exit(self, role: str, name: str, returncode: int) -> None:
+        if not self._ending:
+            self._platform.process_exited(role, name, returncode)
+
+    def _on_extension_line(self, line: str) -> None:
+        try:
+            record = json.loads(line)
+            self._on_record(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._hear_app(line)  # not a record of the extension's log: a person should see it all the same
+
+    def _on_record(self, record: dict[str, Any]) -> None:
+        at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
+        event, pid = record["event"], record.get("pid")
+        if event == "process_joined":
+            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"])
+        elif event == "hooks_changed":
+            self.recorder.hooks_changed(record["pid"], record["hooks"])
+        elif event in ("before_snapshot", "after_restore"):
+            fields = {key: record[key] for key in ("ok", "duration_ms", "hooks")}
+            self.recorder.add(at_ms, event, pid=pid, **fields)
+        elif event == "restore":
+            self.recorder.environment_id = record["environment_id"]
+        elif event == "failed":
+            seen = _seen(record["phase"], record["error_type"])
+            self.recorder.trouble(
+                Trouble(record["phase"], pid, record["hook"], record["type"], record["message"], record["stack"], seen)
+            )
+        elif record["level"] in ("warning", "error"):
+            said = {key: value for key, value in record.items() if key not in ("time", "level", "source", "event")}
+            self.recorder.add(at_ms, "warning", **{"about": event, **said})
+
+    # --- small things ----------------------------------------------------------------------------------------------
+
+    def _add(self, event: str, **fields: Any) -> None:
+        self.recorder.add(self._platform.now_ms(), event, **fields)
+
+    def _add_failure(self, failure: Failure) -> None:
+        """A failure that the platform saw; the extension's own account of it, if it gave one, says more."""
+        if self.recorder.ok:
+            seen = _seen(failure.phase, failure.error_type)
+            stack = "\n".join(failure.body.get("stackTrace", []))
+            self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
+
+    def _left_s(self) -> float:
+        return max(0.1, self._deadline - time.monotonic())
+
+
+def _invoke_trouble(request: Request, kind: str, message: str) -> Trouble:
+    text = f"{request.method} {request.path}: {message}"
+    return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
+
+
+def _seen(phase: str, error_type: str) -> str:
+    """What the function's users would have been told (see the facts on SnapStart in docs/limits)."""
+    if error_type == "Runtime.RestoreHookUserTimeout":
+        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
+    if phase in ("restore", "after_restore"):
+        return "each invocation that would have started this clone fails with SnapStartException"
+    if phase in ("init", "before_snapshot"):
+        return "no version is published: its initialisation failed, and no request is ever served by it"
+    return "the environment is reset, and the invocation in it fails"
+
+
+__all__ = ["ADAPTER", "Plan", "Request", "Simulation"]

@@ -1,0 +1,151 @@
+"""What `snapext simulate` prints: the story of one environment, a line for each thing that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from snapext.simulator.recorder import Happening, Recorder, Trouble
+
+BUDGET_MS = 10_000
+_CHAPTERS = {
+    "extension_registered": "init",
+    "process_joined": "init",
+    "invoke": "invoke",
+}
+
+
+class Story:
+    """Tells happenings as they come. A chapter's name stands where it begins."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._chapter = ""
+        self._names: dict[int, str] = {}
+        self._boundary = False
+
+    def tell(self, what: Happening | Trouble) -> None:
+        if isinstance(what, Trouble):
+            self._tell_trouble(what)
+            return
+        for text in _LINES.get(what.event, _plain)(self, what.fields):
+            self._line(_CHAPTERS.get(what.event, what.event), what.at_ms, text)
+
+    def verdict(self, recorder: Recorder) -> None:
+        """The last line: whether all held."""
+        hooks = sum(
+            len(happening.fields.get("hooks", ()))
+            for happening in recorder.happenings
+            if happening.event in ("before_snapshot", "after_restore")
+        )
+        requests = sum(happening.event == "invoke" for happening in recorder.happenings)
+        parts = [_count(len(recorder.processes), "process", "processes"), _count(hooks, "hook") + " run"]
+        if recorder.restore_ms is not None:
+            parts.append(f"restored in {recorder.restore_ms:.1f} ms")
+        parts.append(_count(requests, "request") + " served")
+        word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
+        self._write(f"\n{word}: {', '.join(parts)}")
+
+    def _line(self, chapter: str, at_ms: float, text: str) -> None:
+        if self._chapter == "after_restore" and chapter == "init":
+            chapter = self._chapter  # a process that joins late belongs to where it joined
+        label = chapter if chapter != self._chapter else ""
+        self._chapter = chapter
+        head = click.style(f"{label:<16}", fg="cyan", bold=True)
+        self._write(f"{head}{click.style(f'{at_ms / 1000:8.3f} s', dim=True)}  {text}")
+
+    def _process(self, pid: int) -> str:
+        return f"{pid:>7} {self._names.get(pid, '?'):<16.16}"
+
+    def _registered(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"extension {fields['name']} registered"]
+
+    def _joined(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names[fields["pid"]] = fields["name"]
+        hooks = fields["hooks"]
+        return [
+            f"{self._process(fields['pid'])} joined   "
+            f"{hooks['before_snapshot']} before_snapshot, {hooks['after_restore']} after_restore"
+        ]
+
+    def _before(self, fields: Mapping[str, Any]) -> list[str]:
+        return self._hooks(fields, budget_ms=None)
+
+    def _after(self, fields: Mapping[str, Any]) -> list[str]:
+        return self._hooks(fields, budget_ms=BUDGET_MS)
+
+    def _hooks(self, fields: Mapping[str, Any], budget_ms: int | None) -> list[str]:
+        who = self._process(fields["pid"])
+        lines = [
+            f"{who} {_mark(True)} {hook['name']:<40} {_duration(hook['duration_ms'], budget_ms)}"
+            for hook in fields["hooks"]
+        ]
+        if not fields["ok"]:
+            lines.append(f"{who} {_mark(False)} {'failed':<40} {_duration(fields['duration_ms'], budget_ms)}")
+        return lines or [f"{who} {_mark(True)} no hooks"]
+
+    def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
+        frozen = f"; everything is stopped for {fields['freeze_s']:g} s" if fields["freeze_s"] else ""
+        return [f"the snapshot is taken{frozen}"]
+
+    def _restore(self, _fields: Mapping[str, Any]) -> list[str]:
+        return ["the environment is restored; 10 s run"]
+
+    def _ready(self, fields: Mapping[str, Any]) -> list[str]:
+        if "duration_ms" not in fields:
+            return ["the runtime asks for its first invocation"]
+        return [f"the runtime asks for its first invocation  {_duration(fields['duration_ms'], BUDGET_MS)}"]
+
+    def _invoke(self, fields: Mapping[str, Any]) -> list[str]:
+        status = click.style(str(fields["status"]), fg="green" if fields["ok"] else "red")
+        return [f"{fields['method']} {fields['path']}  {status}  {_duration(fields['duration_ms'], None)}"]
+
+    def _shutdown(self, fields: Mapping[str, Any]) -> list[str]:
+        how = "everything has ended" if fields["ok"] else "not ended in time, killed"
+        return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
+
+    def _warning(self, fields: Mapping[str, Any]) -> list[str]:
+        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key not in ("about", "message"))
+        text = fields.get("message") or f"{fields['about']}: {details}"
+        return [click.style(f"! {text}", fg="yellow")]
+
+    def _tell_trouble(self, trouble: Trouble) -> None:
+        self._write("")
+        self._write(f"{_mark(False)} {click.style(trouble.message, fg='red', bold=True)}")
+        for line in trouble.stack.rstrip().splitlines():
+            self._write(f"    {line}")
+        if trouble.seen:
+            self._write(f"  On Lambda: {trouble.seen}.")
+
+
+def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
+    return [", ".join(f"{key} {value}" for key, value in fields.items())]
+
+
+_LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
+    "extension_registered": Story._registered,
+    "process_joined": Story._joined,
+    "before_snapshot": Story._before,
+    "snapshot": Story._snapshot,
+    "restore": Story._restore,
+    "after_restore": Story._after,
+    "ready": Story._ready,
+    "invoke": Story._invoke,
+    "shutdown": Story._shutdown,
+    "warning": Story._warning,
+}
+
+
+def _mark(ok: bool) -> str:
+    return click.style("✓", fg="green") if ok else click.style("✗", fg="red", bold=True)
+
+
+def _duration(duration_ms: float, budget_ms: int | None) -> str:
+    share = f"  {100 * duration_ms / budget_ms:5.1f} % of {budget_ms // 1000} s" if budget_ms else ""
+    return f"{duration_ms:9.1f} ms{share}"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
