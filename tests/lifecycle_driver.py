@@ -1,0 +1,139 @@
+"""Drive the lifecycle in tests: makes the events, keeps the actions, and knows what each process was told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
+from snapext_extension.failures import Failure, Process
+from snapext_extension.lifecycle import (
+    Action,
+    AnswerReadiness,
+    AppReady,
+    AskEventNext,
+    AskRestoreNext,
+    Event,
+    Fail,
+    HookStarted,
+    Identity,
+    Joined,
+    Lifecycle,
+    PhaseDone,
+    RestoreCaller,
+    RestoreReturned,
+    Settings,
+    State,
+    Tell,
+    TimerFired,
+    TimerName,
+)
+
+ONE_OF_EACH = HookCounts(1, 1)
+DEFAULTS = Settings(
+    boundary=True,
+    restore_caller=RestoreCaller.EXTENSION,
+    checks_before_snapshot=1,
+    workers=None,
+    settle_ms=500,
+    ready_timeout_ms=120_000,
+    before_snapshot_timeout_ms=60_000,
+    after_restore_timeout_ms=9_000,
+)
+
+
+def settings(**changes: object) -> Settings:
+    return replace(DEFAULTS, **changes)
+
+
+@dataclass(frozen=True)
+class HookedProcess:
+    """How a process that joins late came to be."""
+
+    started_s: float
+    forked: bool
+    generation: int
+
+
+class Driver:
+    """A lifecycle with its clock and its log of actions."""
+
+    def __init__(self, with_settings: Settings, boottime_s: float = 10.0) -> None:
+        self.settings = with_settings
+        self.now_ms = 1000.0
+        self.restores = 0
+        self._boottime_s = boottime_s
+        self.machine = Lifecycle(with_settings, self._identity)
+        self.started = self.machine.start(self.now_ms)
+        self.log: list[Action] = list(self.started)
+        self._keys = 0
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    @property
+    def failure(self) -> Failure:
+        (failure,) = [action.failure for action in self.log if isinstance(action, Fail)]
+        return failure
+
+    @property
+    def failure_kind(self) -> tuple[str, int, str | None]:
+        return self.failure.error_type, self.failure.exit_status, self.failure.runtime_report
+
+    def handle(self, event: Event) -> list[Action]:
+        actions = self.machine.handle(event, self.now_ms)
+        self.log += actions
+        return actions
+
+    def join(
+        self,
+        pid: int | None = None,
+        parent_pid: int = 1,
+        name: str = "app",
+        hooks: HookCounts = ONE_OF_EACH,
+        generation: int = 0,
+        forked: bool = False,
+        started_s: float = 0.0,
+    ) -> int:
+        self._keys += 1
+        process = Process(pid or 1000 + self._keys, name)
+        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, started_s))
+        return self._keys
+
+    def app_ready_and_settled(self) -> list[Action]:
+        return self.handle(AppReady()) + self.handle(TimerFired(TimerName.SETTLE))
+
+    def until_after_restore(self) -> None:
+        """Go through the before-snapshot phase with every process that has joined, and restore."""
+        self.app_ready_and_settled()
+        for key in range(1, self._keys + 1):
+            self.done(key)
+        self.handle(RestoreReturned(200, ""))
+
+    def messages(self, key: int) -> list[Message]:
+        return [action.message for action in self.log if isinstance(action, Tell) and action.key == key]
+
+    def told(self, key: int) -> list[BeforeSnapshot | AfterRestore]:
+        """The phases that a process was told of."""
+        return [message for message in self.messages(key) if isinstance(message, (BeforeSnapshot, AfterRestore))]
+
+    def done(self, key: int, id_offset: int = 0) -> list[Action]:
+        return self.handle(PhaseDone(key, Done(self.told(key)[-1].id + id_offset, True, 1.0)))
+
+    def fail(self, key: int, hook: str, kind: str, message: str) -> list[Action]:
+        error = HookFailure(kind, message, "the stack", hook)
+        return self.handle(PhaseDone(key, Done(self.told(key)[-1].id, False, 1.0, (), error)))
+
+    def hook_started(self, key: int, hook: str) -> None:
+        self.handle(HookStarted(key, self.told(key)[-1].id, hook))
+
+    def calls(self, actions: list[Action]) -> list[Action]:
+        """Those of some actions that the outside world sees: calls to the platform, and the gate."""
+        return [action for action in actions if isinstance(action, (AskEventNext, AskRestoreNext, AnswerReadiness))]
+
+    def _identity(self) -> Identity:
+        self.restores += 1
+        return Identity(f"{self.restores:032x}", 1.0, self._boottime_s)
+
+
+__all__ = ["DEFAULTS", "Driver", "HookedProcess", "Welcome", "settings"]

@@ -1,0 +1,417 @@
+"""The boundary's state machine, event by event."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifecycle_driver import Driver, HookedProcess, settings
+from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts, Shutdown, Welcome
+from snapext_extension import lifecycle
+from snapext_extension.lifecycle import (
+    ENDED,
+    TRANSITIONS,
+    AnswerReadiness,
+    AppReady,
+    AskEventNext,
+    AskRestoreNext,
+    CancelTimer,
+    Fail,
+    ReadinessAsked,
+    Report,
+    RestoreCaller,
+    RestoreReturned,
+    SetTimer,
+    ShutdownAsked,
+    State,
+    Stop,
+    TimerFired,
+    TimerName,
+    Trigger,
+)
+
+ADAPTER = RestoreCaller.ADAPTER
+
+
+def test_the_table_holds_every_allowed_move_and_no_other() -> None:
+    """Each pair of state and trigger is either in the table as the design has it, or refused."""
+    ended = {(state, Trigger.SHUTDOWN): State.SHUTDOWN for state in State if state not in ENDED}
+    failed = {(state, Trigger.FAILURE): State.FAILED for state in State if state not in ENDED}
+    forward = {
+        (State.INIT, Trigger.APP_COMPLETE): State.BEFORE_SNAPSHOT,
+        (State.INIT, Trigger.NO_BOUNDARY): State.READY,
+        (State.BEFORE_SNAPSHOT, Trigger.ALL_DONE): State.SNAPSHOT,
+        (State.SNAPSHOT, Trigger.RESTORED): State.AFTER_RESTORE,
+        (State.AFTER_RESTORE, Trigger.ALL_DONE): State.READY,
+    }
+    assert {**forward, **ended, **failed} == TRANSITIONS
+
+
+def test_nothing_leads_out_of_an_end() -> None:
+    """A failed or shut-down environment stays so."""
+    assert not [pair for pair in TRANSITIONS if pair[0] in ENDED]
+
+
+def test_the_whole_life_runs_in_order() -> None:
+    """Hooks of every process before the snapshot, the platform's calls, hooks after the restore, then the gate."""
+    driver = Driver(settings())
+    first, second = driver.join(), driver.join()
+    driver.app_ready_and_settled()
+    assert [BeforeSnapshot, BeforeSnapshot] == [type(m) for m in driver.told(first) + driver.told(second)]
+    driver.done(first)
+    assert State.BEFORE_SNAPSHOT is driver.state
+    actions = driver.done(second)
+    assert [AskEventNext(), AskRestoreNext()] == driver.calls(actions)
+    driver.handle(ReadinessAsked())
+    driver.handle(RestoreReturned(200, ""))
+    assert State.AFTER_RESTORE is driver.state
+    assert AnswerReadiness() not in driver.done(first)
+    assert AnswerReadiness() in driver.done(second)
+    assert State.READY is driver.state
+
+
+def test_the_budget_that_a_process_is_told_is_what_is_left_of_the_phase() -> None:
+    """A process that joins during the phase gets the rest of the budget, not a new one."""
+    driver = Driver(settings(before_snapshot_timeout_ms=1000))
+    driver.join()
+    driver.app_ready_and_settled()
+    driver.now_ms += 400
+    late = driver.join()
+    assert driver.told(late)[0].timeout_ms == 600
+
+
+@pytest.mark.parametrize("caller", list(RestoreCaller))
+def test_without_a_boundary_the_gate_opens_as_soon_as_the_app_is_ready(caller: RestoreCaller) -> None:
+    """On demand, no hook runs and the platform is never held back."""
+    driver = Driver(settings(boundary=False, restore_caller=caller))
+    assert [AskEventNext()] == driver.calls(driver.started)
+    key = driver.join()
+    driver.handle(ReadinessAsked())
+    assert [AnswerReadiness()] == driver.calls(driver.handle(AppReady()))
+    assert State.READY is driver.state
+    assert driver.told(key) == []
+    assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+
+
+def test_the_extension_holds_event_next_back_until_the_hooks_are_done() -> None:
+    """No snapshot can be taken before: the platform waits for every extension's event/next."""
+    driver = Driver(settings())
+    key = driver.join()
+    held = driver.started + driver.app_ready_and_settled()
+    assert AskEventNext() not in held
+    assert AskEventNext() in driver.done(key)
+
+
+@pytest.mark.parametrize("caller", list(RestoreCaller))
+def test_a_readiness_check_is_held_until_the_boundary_lets_go(caller: RestoreCaller) -> None:
+    """Neither before the app is ready nor while hooks run is it answered."""
+    driver = Driver(settings(restore_caller=caller))
+    driver.join()
+    held = driver.handle(ReadinessAsked()) + driver.app_ready_and_settled() + driver.handle(ReadinessAsked())
+    assert AnswerReadiness() not in held
+
+
+class TestAdapterThatAsksForRestoreNext:
+    """From 1.1 on the adapter asks for restore/next, and its second check says that the restore is over."""
+
+    def test_the_first_check_is_answered_when_the_before_hooks_are_done(self) -> None:
+        """The adapter may ask for restore/next from then on; we never do."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        key = driver.join()
+        driver.handle(ReadinessAsked())
+        driver.app_ready_and_settled()
+        assert [AskEventNext(), AnswerReadiness()] == driver.calls(driver.done(key))
+        assert State.SNAPSHOT is driver.state
+
+    def test_a_first_check_that_comes_late_is_not_taken_for_the_restore(self) -> None:
+        """The adapter may ask for the first time when the hooks are already done."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        driver.app_ready_and_settled()
+        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert State.SNAPSHOT is driver.state
+
+    def test_the_next_check_is_the_restore_and_is_held_until_the_hooks_are_done(self) -> None:
+        """It starts the after-restore hooks, and its answer admits the first invocation."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.handle(ReadinessAsked())
+        assert driver.calls(driver.handle(ReadinessAsked())) == []
+        assert State.AFTER_RESTORE is driver.state
+        assert [AnswerReadiness()] == driver.calls(driver.done(key))
+
+    def test_the_extra_check_of_the_later_releases_is_not_the_restore(self) -> None:
+        """With a before-checkpoint path set they check once more before the snapshot."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        driver.app_ready_and_settled()
+        driver.handle(ReadinessAsked())
+        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert State.SNAPSHOT is driver.state
+        driver.handle(ReadinessAsked())
+        assert State.READY is driver.state
+
+    def test_a_clock_jump_is_a_restore_whatever_was_expected(self) -> None:
+        """An adapter that makes fewer checks than we think must not slip past the hooks."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessAsked(clock_jumped=True))
+        assert State.AFTER_RESTORE is driver.state
+
+
+class TestWhenTheAppIsComplete:
+    """The boundary begins once the app is ready and its processes are all there."""
+
+    def test_nothing_begins_before_the_app_is_ready(self) -> None:
+        """Processes alone are not enough."""
+        driver = Driver(settings(workers=1))
+        driver.join()
+        assert SetTimer(TimerName.SETTLE, driver.settings.settle_ms) not in driver.log
+
+    def test_a_missing_worker_keeps_the_boundary_from_beginning(self) -> None:
+        """SNAPEXT_WORKERS processes must have said hello."""
+        driver = Driver(settings(workers=2))
+        driver.join()
+        assert SetTimer(TimerName.SETTLE, 500) not in driver.handle(AppReady())
+        driver.join()
+        assert SetTimer(TimerName.SETTLE, 500) in driver.log
+
+    def test_a_preloading_master_is_no_worker(self) -> None:
+        """It joins and runs its hooks, but it does not count towards SNAPEXT_WORKERS."""
+        driver = Driver(settings(workers=2))
+        driver.join(pid=10)
+        driver.join(pid=11, parent_pid=10)
+        driver.handle(AppReady())
+        assert SetTimer(TimerName.SETTLE, 500) not in driver.log
+        driver.join(pid=12, parent_pid=10)
+        assert SetTimer(TimerName.SETTLE, 500) in driver.log
+
+    def test_a_worker_that_dies_before_is_waited_for_again(self) -> None:
+        """Its replacement takes its place."""
+        driver = Driver(settings(workers=1))
+        key = driver.join()
+        driver.handle(AppReady())
+        driver.handle(lifecycle.Left(key))
+        assert CancelTimer(TimerName.SETTLE) in driver.log
+        driver.join()
+        driver.handle(TimerFired(TimerName.SETTLE))
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    @pytest.mark.parametrize("workers", [None, 1])
+    def test_each_hello_and_each_new_hook_starts_the_settling_anew(self, workers: int | None) -> None:
+        """A process says hello in the middle of its import; what it has still to register must not be missed."""
+        driver = Driver(settings(workers=workers))
+        key = driver.join()
+        driver.handle(AppReady())
+        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(lifecycle.HooksChanged(key, HookCounts(2, 2)))
+        driver.join()
+        assert SetTimer(TimerName.SETTLE, 500) == driver.log[-1]
+
+    def test_an_app_without_any_linked_process_passes_with_a_warning(self) -> None:
+        """Nothing is to be run, and somebody may wonder why."""
+        driver = Driver(settings())
+        driver.app_ready_and_settled()
+        assert State.SNAPSHOT is driver.state
+        assert "no_process_joined" in [action.event for action in driver.log if isinstance(action, Report)]
+
+    @pytest.mark.parametrize(
+        ("app_ready", "said"), [(False, "does not answer its readiness check"), (True, "1 of 3 processes")]
+    )
+    def test_an_app_that_never_completes_fails_init_and_says_what_is_missing(self, app_ready: bool, said: str) -> None:
+        """The person who reads it learns whether the app or a worker is missing."""
+        driver = Driver(settings(workers=3))
+        driver.join()
+        if app_ready:
+            driver.handle(AppReady())
+        driver.handle(TimerFired(TimerName.READY))
+        assert said in driver.failure.message
+        assert (driver.failure.runtime_report, driver.failure.error_type) == ("init", "Runtime.AppNotReady")
+
+
+class TestFailures:
+    """Any failure fails closed and names the culprit."""
+
+    def test_a_hook_that_raises_before_the_snapshot_fails_init(self) -> None:
+        """With the managed runtime's error type and exit status."""
+        driver = Driver(settings())
+        driver.join()
+        culprit = driver.join(pid=77, name="gunicorn")
+        driver.app_ready_and_settled()
+        driver.fail(culprit, "app.close_pool", "ValueError", "no pool")
+        assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+        assert "app.close_pool in process 77 (gunicorn)" in driver.failure.message
+        assert "ValueError: no pool" in driver.failure.message
+        assert AskEventNext() not in driver.log
+
+    def test_a_hook_that_raises_after_the_restore_fails_the_restore(self) -> None:
+        """And the gate never opens."""
+        driver = Driver(settings())
+        culprit = driver.join()
+        driver.until_after_restore()
+        driver.fail(culprit, "app.connect", "OSError", "refused")
+        assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+        assert AnswerReadiness() not in driver.log
+
+    @pytest.mark.parametrize("hook", [None, "app.connect"])
+    def test_a_process_that_dies_with_hooks_to_run_fails_the_phase(self, hook: str | None) -> None:
+        """Whether it had begun a hook or not: what it was to do has not been done."""
+        driver = Driver(settings())
+        culprit = driver.join(pid=5)
+        driver.until_after_restore()
+        if hook:
+            driver.hook_started(culprit, hook)
+        driver.now_ms += 30
+        driver.handle(lifecycle.Left(culprit))
+        assert "process 5" in driver.failure.message
+        assert "30 ms" in driver.failure.message
+        assert hook is None or hook in driver.failure.message
+
+    def test_a_process_without_hooks_may_go_at_any_time(self) -> None:
+        """No clone will contain it."""
+        driver = Driver(settings())
+        key = driver.join(hooks=HookCounts(0, 0))
+        driver.app_ready_and_settled()
+        driver.handle(lifecycle.Left(key))
+        assert State.SNAPSHOT is driver.state
+
+    def test_a_hook_that_hangs_is_named_when_the_budget_is_used_up(self) -> None:
+        """So is the variable that sets the budget."""
+        driver = Driver(settings(after_restore_timeout_ms=9000))
+        culprit = driver.join(pid=5)
+        driver.join(pid=6)
+        driver.until_after_restore()
+        driver.hook_started(culprit, "app.connect")
+        driver.now_ms += 9000
+        driver.handle(TimerFired(TimerName.PHASE))
+        for part in ("app.connect", "process 5", "9000 ms", "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", "1 other process"):
+            assert part in driver.failure.message
+
+    @pytest.mark.parametrize(("status", "said"), [(403, "AWS_LWA_ASYNC_INIT"), (404, "SnapStart"), (500, "documented")])
+    def test_a_refused_restore_next_is_explained(self, status: int, said: str) -> None:
+        """403 means that somebody else asked for an invocation first; the likely cause is named."""
+        driver = Driver(settings())
+        driver.app_ready_and_settled()
+        driver.handle(RestoreReturned(status, "{}"))
+        assert said in driver.failure.message
+        assert "\n" not in driver.failure.message
+        assert driver.failure.runtime_report is None
+
+    def test_nothing_is_done_after_a_failure(self) -> None:
+        """Whatever comes, the end has been reported once."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.until_after_restore()
+        driver.fail(key, "h", "E", "m")
+        before = len(driver.log)
+        for event in (AppReady(), ReadinessAsked(), ShutdownAsked("x", 1), lifecycle.Left(key)):
+            driver.handle(event)
+        driver.join()
+        assert before == len(driver.log)
+
+
+class TestLateProcesses:
+    """Who joins when, and what it is told (invariant 3)."""
+
+    def test_one_that_joins_during_the_before_hooks_runs_them_too(self) -> None:
+        """And the snapshot waits for it."""
+        driver = Driver(settings())
+        first = driver.join()
+        driver.app_ready_and_settled()
+        late = driver.join()
+        driver.done(first)
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert [BeforeSnapshot] == [type(message) for message in driver.told(late)]
+
+    def test_one_that_joins_while_the_snapshot_is_taken_runs_the_after_hooks_with_the_others(self) -> None:
+        """Its before-snapshot hooks cannot run in time any more, and the log says so."""
+        driver = Driver(settings())
+        driver.app_ready_and_settled()
+        late = driver.join()
+        assert "joined_too_late" in [action.event for action in driver.log if isinstance(action, Report)]
+        driver.handle(RestoreReturned(200, ""))
+        assert [AfterRestore] == [type(message) for message in driver.told(late)]
+        driver.done(late)
+        assert State.READY is driver.state
+
+    @pytest.mark.parametrize("when", ["after_restore", "ready"])
+    @pytest.mark.parametrize(
+        ("process", "owed"),
+        [
+            (HookedProcess(started_s=0.0, forked=False, generation=0), True),
+            (HookedProcess(started_s=99.0, forked=False, generation=0), False),
+            (HookedProcess(started_s=99.0, forked=True, generation=0), True),
+            (HookedProcess(started_s=99.0, forked=True, generation=1), False),
+            (HookedProcess(started_s=10.0, forked=False, generation=0), True),
+        ],
+        ids=["older", "younger", "fork of an old image", "fork of a mended image", "same clock tick"],
+    )
+    def test_a_process_that_joins_after_the_restore_gets_what_it_owes(
+        self, when: str, process: HookedProcess, owed: bool
+    ) -> None:
+        """Those that hold state from before the snapshot run their after-restore hooks at once, others nothing."""
+        driver = Driver(settings(), boottime_s=10.0)
+        first = driver.join()
+        driver.until_after_restore()
+        if when == "ready":
+            driver.done(first)
+        key = driver.join(started_s=process.started_s, forked=process.forked, generation=process.generation)
+        assert ([AfterRestore] if owed else []) == [type(message) for message in driver.told(key)]
+        welcome = driver.messages(key)[0]
+        assert isinstance(welcome, Welcome)
+        assert (0 if owed else 1) == welcome.generation
+
+    def test_a_late_process_whose_hook_fails_ends_the_environment(self) -> None:
+        """The Runtime API takes no restore error any more, so only the extension's exit is reported."""
+        driver = Driver(settings())
+        driver.until_after_restore()
+        key = driver.join()
+        driver.fail(key, "app.connect", "OSError", "refused")
+        assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, None)
+
+    def test_a_late_process_that_hangs_ends_the_environment(self) -> None:
+        """It has a budget of its own."""
+        driver = Driver(settings())
+        driver.until_after_restore()
+        driver.join()
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert State.FAILED is driver.state
+
+
+class TestAnswersThatWereNotAsked:
+    """A process cannot move the boundary by what it says out of turn."""
+
+    @pytest.mark.parametrize("offset", [-1, 1])
+    def test_an_answer_with_another_id_counts_for_nothing(self, offset: int) -> None:
+        """Nor does one from before the phase."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key, id_offset=offset)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_a_second_answer_counts_for_nothing(self) -> None:
+        """The other process is still waited for."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.done(key)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+
+@pytest.mark.parametrize("stage", ["init", "before_snapshot", "after_restore"])
+def test_shutdown_reaches_every_process_and_ends_the_extension(stage: str) -> None:
+    """With the reason and the time left, in whatever state the environment is."""
+    driver = Driver(settings())
+    keys = [driver.join(), driver.join()]
+    if stage == "before_snapshot":
+        driver.app_ready_and_settled()
+    elif stage == "after_restore":
+        driver.until_after_restore()
+    actions = driver.handle(ShutdownAsked("spindown", 1500))
+    assert all(driver.messages(key)[-1] == Shutdown("spindown", 1500) for key in keys)
+    assert Stop() == actions[-1]
+    assert not [action for action in actions if isinstance(action, Fail)]
