@@ -175,7 +175,7 @@ class TimerFired:
 class ReadinessAsked:
     """The adapter checks readiness; the request is held until an AnswerReadiness.
 
-    clock_jumped: since the check before, the wall clock has moved on without the monotonic one. Only a restore does that.
+    clock_jumped: since the last check the wall clock has moved on without the monotonic one, as only a restore does.
     """
 
     clock_jumped: bool = False

@@ -204,7 +204,7 @@ class Life(RuleBasedStateMachine):
         if self.boundary:
             assert self.model.restored
             waiting = [key for key in self.living() if self.is_waited_for(key)]
-            told = {key for key in self.living() if self.driver.told(key)}
+            told = {key for key in self.living() if any(isinstance(m, AfterRestore) for m in self.driver.told(key))}
             assert not waiting or self.was_open_before(), f"processes {waiting} still run their hooks"
             missing = (self.model.in_time - self.model.gone) - told
             assert not missing, f"processes {missing} were never told"

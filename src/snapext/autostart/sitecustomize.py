@@ -1,9 +1,9 @@
 """Put on PYTHONPATH, this folder lets an app that never mentions snapext take part.
 
-Python imports `sitecustomize` in every process at start, so this file runs in all of them and must cost next to nothing:
-it puts one finder in place and imports nothing of snapext. The first import of `snapext`, `snapshot_restore_py` or
-`snapshot_restore` links the process. The latter two, and snapext itself, are brought from here only if nobody else has
-them. A `sitecustomize` of the user's own, which this one hides, is run first.
+Python imports `sitecustomize` in every process at start, so this file runs in all of them and must cost next to
+nothing: it puts one finder in place and imports nothing of snapext. The first import of `snapext`,
+`snapshot_restore_py` or `snapshot_restore` links the process. The latter two, and snapext itself, are brought from here
+only if nobody else has them. A `sitecustomize` of the user's own, which this one hides, is run first.
 """
 
 import os

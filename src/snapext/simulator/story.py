@@ -65,10 +65,8 @@ class Story:
     def _joined(self, fields: Mapping[str, Any]) -> list[str]:
         self._names[fields["pid"]] = fields["name"]
         hooks = fields["hooks"]
-        return [
-            f"{self._process(fields['pid'])} joined   "
-            f"{hooks['before_snapshot']} before_snapshot, {hooks['after_restore']} after_restore"
-        ]
+        counts = f"{hooks['before_snapshot']} before_snapshot, {hooks['after_restore']} after_restore"
+        return [f"{self._process(fields['pid'])} joined   {counts}"]
 
     def _before(self, fields: Mapping[str, Any]) -> list[str]:
         return self._hooks(fields, budget_ms=None)
