@@ -75,6 +75,23 @@ def test_on_demand_runs_no_hook_and_serves(simulate: Simulate, name: str, adapte
     assert life.document["environment_id"] is None
 
 
+@pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
+def test_the_adapters_own_hook_paths_do_not_disturb_the_boundary(simulate: Simulate, adapter: str) -> None:
+    """With a path set, an adapter of the newer generation checks readiness once more before the snapshot."""
+    life = simulate(
+        SETUPS["http.server"].command,
+        *("--adapter", adapter),
+        AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH="/before",
+        AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/after",
+    )
+    assert life.status == 0, life.stderr
+    (pid,) = life.pids
+    assert life.hooks_of(pid) == IN_ORDER
+    order = [line.get("hook") or line["path"] for line in life.trace if line.get("path") != "/ready"]
+    posts = {"builtin": ([], []), "builtin-1.1": (["/before"], ["/after"])}[adapter]
+    assert order == [*IN_ORDER[:2], *posts[0], *posts[1], *IN_ORDER[2:], "/"]
+
+
 def test_a_frozen_environment_goes_on_where_it_stopped(simulate: Simulate) -> None:
     """Every process is stopped between snapshot and restore, and the boundary holds all the same."""
     life = simulate(SETUPS["fastapi gunicorn"].command, "--workers", "4", "--freeze", "1")

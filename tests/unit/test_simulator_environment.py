@@ -7,7 +7,9 @@ import uuid
 import pytest
 
 from snapext.errors import SimulationError
-from snapext.simulator.environment import Blocked, Environment, Failure, Reply
+from snapext.simulator.environment import Environment
+from snapext.simulator.outcomes import Failure
+from snapext.simulator.replies import Blocked, Reply
 from snapext.simulator.states import ExtensionState, InitType, RuntimeState
 
 UNIX_ORIGIN_MS = 1_700_000_000_000

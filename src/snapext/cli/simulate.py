@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import sys
 
 import click
@@ -34,6 +36,21 @@ def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value
 
 
+def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    """A server that listens there already would be taken for the app."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", value))
+        except OSError as error:
+            raise click.BadParameter(f"port {value} cannot be listened on: {os.strerror(error.errno or 0)}") from None
+    return value
+
+
+def _end_on_sigterm(_signal: int, _frame: object) -> None:
+    sys.exit(128 + signal.SIGTERM)  # through the `finally`s: no process is left behind
+
+
 def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     if shutil.which(value[0]) is None:
         raise click.BadParameter(f"{value[0]!r} is not a command that can be run")
@@ -41,7 +58,14 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The app's own port.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    callback=_port,
+    default=8080,
+    show_default=True,
+    help="The app's own port; it gets it as $PORT, too.",
+)
 @click.option("--workers", type=click.IntRange(1, 1000), help="How many processes must join before the snapshot.")
 @click.option(
     "--init-type",
@@ -106,6 +130,7 @@ def simulate(
     """
     plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout)
     story = Story(lambda line: click.echo(line, err=as_json))
+    signal.signal(signal.SIGTERM, _end_on_sigterm)
     simulation = Simulation(
         plan,
         os.environ,

@@ -16,188 +16,28 @@ import argparse
 import json
 import os
 import posixpath
-import socket
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from urllib.parse import unquote
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 
 from snapext.errors import ConfigError, LambdaApiError, SimulationError
 from snapext.simulator import apigw
+from snapext.simulator._lwa_app import App, AppError, body_of, log
+from snapext.simulator._lwa_runtime_api import Payload, RuntimeApi, RuntimeApiGoneError
 from snapext.simulator._lwa_settings import AdapterSettings, read_settings
 
-READINESS_INTERVAL_S = 0.01
-NOT_READY_NOTICE_S = 2.0
+HeaderPairs = Iterable[tuple[str, str]]
+
 ASYNC_INIT_TIMEOUT_S = 9.8
-CHUNK_BYTES = 64 * 1024
 
 BEFORE_SNAPSHOT_ERROR = "Runtime.BeforeSnapshotError"
 AFTER_RESTORE_ERROR = "Runtime.AfterRestoreError"
 UNSUPPORTED_EVENT_ERROR = "Runtime.UnsupportedEvent"
 STREAM_ERROR = "Runtime.StreamError"
-
-
-class RuntimeApiGoneError(Exception):
-    """Nobody answers at the Runtime API any more: the environment is over."""
-
-
-class AppError(Exception):
-    """The app could not be reached, broke off its answer, or refused a SnapStart request."""
-
-
-class RuntimeApi:
-    """The calls that the adapter makes to the Runtime and Extensions APIs; each waits as long as it takes."""
-
-    def __init__(self, address: str) -> None:
-        self._url = f"http://{address}"
-        self._transport = HTTPAdapter()
-
-    def register(self, name: str) -> str:
-        """Register as the extension `name` for no events; return the identifier that the platform gave."""
-        answer = self._call(
-            "POST", "/2020-01-01/extension/register", {"Lambda-Extension-Name": name}, b'{"events": []}'
-        )
-        return str(answer.headers["Lambda-Extension-Identifier"])
-
-    def next_event(self, identifier: str) -> None:
-        """Ask for the next extension event: the platform waits for this call before it ends init."""
-        self._call("GET", "/2020-01-01/extension/event/next", {"Lambda-Extension-Identifier": identifier})
-
-    def next_invocation(self) -> tuple[str, Any]:
-        """Return the next invocation's request id and event; None for an event that is not JSON."""
-        answer = self._call("GET", "/2018-06-01/runtime/invocation/next")
-        try:
-            event = answer.json()
-        except ValueError:
-            event = None
-        return answer.headers["Lambda-Runtime-Aws-Request-Id"], event
-
-    def next_restore(self) -> None:
-        """Return when the environment has been restored: the snapshot is taken inside this call."""
-        self._call("GET", "/2018-06-01/runtime/restore/next")
-
-    def respond(self, request_id: str, payload: bytes) -> None:
-        """Answer an invocation at once."""
-        path = f"/2018-06-01/runtime/invocation/{request_id}/response"
-        self._call("POST", path, {"Content-Type": "application/json"}, payload)
-
-    def respond_streaming(self, request_id: str, pieces: Iterator[bytes]) -> None:
-        """Answer an invocation piece by piece, each sent as soon as there is one."""
-        headers = {
-            "Lambda-Runtime-Function-Response-Mode": "streaming",
-            "Content-Type": apigw.STREAMING_CONTENT_TYPE,
-        }
-        self._call("POST", f"/2018-06-01/runtime/invocation/{request_id}/response", headers, pieces)
-
-    def report(self, path: str, error_type: str, message: str) -> None:
-        """Report an error to `path` (below /2018-06-01/runtime)."""
-        body = {"errorMessage": message, "errorType": error_type, "stackTrace": []}
-        self._call(
-            "POST",
-            f"/2018-06-01/runtime{path}",
-            {"Lambda-Runtime-Function-Error-Type": error_type, "Content-Type": "application/json"},
-            json.dumps(body).encode(),
-        )
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str] | None = None,
-        body: bytes | Iterator[bytes] | None = None,
-    ) -> requests.Response:
-        try:
-            request = requests.Request(method, self._url + path, headers, data=body).prepare()
-            answer = self._transport.send(request)
-            answer.content  # noqa: B018 - read it here, where a broken connection is understood
-        except requests.RequestException as error:
-            raise RuntimeApiGoneError(str(error)) from error
-        if not answer.ok:
-            raise LambdaApiError(f"{method} {path}", answer.status_code, answer.text)
-        return answer
-
-
-class App:
-    """The web app: its readiness, its SnapStart paths, its answers."""
-
-    def __init__(self, settings: AdapterSettings) -> None:
-        self._settings = settings
-        # A transport and not a session: no cookies, redirects or proxies of our own between client and app.
-        self._transport = HTTPAdapter()
-
-    def reconnect(self) -> None:
-        """Forget connections that a snapshot may have cut."""
-        self._transport.close()
-        self._transport = HTTPAdapter()
-
-    def wait_ready(self, timeout_s: float | None = None) -> bool:
-        """Check every 10 ms until the app is ready; False when it is not within `timeout_s` (None: for ever).
-
-        A check that the app holds open is simply awaited.
-        """
-        start = time.monotonic()
-        notice_s = NOT_READY_NOTICE_S
-        while True:
-            elapsed_s = time.monotonic() - start
-            if timeout_s is not None and elapsed_s >= timeout_s:
-                return False
-            if elapsed_s >= notice_s:
-                _log(f"the app is not ready after {notice_s:.0f} s")
-                notice_s += NOT_READY_NOTICE_S
-            if self._is_ready(None if timeout_s is None else timeout_s - elapsed_s):
-                return True
-            time.sleep(READINESS_INTERVAL_S)
-
-    def notify(self, path: str) -> None:
-        """Send the empty POST of a SnapStart phase.
-
-        Raises:
-            AppError: the answer is not a 2xx, or there is none.
-        """
-        answer = self._send("POST", self._settings.app_url + path, {}, b"")
-        answer.close()
-        if not 200 <= answer.status_code < 300:
-            msg = f"POST {path} on the app answered {answer.status_code}"
-            raise AppError(msg)
-
-    def forward(self, request: apigw.HttpRequest) -> requests.Response:
-        """Send a client's request; the answer's body has not been read yet.
-
-        Raises:
-            AppError: the app could not be reached.
-        """
-        return self._send(request.method, self._settings.app_url + request.target, request.headers, request.body)
-
-    def _is_ready(self, timeout_s: float | None) -> bool:
-        settings = self._settings
-        if settings.readiness_tcp:
-            try:
-                with socket.create_connection((settings.host, settings.readiness_port), timeout_s):
-                    return True
-            except OSError:
-                return False
-        try:
-            answer = self._send("GET", settings.readiness_url, {}, b"", timeout_s)
-        except AppError:
-            return False
-        answer.close()
-        return answer.status_code in settings.healthy_status
-
-    def _send(
-        self, method: str, url: str, headers: dict[str, str], body: bytes, timeout_s: float | None = None
-    ) -> requests.Response:
-        try:
-            request = requests.Request(method, url, headers, data=body).prepare()
-            return self._transport.send(request, stream=True, timeout=timeout_s)
-        except (requests.RequestException, HTTPError, ValueError) as error:
-            msg = f"{method} {url} got no answer from the app: {error}"
-            raise AppError(msg) from error
 
 
 class Adapter:
@@ -212,7 +52,7 @@ class Adapter:
     def register(self, name: str) -> None:
         """Register, and ask for the first event in the background: the platform never sends one."""
         identifier = self._runtime.register(name)
-        threading.Thread(target=_ask_for_event, args=(self._settings.runtime_api, identifier), daemon=True).start()
+        threading.Thread(target=self._ask_for_event, args=(identifier,), daemon=True).start()
 
     def start_1_0(self) -> None:
         """Become ready as releases before 1.1 do: the readiness check and nothing else."""
@@ -248,7 +88,7 @@ class Adapter:
         try:
             request = apigw.http_request(event)
         except SimulationError as error:
-            _log(str(error))
+            log(str(error))
             self._runtime.report(f"/invocation/{request_id}/error", UNSUPPORTED_EVENT_ERROR, str(error))
             return
         if _is_hook_path(request.target, self._settings.hook_paths):
@@ -257,7 +97,7 @@ class Adapter:
         try:
             answer = self._app.forward(request)
         except AppError as error:
-            _log(str(error))
+            log(str(error))
             self._refuse(request_id, 502, "the app cannot be reached")
             return
         with answer:
@@ -267,32 +107,39 @@ class Adapter:
         cookies = answer.raw.headers.getlist("set-cookie")
         headers = [item for item in answer.raw.headers.items() if item[0].lower() != "set-cookie"]
         try:
-            if self._settings.streaming:
-                prelude = apigw.response_prelude(answer.status_code, headers, cookies)
-                self._runtime.respond_streaming(request_id, _streamed(prelude, answer))
-                return
-            body = b"".join(_body(answer))
+            self._respond(request_id, answer.status_code, headers, cookies, body_of(answer))
         except AppError as error:
-            _log(str(error))
+            log(str(error))
             if self._settings.streaming:
                 # Its start is out already: the connection was cut, and this says why.
                 self._runtime.report(f"/invocation/{request_id}/error", STREAM_ERROR, str(error))
             else:
                 self._refuse(request_id, 502, "the app broke off its answer")
-            return
-        self._runtime.respond(request_id, apigw.buffered_response(answer.status_code, headers, cookies, body))
 
     def _refuse(self, request_id: str, status: int, message: str) -> None:
-        headers = [("content-type", "application/json")]
         body = json.dumps({"message": message}).encode()
+        self._respond(request_id, status, [("content-type", "application/json")], (), [body])
+
+    def _respond(
+        self, request_id: str, status: int, headers: HeaderPairs, cookies: Iterable[str], body: Iterable[bytes]
+    ) -> None:
+        payload: Payload
         if self._settings.streaming:
-            pieces = iter([apigw.response_prelude(status, headers, ()), body])
-            self._runtime.respond_streaming(request_id, pieces)
+            payload = chain([apigw.response_prelude(status, headers, cookies)], body)
         else:
-            self._runtime.respond(request_id, apigw.buffered_response(status, headers, (), body))
+            payload = apigw.buffered_response(status, headers, cookies, b"".join(body))
+        self._runtime.respond(request_id, payload)
+
+    def _ask_for_event(self, identifier: str) -> None:
+        try:
+            self._runtime.next_event(identifier)
+        except RuntimeApiGoneError:
+            pass
+        except LambdaApiError as error:
+            log(str(error))
 
     def _fail(self, path: str, error_type: str, message: str) -> bool:
-        _log(f"{error_type}: {message}")
+        log(f"{error_type}: {message}")
         self._runtime.report(path, error_type, message)
         return False
 
@@ -319,23 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             adapter.serve_one()
     except RuntimeApiGoneError:
         return 0
-    except ConfigError as error:
-        _log(str(error))
-        return 2
-    except LambdaApiError as error:
-        _log(str(error))
-        return 1
+    except (ConfigError, LambdaApiError) as error:
+        log(str(error))
+        return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130
-
-
-def _ask_for_event(runtime_api: str, identifier: str) -> None:
-    try:
-        RuntimeApi(runtime_api).next_event(identifier)
-    except RuntimeApiGoneError:
-        pass
-    except LambdaApiError as error:
-        _log(str(error))
 
 
 def _is_hook_path(target: str, hook_paths: frozenset[str]) -> bool:
@@ -346,30 +181,6 @@ def _is_hook_path(target: str, hook_paths: frozenset[str]) -> bool:
 def _plain(path: str) -> str:
     """Resolve dots and doubled slashes; normpath alone leaves two slashes at the start as they are."""
     return posixpath.normpath("/" + path.lstrip("/"))
-
-
-def _streamed(prelude: bytes, answer: requests.Response) -> Iterator[bytes]:
-    yield prelude
-    yield from _body(answer)
-
-
-def _body(answer: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it arrives and as it was sent, compressed or not.
-
-    Raises:
-        AppError: the app broke it off.
-    """
-    try:
-        while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):
-            yield piece
-    except (HTTPError, OSError) as error:
-        msg = f"the app broke off its answer: {error}"
-        raise AppError(msg) from error
-
-
-def _log(message: str) -> None:
-    sys.stderr.write(f"web-adapter: {' '.join(message.split())}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

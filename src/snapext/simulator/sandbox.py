@@ -82,6 +82,9 @@ class Sandbox:
         waiter.start()
         return process.pid
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._started
+
     def freeze(self) -> None:
         """Stop every process. Repeated until nothing new has appeared: one may fork while another is being stopped."""
         stopped: set[int] = set()

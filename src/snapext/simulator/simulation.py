@@ -20,6 +20,7 @@ from snapext.simulator.sandbox import Sandbox
 RESTORE_BUDGET_MS = 10_000
 SHUTDOWN_MS = 2_000
 RUNTIME = "runtime"
+ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Simulation:
                     self._start_extensions(layout.extensions_folder, folder)
                     self._live()
                 except PlatformFailure as error:
-                    self._sandbox.drain()
+                    self._let_the_extension_end()
                     self._add_failure(error.failure)
                 finally:
                     self._ending = True
@@ -166,11 +167,21 @@ class Simulation:
         self._sandbox.drain()
         self._add("shutdown", ok=in_time, duration_ms=duration_ms)
 
+    def _let_the_extension_end(self) -> None:
+        """After a failure the platform resets the environment: whoever waits for an event is told, and has a moment."""
+        self._ending = True
+        self._platform.shutdown("failure", SHUTDOWN_MS)
+        if EXTENSION in self._sandbox:
+            self._sandbox.wait_exit(EXTENSION, SHUTDOWN_MS / 1000)
+        self._sandbox.drain()
+
     # --- what is heard ---------------------------------------------------------------------------------------------
 
     def _on_platform_event(self, event: PlatformEvent) -> None:
         if event.name == "extension_registered":
             self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
+        elif event.name in ERROR_CALLS:
+            self.recorder.add(event.at_ms, event.name, error_type=event.detail["error_type"])
 
     def _on_exit(self, role: str, name: str, returncode: int) -> None:
         if not self._ending:

@@ -104,6 +104,9 @@ class Story:
         how = "everything has ended" if fields["ok"] else "not ended in time, killed"
         return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
 
+    def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"{_mark(False)} reported to the platform: {fields['error_type']}"]
+
     def _warning(self, fields: Mapping[str, Any]) -> list[str]:
         details = ", ".join(f"{key} {value}" for key, value in fields.items() if key not in ("about", "message"))
         text = fields.get("message") or f"{fields['about']}: {details}"
@@ -133,6 +136,10 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,
     "warning": Story._warning,
+    "init_error": Story._error_call,
+    "restore_error": Story._error_call,
+    "extension_init_error": Story._error_call,
+    "extension_exit_error": Story._error_call,
 }
 
 

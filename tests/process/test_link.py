@@ -1,0 +1,623 @@
+"""Real client processes on a real socket, with the extension's end of it in the test's hands."""
+
+import os
+import random
+import socket
+import textwrap
+
+import pytest
+
+from helpers import AFTER, BEFORE, ENVIRONMENT_ID, LIMIT_S, SRC, WELCOME, App, Listener, clean_environ, wait_until
+from snapext.protocol import (
+    PROTOCOL_VERSION,
+    AfterRestore,
+    BeforeSnapshot,
+    Hello,
+    HookCounts,
+    Hooks,
+    Running,
+    Shutdown,
+    Welcome,
+)
+
+HOOKS = """
+import os, sys, threading, time
+import snapext
+ran = []
+@snapext.register_before_snapshot
+def before(): ran.append("before")
+@snapext.register_after_restore
+def after(): ran.append("after")
+"""
+WAIT = "\nsys.stdin.readline()\n"
+REPORT = WAIT + "print(ran)\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "bridge" / "bridge.sock"
+
+
+@pytest.fixture
+def listener(path):
+    with Listener(path) as listener:
+        yield listener
+
+
+@pytest.fixture
+def start(path):
+    """Start a client process, which is ended with the test."""
+    apps = []
+
+    def start(code, *options, **variables):
+        environ = clean_environ(
+            PYTHONPATH=str(SRC), SNAPEXT_SOCKET=str(path), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", **variables
+        )
+        apps.append(App(textwrap.dedent(code), environ, *options))
+        return apps[-1]
+
+    yield start
+    for app in apps:
+        app.__exit__()
+
+
+def test_hello_says_who_the_process_is(listener, start):
+    """The first message has the version, the pid, the role, a name and the hooks of the process."""
+    app = start(HOOKS + WAIT)
+    peer = listener.accept()
+    hello = peer.next(Hello)
+    if hello.hooks != HookCounts(1, 1):  # the link may be faster than the app's next line
+        peer.send(WELCOME)
+        assert HookCounts(1, 1) == wait_until(lambda: peer.next(Hooks).hooks)
+
+    assert (PROTOCOL_VERSION, app.process.pid, "app", 0, False) == (
+        hello.protocol,
+        hello.pid,
+        hello.role,
+        hello.generation,
+        hello.forked,
+    )
+    assert ("python", "snapext-python") == (hello.name, hello.client.partition("/")[0])
+
+
+def test_hooks_registered_later_are_told(listener, start):
+    """The extension hears of hooks that are registered after the greeting."""
+    app = start(HOOKS + WAIT + "snapext.register_after_restore(print)" + WAIT)
+    peer = listener.accept()
+    peer.greet()
+    app.process.stdin.write("\n")
+    app.process.stdin.flush()
+
+    while peer.next(Hooks).hooks != HookCounts(1, 2):
+        pass
+
+
+def test_a_boundary_runs_each_hook_once_and_says_so(listener, start):
+    """Both phases run, are answered with their own id, and the hooks are named before and after they run."""
+    app = start(HOOKS + REPORT)
+    peer = listener.accept()
+    peer.greet()
+    before, after = peer.ask(BEFORE), peer.ask(AFTER)
+
+    assert (1, True, ["__main__.before"]) == (before.id, before.ok, [hook.name for hook in before.hooks])
+    assert (2, True, ["__main__.after"]) == (after.id, after.ok, [hook.name for hook in after.hooks])
+    assert ["__main__.before", "__main__.after"] == [m.hook for m in peer.heard if isinstance(m, Running)]
+    assert "['before', 'after']\n" == app.end()[0]
+
+
+def test_hooks_run_once_even_if_told_twice(listener, start):
+    """Told again of a boundary, on the same or on another connection, a process answers again and runs nothing."""
+    app = start(HOOKS + REPORT)
+    first = listener.accept()
+    first.greet()
+    first.ask(BEFORE)
+    assert first.ask(BeforeSnapshot(5, 0, 1_000)).ok
+    first.ask(AFTER)
+    first.socket.close()
+    second = listener.accept()
+    assert 1 == second.greet(Welcome(1, "ready", 1, ENVIRONMENT_ID)).generation
+    again = second.ask(AfterRestore(9, 1, 1_000, ENVIRONMENT_ID, 0.0))
+
+    assert (9, True, 1) == (again.id, again.ok, len(again.hooks))
+    assert "['before', 'after']\n" == app.end()[0]
+
+
+def test_a_failed_hook_is_not_forgotten_when_told_again(listener, start):
+    """A phase that failed once is not reported as a success the second time."""
+    start(HOOKS + "@snapext.register_before_snapshot\ndef bad(): raise SystemExit(3)\n" + WAIT)
+    peer = listener.accept()
+    peer.greet()
+    first, second = peer.ask(BEFORE), peer.ask(BeforeSnapshot(5, 0, 1_000))
+
+    assert (False, False) == (first.ok, second.ok)
+    assert ("SystemExit", "3", "__main__.bad") == (second.error.type, second.error.message, second.error.hook)
+
+
+# --- connecting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_listener_that_comes_late_is_found(path, start):
+    """The extension may listen after the app has started."""
+    app = start(HOOKS + "print('up', flush=True)" + WAIT)
+    assert "up" == app.line()
+    with Listener(path) as listener:
+        assert app.process.pid == listener.accept().greet().pid
+
+
+def test_a_listener_that_goes_away_and_comes_back_is_found_again(path, start):
+    """A process joins again after the extension's end of the link was broken and made anew."""
+    app = start(HOOKS + REPORT)
+    with Listener(path) as listener:
+        peer = listener.accept()
+        peer.greet()
+        peer.ask(BEFORE)
+    with Listener(path) as listener:
+        peer = listener.accept()
+        assert (app.process.pid, False) == ((hello := peer.greet()).pid, hello.forked)
+        assert peer.ask(AFTER).ok
+
+    assert "['before', 'after']\n" == app.end()[0]
+
+
+def test_nobody_listens_and_the_app_notices_nothing(start):
+    """Without an extension an app runs to its end at once and prints nothing of ours."""
+    out, err = start(HOOKS + "print(snapext.status().connected, snapext.is_restored())").end()
+
+    assert ("False False\n", "") == (out, err)
+
+
+def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
+    """A process that is refused tries again with growing pauses, not in a busy loop."""
+    app = start(HOOKS + "time.sleep(0.5)")
+    attempts = 0
+    listener.server.settimeout(0.05)
+    while app.process.poll() is None:
+        try:
+            listener.server.accept()[0].close()
+            attempts += 1
+        except TimeoutError:
+            continue
+
+    assert 1 <= attempts < 20
+
+
+def test_the_apps_default_timeout_does_not_cut_the_link(listener, start):
+    """socket.setdefaulttimeout in the app leaves our connection as it is: one that is cut could miss a restore."""
+    app = start(
+        "import socket; socket.setdefaulttimeout(0.01)" + HOOKS + "time.sleep(0.3); print('slept', flush=True)" + WAIT
+    )
+    peer = listener.accept()
+    peer.greet()
+    assert "slept" == app.line()
+
+    assert peer.ask(BEFORE).ok
+
+
+@pytest.mark.parametrize("how", ["group may enter", "symlink", "regular file", "foreign owner", "foreign socket"])
+def test_a_place_that_others_could_have_made_is_refused(listener, path, start, how):
+    """A process does not connect where the directory, or the socket, is not safely its own, and says why in one line."""
+    at = path
+    if how == "group may enter":
+        path.parent.chmod(0o750)
+    elif how == "symlink":
+        (path.parent.parent / "link").symlink_to(path.parent)
+        at = path.parent.parent / "link" / path.name
+    elif how == "regular file":
+        at = path.parent / "file"
+        at.touch(0o600)
+    elif os.geteuid():
+        pytest.skip("needs root")
+    elif how == "foreign owner":
+        os.chown(path.parent, 65534, 65534)
+    else:
+        os.chown(path, 65534, 65534)
+    _, err = start(HOOKS + "time.sleep(0.2); print(snapext.status().connected)", SNAPEXT_SOCKET=str(at)).end()
+    listener.server.settimeout(0)
+
+    assert 1 == len(err.splitlines())
+    assert "is not used" in err
+    with pytest.raises(BlockingIOError):
+        listener.server.accept()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_another_users_listener_is_refused(path, start):
+    """The user at the other end of the socket must be our own, whoever owns the file."""
+    path.parent.mkdir(mode=0o700)
+    path.parent.parent.chmod(0o755)
+    for parent in path.parent.parents[1:-1]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    os.chown(path.parent, 65534, 65534)
+    code = f"""
+        import os, socket, sys
+        server = socket.socket(socket.AF_UNIX); server.bind({str(path)!r}); server.listen(); print("up", flush=True)
+        print(repr(server.accept()[0].recv(10)), flush=True)
+    """
+    with App(code, clean_environ(), user=65534) as other:
+        assert "up" == other.line()
+        os.chown(path.parent, 0, 0)
+        os.chown(path, 0, 0)
+        _, err = start(HOOKS + "time.sleep(0.2)").end()
+
+        assert "another user's process listens on it" in err
+        assert "b''" == other.line()
+
+
+def test_a_bridge_that_dies_midway_leaves_the_app_working(listener, path, start):
+    """A hook that runs while the extension dies ends normally, even where SIGPIPE would end the process."""
+    app = start(
+        "import signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)"
+        + HOOKS
+        + "@snapext.register_before_snapshot\ndef slow(): print('in', flush=True); go.wait(20); ran.append('slow')\n"
+        + "go = threading.Event()\nsys.stdin.readline()\ngo.set()\n"
+        + "while len(ran) < 2: time.sleep(0.001)\n"
+        + "snapext.register_before_snapshot(print); print(ran)"
+    )
+    peer = listener.accept()
+    peer.greet()
+    peer.send(BEFORE)
+    assert "in" == app.line()
+    listener.close()
+
+    assert ("['slow', 'before']\n", "") == app.end()
+
+
+GARBAGE = [b"garbage\n", b'{"type":"welcome"}\n', b"x" * 70_000, b'{"type":"hello"}\n', b"\x00" * 10]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=["garbage", "malformed", "long", "misdirected", "half"])
+def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start, garbage):
+    """What is not the protocol runs no hook, disturbs nothing, and does not end the link for good."""
+    app = start(HOOKS + REPORT)
+    peer = listener.accept()
+    peer.next(Hello)
+    peer.socket.sendall(garbage)
+    peer.socket.close()
+    second = listener.accept()
+    second.greet()
+    assert second.ask(BEFORE).ok
+
+    assert ("['before']\n", "") == app.end()
+
+
+def test_nothing_runs_before_the_welcome(listener, start):
+    """An order from one who has not greeted is refused."""
+    app = start(HOOKS + REPORT)
+    peer = listener.accept()
+    peer.next(Hello)
+    peer.socket.sendall(b'{"type":"before_snapshot","id":1,"generation":0,"timeout_ms":1000}\n')
+    assert peer.is_hung_up()
+
+    assert "[]\n" == app.end()[0]
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+
+def test_status_follows_the_boundary(listener, start):
+    """Before, between and after, a process can ask where it is."""
+    app = start(
+        HOOKS
+        + """
+def show(): s = snapext.status(); print(s.phase, s.generation, s.environment_id, s.restored_at, s.connected, snapext.is_restored(), flush=True)
+snapext.register_before_snapshot(show)
+snapext.register_after_restore(show)
+"""
+        + "print(snapext.wait_restored(0), snapext.wait_restored(20), flush=True); show()"
+        + WAIT
+    )
+    peer = listener.accept()
+    peer.greet()
+    peer.ask(BEFORE)
+    peer.ask(AFTER)
+
+    assert "before_snapshot 0 None None True False" == app.line()
+    during = f"after_restore 0 {ENVIRONMENT_ID} {AFTER.restored_at} True False"
+    assert {during, "False True"} == {app.line(), app.line()}
+    assert f"ready 1 {ENVIRONMENT_ID} {AFTER.restored_at} True True" == app.line()
+
+
+def test_a_failed_restore_is_not_a_restore(listener, start):
+    """While its after-restore hooks have not succeeded, a process is not restored."""
+    app = start(HOOKS + "snapext.register_after_restore(lambda: 1 / 0)" + WAIT + "print(snapext.wait_restored(0.05))")
+    peer = listener.accept()
+    peer.greet()
+
+    assert not peer.ask(AFTER).ok
+    assert "False\n" == app.end()[0]
+
+
+def test_wait_restored_needs_no_hook(listener, start):
+    """A process that only waits for the restore hears of it."""
+    app = start("import snapext; print(snapext.wait_restored(20))")
+    peer = listener.accept()
+    peer.greet()
+    peer.ask(AFTER)
+
+    assert "True\n" == app.end()[0]
+
+
+def test_wait_restored_does_not_wait_where_no_restore_comes(start):
+    """Outside SnapStart waiting ends at once, however long it was allowed to take."""
+    app = start("import snapext; print(snapext.wait_restored())", AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+
+    assert "False\n" == app.end()[0]
+
+
+def test_a_process_that_joins_after_the_restore_is_restored_at_once(listener, start):
+    """One that began after the restore has nothing to run and is told so by its welcome."""
+    app = start(HOOKS + "print(snapext.wait_restored(20), ran, snapext.status().environment_id)")
+    listener.accept().greet(Welcome(1, "ready", 1, ENVIRONMENT_ID))
+
+    assert f"True [] {ENVIRONMENT_ID}\n" == app.end()[0]
+
+
+def test_shutdown_is_heard_and_the_link_rests(listener, start):
+    """After shutdown the status says so, and the process does not come back to a socket that is going away."""
+    app = start(
+        HOOKS + "while snapext.status().phase != 'shutdown': time.sleep(0.001)\nprint('down', flush=True)" + WAIT
+    )
+    peer = listener.accept()
+    peer.greet()
+    peer.send(Shutdown("spindown", 2_000))
+    assert "down" == app.line()
+    peer.socket.shutdown(socket.SHUT_WR)
+    assert peer.is_hung_up()
+    assert ("", "") == app.end()
+
+    listener.server.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        listener.server.accept()
+
+
+# --- fork ------------------------------------------------------------------------------------------------------------
+
+FORK = """
+def child():
+    pid = os.fork()
+    if pid:
+        return pid
+    while 'after' not in ran: time.sleep(0.001)
+    print('child', ran, flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_fork_before_the_snapshot_is_a_process_of_its_own(listener, start):
+    """A child has its parent's hooks, its own connection and answers; the parent's connection is unharmed."""
+    app = start(HOOKS + FORK + WAIT + "pid = child(); os.waitpid(pid, 0); print('parent', ran, flush=True)")
+    parent = listener.accept()
+    parent.greet()
+    app.process.stdin.write("\n")
+    app.process.stdin.flush()
+    child = listener.accept()
+    hello = child.greet()
+
+    assert (True, 0, HookCounts(1, 1)) == (hello.forked, hello.generation, hello.hooks)
+    assert hello.pid != app.process.pid
+    assert parent.ask(BEFORE).ok
+    assert child.ask(BEFORE).ok
+    assert parent.ask(AFTER).ok
+    assert child.ask(AFTER).ok
+    assert {"child ['before', 'after']", "parent ['before', 'after']"} == {app.line(), app.line()}
+
+
+def test_a_fork_after_the_restore_carries_the_generation(listener, start):
+    """A child of a restored process owes nothing: it says what its parent's memory had seen, and is restored itself."""
+    code = """
+if not os.fork():
+    print(snapext.is_restored(), snapext.status().environment_id, snapext.status().restored_at, ran, flush=True)
+    snapext.wait_restored(); time.sleep(0.1); os._exit(0)
+os.wait()
+"""
+    app = start(HOOKS + "snapext.wait_restored()" + code)
+    parent = listener.accept()
+    parent.greet()
+    parent.ask(BEFORE)
+    parent.ask(AFTER)
+    hello = listener.accept().greet(Welcome(1, "ready", 1, ENVIRONMENT_ID))
+
+    assert (True, 1) == (hello.forked, hello.generation)
+    assert f"True {ENVIRONMENT_ID} {AFTER.restored_at} ['before', 'after']" == app.line()
+    assert parent.is_silent()
+
+
+def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
+    """A child forked after the before-snapshot hooks of its parent still runs its own."""
+    app = start(HOOKS + FORK + "while not ran: time.sleep(0.001)\nran.clear(); pid = child(); os.waitpid(pid, 0)")
+    parent = listener.accept()
+    parent.greet()
+    parent.ask(BEFORE)
+    child = listener.accept()
+    child.greet()
+    child.ask(BEFORE)
+    child.ask(AFTER)
+
+    assert "child ['before', 'after']" == app.line()
+
+
+def test_forks_while_hooks_are_registered_do_not_deadlock(listener, start):
+    """Threads that register and threads that fork at the same time all come to an end."""
+    app = start(
+        HOOKS
+        + """
+import warnings; warnings.simplefilter("ignore")
+def register():
+    for _ in range(300): snapext.register_after_restore(print)
+def fork():
+    for _ in range(20):
+        if not (pid := os.fork()):
+            snapext.register_after_restore(print); snapext.status(); os._exit(0)
+        os.waitpid(pid, 0)
+threads = [threading.Thread(target=f) for f in (register, fork, register, fork)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(snapext.get_after_restore()))
+"""
+    )
+    listener.accept().greet()
+
+    assert "601\n" == app.end()[0]
+
+
+# --- answers that have to fit ----------------------------------------------------------------------------------------
+
+
+def test_two_thousand_hooks_run_and_are_answered(listener, start):
+    """When the timings of all hooks do not fit into a line, the answer comes without them."""
+    app = start(
+        HOOKS
+        + "for _ in range(2_000): snapext.register_before_snapshot(lambda: ran.append(1))\nprint(flush=True)"
+        + REPORT
+    )
+    peer = listener.accept()
+    peer.greet()
+    app.line()
+    done = peer.ask(BEFORE)
+
+    assert (True, ()) == (done.ok, done.hooks)
+    assert 2_001 == sum(isinstance(message, Running) for message in peer.heard)
+
+
+@pytest.mark.parametrize("text", ["x", "ü", "🦀", r"\x00", r"\ud800", r"\n", '"'], ids=ascii)
+def test_a_giant_failure_is_answered(listener, start, text):
+    """However long and whatever its characters, an error arrives, with its type, its hook and the end of its stack."""
+    start(
+        HOOKS
+        + f"""
+E = type("E" + "ü🦀"[:0] + "é" * 70_000, (Exception,), {{}})
+def bad(): raise E('''{text}''' * 100_000)
+bad.__qualname__ = "bäd🦀" * 10_000
+for _ in range(500): snapext.register_after_restore(lambda: None)
+snapext.register_after_restore(bad)
+"""
+        + WAIT
+    )
+    peer = listener.accept()
+    peer.greet()
+    while sum((peer.next(Hooks).hooks.before_snapshot, 0)) < 0:
+        pass
+    done = peer.ask(AFTER)
+    while done.ok:
+        pytest.fail("told before the hook was registered")
+
+    assert done.error.type.startswith("Eé")
+    assert done.error.hook.startswith("__main__.bäd🦀")
+    assert done.error.message
+    assert len(done.error.stack) >= 1_000
+
+
+# --- what the hooks are promised -------------------------------------------------------------------------------------
+
+
+def test_random_differs_between_two_processes_told_the_same(listener, start):
+    """Two processes that were seeded alike draw different values after the same restore."""
+    code = HOOKS + "import random; random.seed(1)\nsnapext.wait_restored(20); print(random.random())"
+    apps = [start(code), start(code)]
+    for _ in apps:
+        peer = listener.accept()
+        peer.greet()
+        peer.ask(AFTER)
+    first, second = (app.end()[0] for app in apps)
+
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("setting", "reseeds"), [({}, True), ({"SNAPEXT_RESEED": "1"}, True), ({"SNAPEXT_RESEED": "0"}, False)]
+)
+def test_reseeding_can_be_switched_off(listener, start, setting, reseeds):
+    """SNAPEXT_RESEED=0, and nothing else, leaves random as it was."""
+    app = start(HOOKS + "import random; random.seed(42)\nsnapext.wait_restored(20); print(random.random())", **setting)
+    peer = listener.accept()
+    peer.greet()
+    # `random` may be seeded after we are linked: the hooks are told of once all is set up.
+    peer.ask(BEFORE)
+    peer.ask(AFTER)
+    random.seed(42)
+
+    assert reseeds == (f"{random.random()}\n" != app.end()[0])
+
+
+def test_a_hook_that_seeds_has_the_last_word(listener, start):
+    """A seed that an after-restore hook sets is not overwritten: reseeding comes before the first hook."""
+    app = start(
+        "import random, snapext; snapext.register_after_restore(random.seed, 42)\n"
+        "snapext.wait_restored(20); print(random.random())"
+    )
+    peer = listener.accept()
+    peer.greet()
+    peer.ask(AFTER)
+    random.seed(42)
+
+    assert f"{random.random()}\n" == app.end()[0]
+
+
+def test_hooks_registered_with_snapshot_restore_py_run_too(listener, start):
+    """A hook that was registered with AWS's own module is counted and run in its place."""
+    pytest.importorskip("snapshot_restore_py")
+    app = start(
+        HOOKS + "import snapshot_restore_py as theirs; theirs.register_after_restore(ran.append, 'theirs')\n"
+        "snapext.register_after_restore(ran.append, 'ours'); print(flush=True)" + REPORT
+    )
+    app.line()
+    peer = listener.accept()
+    peer.greet()
+    peer.ask(AFTER)
+
+    assert "['after', 'theirs', 'ours']\n" == app.end()[0]
+
+
+def test_a_process_that_still_imports_runs_the_hooks_registered_later_too(tmp_path, listener, start):
+    """Told of the snapshot in the middle of its import, a process waits for the rest of its hooks."""
+    (tmp_path / "app.py").write_text(
+        HOOKS
+        + "print('half', flush=True); sys.stdin.readline()\n"
+        + "@snapext.register_before_snapshot\ndef late(): ran.append('late')\n"
+    )
+    app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app\nsys.stdin.readline(); print(app.ran)")
+    peer = listener.accept()
+    peer.greet()
+    assert "half" == app.line()
+    peer.send(BEFORE)
+    app.process.stdin.write("\n")
+    app.process.stdin.flush()
+    from snapext.protocol import Done
+
+    assert ["app.late", "app.before"] == [hook.name for hook in peer.next(Done).hooks]
+    assert "['late', 'before']\n" == app.end()[0]
+
+
+def test_a_program_that_serves_from_within_an_import_is_not_waited_for_in_vain(tmp_path, listener, start):
+    """When an import never ends, the hooks still run well within the budget."""
+    (tmp_path / "app.py").write_text(HOOKS + "print('half', flush=True); sys.stdin.readline()\n")
+    app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app")
+    peer = listener.accept()
+    peer.greet()
+    assert "half" == app.line()
+    done = peer.ask(BeforeSnapshot(1, 0, 400))
+
+    assert (True, ["app.before"]) == (done.ok, [hook.name for hook in done.hooks])
+
+
+def test_an_app_that_exits_in_the_middle_of_a_hook_exits(listener, start):
+    """A hook that still runs does not keep the app from ending, and nothing is printed."""
+    app = start(HOOKS + "snapext.register_before_snapshot(time.sleep, 20)" + WAIT)
+    peer = listener.accept()
+    peer.greet()
+    peer.send(BEFORE)
+    while "sleep" not in peer.next(Running).hook:
+        pass
+
+    assert ("", "") == app.end()
+
+
+def test_an_extension_that_does_not_read_does_not_hold_up_the_app(listener, start):
+    """Registering never blocks, however slow the other end is."""
+    app = start(HOOKS + "for _ in range(20_000): snapext.register_after_restore(print)\nprint('registered')")
+    listener.accept().send(WELCOME)
+
+    assert "registered\n" == app.end()[0]
+
+
+assert LIMIT_S > 5

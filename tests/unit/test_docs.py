@@ -1,0 +1,28 @@
+"""What the documents say of the code is what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from snapext_extension.config import DEFAULT_PORT, KNOWN
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_lifecycles_document_is_drawn_from_the_table() -> None:
+    """After a change: python docs/lifecycle.py."""
+    spec = importlib.util.spec_from_file_location("lifecycle_document", ROOT / "docs" / "lifecycle.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "lifecycle.md").read_text() == module.document()
+
+
+def test_the_readme_lists_every_setting_and_no_other() -> None:
+    """One table of variables, and it is complete."""
+    table = re.findall(r"^\| `(SNAPEXT_\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(table) == sorted(KNOWN)
+    assert f"`{DEFAULT_PORT}`" in (ROOT / "README.md").read_text()
