@@ -1,18 +1,21 @@
-"""What the tests share: the protocol's two ends in memory, the extension's side of a real socket, real client processes."""
+"""What the tests share: the protocol's two ends in memory, the extension's side of a socket, client processes."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
+import queue
 import select
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from snapext.protocol import (
     PROTOCOL_VERSION,
@@ -26,6 +29,8 @@ from snapext.protocol import (
     Role,
     Welcome,
 )
+from snapext_extension.log import Log
+from snapext_extension.reactor import Reactor
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -77,7 +82,7 @@ class Pair:
 
 
 class Peer:
-    """One connection of a process, seen from the extension's end. Messages that nobody asked for are kept in `heard`."""
+    """One connection of a process, seen from the extension's end. All that it says is kept in `heard`."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(LIMIT_S)
@@ -156,7 +161,11 @@ class App:
     """A real process that runs `code`; it speaks to the test in lines on standard output and hears it on its input."""
 
     def __init__(
-        self, code: str, environ: Mapping[str, str], *options: str, python: str = sys.executable, user: int | None = None
+        self,
+        code: str,
+        environ: Mapping[str, str],
+        *options: str,
+        python: str = sys.executable,
     ) -> None:
         self.process = subprocess.Popen(
             [python, *options, "-c", textwrap.dedent(code)],
@@ -164,21 +173,31 @@ class App:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            user=user,
         )
+        self._read = b""
+
+    def go(self) -> None:
+        """Give it a line to read."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
 
     def line(self) -> str:
+        """The next line that it prints. Fails when none comes in time."""
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
-        assert ready, "the process prints nothing"
-        return self.process.stdout.readline().rstrip("\n")
+        while b"\n" not in self._read:
+            ready, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
+            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            assert data, f"the process prints nothing more than {self._read!r}"
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode()
 
     def end(self) -> tuple[str, str]:
         """Let it run to its end; returns what it still printed, and its standard error. Fails unless it ends well."""
-        out, err = self.process.communicate("\n", timeout=LIMIT_S)
-        assert self.process.returncode == 0, err
-        return out, err
+        out, err = self.process.communicate(b"\n", timeout=LIMIT_S)
+        assert self.process.returncode == 0, err.decode()
+        return (self._read + out).decode(), err.decode()
 
     def __enter__(self) -> App:
         return self
@@ -194,10 +213,61 @@ def clean_environ(**variables: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not name.startswith(theirs)}, **variables}
 
 
-@contextlib.contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
+class Loop:
+    """The extension's reactor, turning in a thread of its own. What touches it goes through `call`."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._wake_read, self._wake_write = os.pipe()
+        self.reactor.watch(self._wake_read, self._take_calls)
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the reactor's thread and return what it returns, or raise what it raises."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(run)
+        os.write(self._wake_write, b".")
+        return future.result(LIMIT_S)
+
+    def close(self) -> None:
+        """Stop the thread. Fails if a callback has raised, which would have ended the extension."""
+        if self._thread.is_alive():
+            self.call(self.reactor.stop)
+        self._thread.join(LIMIT_S)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        assert self.error is None, f"the reactor ended with {self.error!r}"
+
+    def _run(self) -> None:
+        try:
+            self.reactor.run()
+        except BaseException as error:
+            self.error = error
+
+    def _take_calls(self) -> None:
+        os.read(self._wake_read, 1)
+        self._calls.get()()
+
+
+class MemoryLog(Log):
+    """A log whose records a test can read."""
+
+    def __init__(self) -> None:
+        super().__init__("debug")
+        self.records: list[dict[str, Any]] = []
+
+    def write(self, level: str, event: str, **fields: Any) -> None:
+        self.records.append({"level": level, "event": event, **fields})
+
+    def reasons(self, event: str) -> list[str]:
+        return [record["reason"] for record in self.records if record["event"] == event]

@@ -18,8 +18,8 @@ from snapext.protocol.endpoint import CREDENTIALS_SIZE, peer_pid_and_uid, why_re
 from snapext_extension.log import Log
 from snapext_extension.reactor import READ, WRITE, Reactor
 
-MAX_CONNECTIONS = 1024
-"""More than any function's process table holds; beyond it a peer is flooding us."""
+MAX_CONNECTIONS = 900
+"""Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors; the platform's calls need some."""
 HELLO_TIMEOUT_MS = 5_000
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -179,11 +179,14 @@ def _remove_stale(path: str, uid: int) -> None:
     if why is not None:
         raise BridgeError(f"{path} is in the way: {why}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one that listens and does not accept would keep us waiting
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:
+            pass
     raise BridgeError(f"another extension listens on {path}; set SNAPEXT_SOCKET to another path for one of them")
 
 

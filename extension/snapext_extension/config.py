@@ -93,7 +93,7 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
     port = _integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
     gate = _gate(environ, port, readiness)
     path = socket_path(environ, uid)
-    if not path.startswith("/") or len(path.encode()) > 107:
+    if not path.startswith("/") or len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
     _choice(environ, ENV_RESEED, "1", ("0", "1"))
     return Config(
@@ -126,7 +126,11 @@ def _gate(environ: Mapping[str, str], port: int, readiness: Readiness) -> bool:
     if mode == "gate" and not ours:
         raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
     if ours and readiness.port == port:
-        raise ConfigError(ENV_LWA_PORT, str(port), f"a port other than {ENV_PORT}, which the extension listens on")
+        raise ConfigError(
+            _first(environ, ENV_LWA_PORT, "PORT")[0],
+            str(port),
+            f"a port other than {ENV_PORT}, which the extension listens on",
+        )
     if ours:
         variable, value = _first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
         if (value or "http").lower() == "tcp":

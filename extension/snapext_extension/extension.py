@@ -164,7 +164,10 @@ class Extension:
 
         def readable() -> None:
             nonlocal received
-            data = connection.recv(65536)
+            try:
+                data = connection.recv(65536)
+            except BlockingIOError:
+                return  # woken for a descriptor of the same number, which is gone
             received += data
             response = parse_response(received, ended=not data)
             if response is not None:
@@ -222,7 +225,13 @@ def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, body: bytes
         log.write("error", "report_failed", path=path, message=str(error))
         return
     if response.status != 202:
-        log.write("error", "report_refused", path=path, status=response.status, body=response.body[:300].decode())
+        log.write(
+            "error",
+            "report_refused",
+            path=path,
+            status=response.status,
+            body=response.body[:300].decode("utf-8", "replace"),
+        )
 
 
 def _clock_offset_s() -> float:

@@ -75,9 +75,13 @@ def parse_request_head(data: bytes) -> tuple[str, dict[str, str], bytes] | None:
     return request_line, _headers(header_lines), rest
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
 def _status(line: str) -> int:
     parts = line.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not (parts[1].isdigit() and len(parts[1]) == 3):
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not _is_number(parts[1]) or len(parts[1]) != 3:
         raise HttpError(f"not a status line: {line[:80]!r}")
     return int(parts[1])
 
@@ -99,7 +103,7 @@ def _body(status: int, headers: dict[str, str], rest: bytes, ended: bool) -> byt
         body = _dechunked(rest)
     elif "content-length" in headers:
         length = headers["content-length"]
-        if not length.isdigit():
+        if not _is_number(length):
             raise HttpError(f"Content-Length: {length[:20]!r}")
         body = rest[: int(length)] if len(rest) >= int(length) else None
     else:
@@ -115,10 +119,10 @@ def _dechunked(rest: bytes) -> bytes | None:
         size_line, separator, rest = rest.partition(b"\r\n")
         if not separator:
             return None
-        try:
-            size = int(size_line.split(b";")[0], 16)
-        except ValueError:
-            raise HttpError(f"not a chunk size: {size_line[:20]!r}") from None
+        digits = size_line.split(b";")[0].strip()
+        if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+            raise HttpError(f"not a chunk size: {size_line[:20]!r}")
+        size = int(digits, 16)
         if size == 0:
             return body
         if len(rest) < size + 2:

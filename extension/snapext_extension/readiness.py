@@ -34,14 +34,17 @@ class AppProbe:
         self._on_ready = on_ready
         self._socket: socket.socket | None = None
         self._received = b""
+        self._attempts = 0
 
     def start(self) -> None:
         """Begin one attempt; each that fails is followed by another after PROBE_INTERVAL_MS."""
         self._received = b""
         try:
-            family, kind, proto, _, address = socket.getaddrinfo(
-                self._rule.host, self._rule.port, type=socket.SOCK_STREAM
-            )[0]
+            host = self._rule.host.strip("[]")
+            addresses = socket.getaddrinfo(host, self._rule.port, type=socket.SOCK_STREAM)
+            # A name may stand for several, such as localhost for ::1 and 127.0.0.1: each has its turn.
+            family, kind, proto, _, address = addresses[self._attempts % len(addresses)]
+            self._attempts += 1
             self._socket = socket.socket(family, kind, proto)
             self._socket.setblocking(False)
             if self._socket.connect_ex(address) not in (0, errno.EINPROGRESS):
@@ -97,6 +100,7 @@ class _Request:
     socket: socket.socket
     received: bytes = b""
     held: bool = False
+    answered: bool = False
     close: bool = False
 
 
@@ -133,7 +137,7 @@ class Gate:
             accepted, _ = self._server.accept()
         except OSError:
             return  # it was gone before we came to it
-        if len(self._requests) >= MAX_REQUESTS:
+        if len(self._requests) >= MAX_REQUESTS and not self._forget_an_idle_one():
             accepted.close()
             return
         accepted.setblocking(False)
@@ -142,6 +146,14 @@ class Gate:
         request = self._requests[key] = _Request(accepted)
         self._expect_head(key, request)
         self._reactor.watch(key, lambda: self._ready(key, request))
+
+    def _forget_an_idle_one(self) -> bool:
+        """Make room: a connection that was answered and says nothing more must not shut the adapter out."""
+        for key, request in self._requests.items():
+            if request.answered and not request.held:
+                self._forget(key)
+                return True
+        return False
 
     def _expect_head(self, key: int, request: _Request) -> None:
         self._reactor.set_timer(request, HEAD_TIMEOUT_MS, lambda: self._drop(key, "no whole request in time"))
@@ -171,6 +183,12 @@ class Gate:
         self._reactor.cancel_timer(request)
         self._on_asked()
 
+    def _read_on(self, key: int, request: _Request) -> None:
+        try:
+            self._read_request(request)
+        except HttpError as error:
+            self._drop(key, str(error))
+
     def _respond(self, key: int, request: _Request, status: int) -> None:
         connection = "close" if request.close else "keep-alive"
         head = f"HTTP/1.1 {status} Ready\r\nContent-Length: 0\r\nConnection: {connection}\r\n\r\n"
@@ -178,8 +196,11 @@ class Gate:
             request.socket.send(head.encode())
         except OSError:
             request.close = True
+        request.answered = True
         if request.close:
             self._forget(key)
+        elif request.received:  # the next request came while this one was held
+            self._reactor.set_timer(request, 0, lambda: self._read_on(key, request))
 
     def _drop(self, key: int, reason: str) -> None:
         self._log.write("warning", "readiness_connection_closed", reason=reason)
@@ -198,7 +219,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((host, port))
-        server.listen(16)
+        server.listen(128)  # a flood of others must not make the adapter wait for a second SYN
     except OSError as error:
         server.close()
         raise GateError(

@@ -66,6 +66,7 @@ def wait_restored(timeout: float | None = None) -> bool:
 
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return is_restored()
+    connect()  # a process without hooks has no link yet, and would never hear of the restore
     return _link.current().wait_restored(timeout)
 
 

@@ -35,6 +35,7 @@ from snapext.protocol import (
     Shutdown,
     Welcome,
 )
+from snapext.protocol.connection import State
 from snapext.protocol.endpoint import (
     CREDENTIALS_SIZE,
     peer_pid_and_uid,
@@ -119,15 +120,21 @@ class Link:
 
     def _run(self) -> None:
         try:
-            while (peer := self._connect_patiently()) is not None:
-                if not self._serve(peer):
+            waits = _backoff()
+            while (peer := self._connect_patiently(waits)) is not None:
+                welcomed = self._serve(peer)
+                if self.phase == "shutdown":
                     return
+                if welcomed:
+                    waits = _backoff()
+                else:  # it hangs up on us: try again, but not without a pause, and not for ever
+                    time.sleep(next(waits, 0.0))
             self._report_no_extension()
         except Exception as error:
             _warn(f"the link to the extension ended: {error!r}; hooks of process {os.getpid()} will not run")
 
-    def _connect_patiently(self) -> socket.socket | None:
-        for wait_s in _backoff():
+    def _connect_patiently(self, waits: Iterator[float]) -> socket.socket | None:
+        for wait_s in waits:
             if (peer := self._try_connect()) is not None:
                 return peer
             time.sleep(wait_s)
@@ -136,6 +143,7 @@ class Link:
     def _try_connect(self) -> socket.socket | None:
         path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        peer.settimeout(None)  # whatever the app has set with socket.setdefaulttimeout
         try:
             why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
             if why is None:
@@ -151,12 +159,12 @@ class Link:
         return None
 
     def _serve(self, peer: socket.socket) -> bool:
-        """Speak with the extension until either side ends. True when it may be worth connecting again."""
+        """Speak with the extension until either side ends. Returns whether it has welcomed us."""
         connection = Connection(Role.PROCESS)
-        with self.lock:
+        with self.lock:  # hello first: another thread may register a hook at any moment, and tell
             self._socket, self._connection, self._unsent = peer, connection, b""
             self._told = _hook_counts()
-        self._send(self._hello())
+            self._send_locked(self._hello())
         try:
             while data := peer.recv(65536):
                 for message in connection.receive(data):
@@ -167,7 +175,7 @@ class Link:
             with self.lock:
                 self._socket = None
             peer.close()
-        return self.phase != "shutdown"
+        return connection.their_state is State.OPEN
 
     def _hello(self) -> Hello:
         return Hello(
@@ -229,11 +237,14 @@ class Link:
             return _runner.Outcome(0.0, (), _runner.describe(error, None))
 
     def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
-        done = Done(message.id, outcome.error is None, outcome.duration_ms, outcome.hooks, outcome.error)
+        error = outcome.error
+        done = Done(message.id, error is None, outcome.duration_ms, outcome.hooks, error)
         try:
             self._send(done)
-        except LocalProtocolError:  # too many hooks for one line: the answer matters, the timings do not
-            self._send(replace(done, hooks=()))
+        except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
+            if error is not None:
+                error = replace(error, stack=error.stack[-_runner.MAX_STACK_CHARS // 2 :])
+            self._send(replace(done, hooks=(), error=error))
 
     def _send(self, message: Message) -> None:
         """Send from the link's own thread, which may wait for a slow extension; nobody waits for it meanwhile."""
@@ -256,7 +267,8 @@ class Link:
         if self._socket is None:
             return
         try:
-            sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT)
+            # Without a signal, which an app may have set to end it, when the extension is gone.
+            sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             self._unsent = self._unsent[sent:]
         except BlockingIOError:
             pass

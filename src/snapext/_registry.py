@@ -23,11 +23,12 @@ def _shared_lists() -> tuple[list[Hook], list[Hook]]:
     """The lists of snapshot_restore_py, or our own where it is absent, is our stand-in for it, or does not work."""
     try:
         import snapshot_restore_py as other  # type: ignore[import-untyped, unused-ignore]
+
+        if not getattr(other, "__snapext__", False):  # our stand-in takes its lists from here
+            return other.get_before_snapshot(), other.get_after_restore()
     except Exception:  # whatever is wrong with it must not keep the app from starting
         return [], []
-    if getattr(other, "__snapext__", False):
-        return [], []  # our stand-in, which takes these lists from here
-    return other.get_before_snapshot(), other.get_after_restore()
+    return [], []
 
 
 _before_snapshot, _after_restore = _shared_lists()

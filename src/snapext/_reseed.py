@@ -30,9 +30,10 @@ def reseed(environment_id: str | None = None) -> None:
     )
     random.seed(seed)  # hashes all of it with SHA-512
     # Looked up, not imported: an app that does not use them must not pay for them.
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed([random.getrandbits(32) for _ in range(8)])
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(random.getrandbits(63))
+    # What another thread is just importing may have no function yet, and no state either.
+    numpy_seed = getattr(sys.modules.get("numpy.random"), "seed", None)
+    if numpy_seed is not None:
+        numpy_seed([random.getrandbits(32) for _ in range(8)])
+    torch_seed = getattr(sys.modules.get("torch"), "manual_seed", None)
+    if torch_seed is not None:
+        torch_seed(random.getrandbits(63))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from snapext.protocol import HookFailure, HookTiming
 if TYPE_CHECKING:
     from snapext._registry import Hook
 
-# A failure must fit into one line of the protocol, even if JSON writes each of its characters as six.
+# A failure must fit into one line of the protocol, even if JSON writes each of its characters as six. One that is
+# mostly emoji takes twelve each, and is cut once more by whoever sends it.
 MAX_MESSAGE_CHARS = 1_000
 MAX_STACK_CHARS = 8_000
 MAX_NAME_CHARS = 100
@@ -40,9 +42,13 @@ def run_after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Outco
 
 def hook_name(func: Callable[..., Any]) -> str:
     """`module.qualified_name` of a hook; of what a functools.partial wraps; of the class of another callable."""
-    func = getattr(func, "func", func)
-    qualname = getattr(func, "__qualname__", None) or type(func).__qualname__
-    return f"{getattr(func, '__module__', None) or '?'}.{qualname}"[:MAX_NAME_CHARS]
+    if isinstance(func, functools.partial):
+        func = func.func
+    try:
+        qualname = getattr(func, "__qualname__", None) or type(func).__qualname__
+        return f"{getattr(func, '__module__', None) or '?'}.{qualname}"[:MAX_NAME_CHARS]
+    except Exception:  # an object that cannot be asked for its name is still to be run
+        return f"?.{type(func).__qualname__}"[:MAX_NAME_CHARS]
 
 
 def _newest_first(registry: list[Hook]) -> Iterator[Hook]:
@@ -89,25 +95,30 @@ def _call(
 
 
 def describe(error: BaseException, hook: str | None, message: str | None = None) -> HookFailure:
-    """An exception as a report: its stack begins at the hook, not in our own frames."""
+    """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
     import traceback  # costs 20 ms, and only a failure needs it
 
     tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_globals.get("__name__") in (__name__, _loops.__name__):
+    while tb is not None and _is_between_us_and_a_hook(tb.tb_frame.f_globals):
         tb = tb.tb_next
     stack = "".join(traceback.format_exception(type(error), error, tb))
     return HookFailure(
-        type=type(error).__name__,
+        type=type(error).__name__[:MAX_NAME_CHARS],
         message=(_text(error) if message is None else message)[:MAX_MESSAGE_CHARS],
         stack=stack[-MAX_STACK_CHARS:],
         hook=hook,
     )
 
 
+def _is_between_us_and_a_hook(module_globals: dict[str, Any]) -> bool:
+    name = str(module_globals.get("__name__"))
+    return name in (__name__, _loops.__name__) or name.partition(".")[0] in ("asyncio", "concurrent")
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # an exception whose own text fails is still to be reported
+    except BaseException:  # an exception whose own text fails is still to be reported
         return "(its text cannot be had)"
 
 

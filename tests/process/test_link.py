@@ -1,17 +1,22 @@
 """Real client processes on a real socket, with the extension's end of it in the test's hands."""
 
+import dataclasses
 import os
 import random
+import shutil
 import socket
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from helpers import AFTER, BEFORE, ENVIRONMENT_ID, LIMIT_S, SRC, WELCOME, App, Listener, clean_environ, wait_until
+from helpers import AFTER, BEFORE, ENVIRONMENT_ID, SRC, WELCOME, App, Listener, clean_environ
 from snapext.protocol import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
+    Done,
     Hello,
     HookCounts,
     Hooks,
@@ -24,12 +29,15 @@ HOOKS = """
 import os, sys, threading, time
 import snapext
 ran = []
+def say(*words): print(*words, flush=True)
 @snapext.register_before_snapshot
 def before(): ran.append("before")
 @snapext.register_after_restore
 def after(): ran.append("after")
 """
-WAIT = "\nsys.stdin.readline()\n"
+READ = "\nsys.stdin.readline()\n"
+READY = "\nsay('ready')\n"
+WAIT = READY + READ
 REPORT = WAIT + "print(ran)\n"
 
 
@@ -46,14 +54,15 @@ def listener(path):
 
 @pytest.fixture
 def start(path):
-    """Start a client process, which is ended with the test."""
+    """Start a client process, which is ended with the test; wait for it to be ready if it says so."""
     apps = []
 
     def start(code, *options, **variables):
-        environ = clean_environ(
-            PYTHONPATH=str(SRC), SNAPEXT_SOCKET=str(path), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", **variables
+        standard = {"SNAPEXT_SOCKET": str(path), "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+        apps.append(
+            App(textwrap.dedent(code), clean_environ(PYTHONPATH=str(SRC), **{**standard, **variables}), *options)
         )
-        apps.append(App(textwrap.dedent(code), environ, *options))
+        assert READY not in code or apps[-1].line() == "ready"
         return apps[-1]
 
     yield start
@@ -61,32 +70,26 @@ def start(path):
         app.__exit__()
 
 
-def test_hello_says_who_the_process_is(listener, start):
+def test_hello_says_who_the_process_is(listener, path, start):
     """The first message has the version, the pid, the role, a name and the hooks of the process."""
+    path.parent.chmod(0o755)  # refused for now: the link is faster than the app's next line
     app = start(HOOKS + WAIT)
-    peer = listener.accept()
-    hello = peer.next(Hello)
-    if hello.hooks != HookCounts(1, 1):  # the link may be faster than the app's next line
-        peer.send(WELCOME)
-        assert HookCounts(1, 1) == wait_until(lambda: peer.next(Hooks).hooks)
+    path.parent.chmod(0o700)
+    hello = listener.accept().next(Hello)
 
-    assert (PROTOCOL_VERSION, app.process.pid, "app", 0, False) == (
-        hello.protocol,
-        hello.pid,
-        hello.role,
-        hello.generation,
-        hello.forked,
-    )
-    assert ("python", "snapext-python") == (hello.name, hello.client.partition("/")[0])
+    client = hello.client.partition("/")[0]
+    assert Hello(
+        PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
+    ) == dataclasses.replace(hello, client=client)
+    assert client == "snapext-python"
 
 
 def test_hooks_registered_later_are_told(listener, start):
     """The extension hears of hooks that are registered after the greeting."""
-    app = start(HOOKS + WAIT + "snapext.register_after_restore(print)" + WAIT)
+    app = start(HOOKS + WAIT + "snapext.register_after_restore(print)" + READ)
     peer = listener.accept()
     peer.greet()
-    app.process.stdin.write("\n")
-    app.process.stdin.flush()
+    app.go()
 
     while peer.next(Hooks).hooks != HookCounts(1, 2):
         pass
@@ -99,10 +102,10 @@ def test_a_boundary_runs_each_hook_once_and_says_so(listener, start):
     peer.greet()
     before, after = peer.ask(BEFORE), peer.ask(AFTER)
 
-    assert (1, True, ["__main__.before"]) == (before.id, before.ok, [hook.name for hook in before.hooks])
-    assert (2, True, ["__main__.after"]) == (after.id, after.ok, [hook.name for hook in after.hooks])
-    assert ["__main__.before", "__main__.after"] == [m.hook for m in peer.heard if isinstance(m, Running)]
-    assert "['before', 'after']\n" == app.end()[0]
+    assert (before.id, before.ok, [hook.name for hook in before.hooks]) == (1, True, ["__main__.before"])
+    assert (after.id, after.ok, [hook.name for hook in after.hooks]) == (2, True, ["__main__.after"])
+    assert [m.hook for m in peer.heard if isinstance(m, Running)] == ["__main__.before", "__main__.after"]
+    assert app.end()[0] == "['before', 'after']\n"
 
 
 def test_hooks_run_once_even_if_told_twice(listener, start):
@@ -115,11 +118,11 @@ def test_hooks_run_once_even_if_told_twice(listener, start):
     first.ask(AFTER)
     first.socket.close()
     second = listener.accept()
-    assert 1 == second.greet(Welcome(1, "ready", 1, ENVIRONMENT_ID)).generation
+    assert second.greet(Welcome(1, "ready", 1, ENVIRONMENT_ID)).generation == 1
     again = second.ask(AfterRestore(9, 1, 1_000, ENVIRONMENT_ID, 0.0))
 
-    assert (9, True, 1) == (again.id, again.ok, len(again.hooks))
-    assert "['before', 'after']\n" == app.end()[0]
+    assert (again.id, again.ok, len(again.hooks)) == (9, True, 1)
+    assert app.end()[0] == "['before', 'after']\n"
 
 
 def test_a_failed_hook_is_not_forgotten_when_told_again(listener, start):
@@ -129,8 +132,8 @@ def test_a_failed_hook_is_not_forgotten_when_told_again(listener, start):
     peer.greet()
     first, second = peer.ask(BEFORE), peer.ask(BeforeSnapshot(5, 0, 1_000))
 
-    assert (False, False) == (first.ok, second.ok)
-    assert ("SystemExit", "3", "__main__.bad") == (second.error.type, second.error.message, second.error.hook)
+    assert (first.ok, second.ok) == (False, False)
+    assert (second.error.type, second.error.message, second.error.hook) == ("SystemExit", "3", "__main__.bad")
 
 
 # --- connecting ------------------------------------------------------------------------------------------------------
@@ -138,8 +141,7 @@ def test_a_failed_hook_is_not_forgotten_when_told_again(listener, start):
 
 def test_a_listener_that_comes_late_is_found(path, start):
     """The extension may listen after the app has started."""
-    app = start(HOOKS + "print('up', flush=True)" + WAIT)
-    assert "up" == app.line()
+    app = start(HOOKS + WAIT)
     with Listener(path) as listener:
         assert app.process.pid == listener.accept().greet().pid
 
@@ -156,14 +158,14 @@ def test_a_listener_that_goes_away_and_comes_back_is_found_again(path, start):
         assert (app.process.pid, False) == ((hello := peer.greet()).pid, hello.forked)
         assert peer.ask(AFTER).ok
 
-    assert "['before', 'after']\n" == app.end()[0]
+    assert app.end()[0] == "['before', 'after']\n"
 
 
 def test_nobody_listens_and_the_app_notices_nothing(start):
     """Without an extension an app runs to its end at once and prints nothing of ours."""
     out, err = start(HOOKS + "print(snapext.status().connected, snapext.is_restored())").end()
 
-    assert ("False False\n", "") == (out, err)
+    assert (out, err) == ("False False\n", "")
 
 
 def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
@@ -183,19 +185,17 @@ def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
 
 def test_the_apps_default_timeout_does_not_cut_the_link(listener, start):
     """socket.setdefaulttimeout in the app leaves our connection as it is: one that is cut could miss a restore."""
-    app = start(
-        "import socket; socket.setdefaulttimeout(0.01)" + HOOKS + "time.sleep(0.3); print('slept', flush=True)" + WAIT
-    )
+    app = start("import socket; socket.setdefaulttimeout(0.01)" + HOOKS + "time.sleep(0.3); say('slept')" + READ)
     peer = listener.accept()
     peer.greet()
-    assert "slept" == app.line()
+    assert app.line() == "slept"
 
     assert peer.ask(BEFORE).ok
 
 
 @pytest.mark.parametrize("how", ["group may enter", "symlink", "regular file", "foreign owner", "foreign socket"])
 def test_a_place_that_others_could_have_made_is_refused(listener, path, start, how):
-    """A process does not connect where the directory, or the socket, is not safely its own, and says why in one line."""
+    """A process does not connect where the place is not safely its own, and says why in one line."""
     at = path
     if how == "group may enter":
         path.parent.chmod(0o750)
@@ -214,33 +214,33 @@ def test_a_place_that_others_could_have_made_is_refused(listener, path, start, h
     _, err = start(HOOKS + "time.sleep(0.2); print(snapext.status().connected)", SNAPEXT_SOCKET=str(at)).end()
     listener.server.settimeout(0)
 
-    assert 1 == len(err.splitlines())
+    assert len(err.splitlines()) == 1
     assert "is not used" in err
     with pytest.raises(BlockingIOError):
         listener.server.accept()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_another_users_listener_is_refused(path, start):
+def test_another_users_listener_is_refused(start):
     """The user at the other end of the socket must be our own, whoever owns the file."""
-    path.parent.mkdir(mode=0o700)
-    path.parent.parent.chmod(0o755)
-    for parent in path.parent.parents[1:-1]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    os.chown(path.parent, 65534, 65534)
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders cannot be entered by others
+    path = folder / "bridge.sock"
+    os.chown(folder, 65534, 65534)
     code = f"""
         import os, socket, sys
+        os.setuid(65534)
         server = socket.socket(socket.AF_UNIX); server.bind({str(path)!r}); server.listen(); print("up", flush=True)
         print(repr(server.accept()[0].recv(10)), flush=True)
     """
-    with App(code, clean_environ(), user=65534) as other:
-        assert "up" == other.line()
-        os.chown(path.parent, 0, 0)
+    with App(code, clean_environ()) as other:
+        assert other.line() == "up"
+        os.chown(folder, 0, 0)
         os.chown(path, 0, 0)
-        _, err = start(HOOKS + "time.sleep(0.2)").end()
+        _, err = start(HOOKS + "time.sleep(0.2)", SNAPEXT_SOCKET=str(path)).end()
+        shutil.rmtree(folder)
 
         assert "another user's process listens on it" in err
-        assert "b''" == other.line()
+        assert other.line() == "b''"
 
 
 def test_a_bridge_that_dies_midway_leaves_the_app_working(listener, path, start):
@@ -248,18 +248,18 @@ def test_a_bridge_that_dies_midway_leaves_the_app_working(listener, path, start)
     app = start(
         "import signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)"
         + HOOKS
-        + "@snapext.register_before_snapshot\ndef slow(): print('in', flush=True); go.wait(20); ran.append('slow')\n"
-        + "go = threading.Event()\nsys.stdin.readline()\ngo.set()\n"
+        + "@snapext.register_before_snapshot\ndef slow(): say('in'); go.wait(20); ran.append('slow')\n"
+        + "go = threading.Event()\nsay('ready')\nsys.stdin.readline()\ngo.set()\n"
         + "while len(ran) < 2: time.sleep(0.001)\n"
         + "snapext.register_before_snapshot(print); print(ran)"
     )
     peer = listener.accept()
     peer.greet()
     peer.send(BEFORE)
-    assert "in" == app.line()
+    assert app.line() == "in"
     listener.close()
 
-    assert ("['slow', 'before']\n", "") == app.end()
+    assert app.end() == ("['slow', 'before']\n", "")
 
 
 GARBAGE = [b"garbage\n", b'{"type":"welcome"}\n', b"x" * 70_000, b'{"type":"hello"}\n', b"\x00" * 10]
@@ -277,7 +277,7 @@ def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start
     second.greet()
     assert second.ask(BEFORE).ok
 
-    assert ("['before']\n", "") == app.end()
+    assert app.end() == ("['before']\n", "")
 
 
 def test_nothing_runs_before_the_welcome(listener, start):
@@ -288,7 +288,7 @@ def test_nothing_runs_before_the_welcome(listener, start):
     peer.socket.sendall(b'{"type":"before_snapshot","id":1,"generation":0,"timeout_ms":1000}\n')
     assert peer.is_hung_up()
 
-    assert "[]\n" == app.end()[0]
+    assert app.end()[0] == "[]\n"
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -299,22 +299,24 @@ def test_status_follows_the_boundary(listener, start):
     app = start(
         HOOKS
         + """
-def show(): s = snapext.status(); print(s.phase, s.generation, s.environment_id, s.restored_at, s.connected, snapext.is_restored(), flush=True)
+def show():
+    s = snapext.status()
+    say(s.phase, s.generation, s.environment_id, s.restored_at, s.connected, snapext.is_restored())
 snapext.register_before_snapshot(show)
 snapext.register_after_restore(show)
 """
-        + "print(snapext.wait_restored(0), snapext.wait_restored(20), flush=True); show()"
-        + WAIT
+        + READY
+        + "restored = [snapext.wait_restored(0), snapext.wait_restored(20)]; show(); say(restored)"
     )
     peer = listener.accept()
     peer.greet()
     peer.ask(BEFORE)
     peer.ask(AFTER)
 
-    assert "before_snapshot 0 None None True False" == app.line()
-    during = f"after_restore 0 {ENVIRONMENT_ID} {AFTER.restored_at} True False"
-    assert {during, "False True"} == {app.line(), app.line()}
+    assert app.line() == "before_snapshot 0 None None True False"
+    assert f"after_restore 0 {ENVIRONMENT_ID} {AFTER.restored_at} True False" == app.line()
     assert f"ready 1 {ENVIRONMENT_ID} {AFTER.restored_at} True True" == app.line()
+    assert app.line() == "[False, True]"
 
 
 def test_a_failed_restore_is_not_a_restore(listener, start):
@@ -324,7 +326,7 @@ def test_a_failed_restore_is_not_a_restore(listener, start):
     peer.greet()
 
     assert not peer.ask(AFTER).ok
-    assert "False\n" == app.end()[0]
+    assert app.end()[0] == "False\n"
 
 
 def test_wait_restored_needs_no_hook(listener, start):
@@ -334,14 +336,14 @@ def test_wait_restored_needs_no_hook(listener, start):
     peer.greet()
     peer.ask(AFTER)
 
-    assert "True\n" == app.end()[0]
+    assert app.end()[0] == "True\n"
 
 
 def test_wait_restored_does_not_wait_where_no_restore_comes(start):
     """Outside SnapStart waiting ends at once, however long it was allowed to take."""
     app = start("import snapext; print(snapext.wait_restored())", AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
 
-    assert "False\n" == app.end()[0]
+    assert app.end()[0] == "False\n"
 
 
 def test_a_process_that_joins_after_the_restore_is_restored_at_once(listener, start):
@@ -354,16 +356,14 @@ def test_a_process_that_joins_after_the_restore_is_restored_at_once(listener, st
 
 def test_shutdown_is_heard_and_the_link_rests(listener, start):
     """After shutdown the status says so, and the process does not come back to a socket that is going away."""
-    app = start(
-        HOOKS + "while snapext.status().phase != 'shutdown': time.sleep(0.001)\nprint('down', flush=True)" + WAIT
-    )
+    app = start(HOOKS + "while snapext.status().phase != 'shutdown': time.sleep(0.001)\nsay('down')" + READ)
     peer = listener.accept()
     peer.greet()
     peer.send(Shutdown("spindown", 2_000))
-    assert "down" == app.line()
+    assert app.line() == "down"
     peer.socket.shutdown(socket.SHUT_WR)
     assert peer.is_hung_up()
-    assert ("", "") == app.end()
+    assert app.end() == ("", "")
 
     listener.server.settimeout(0)
     with pytest.raises(BlockingIOError):
@@ -388,8 +388,7 @@ def test_a_fork_before_the_snapshot_is_a_process_of_its_own(listener, start):
     app = start(HOOKS + FORK + WAIT + "pid = child(); os.waitpid(pid, 0); print('parent', ran, flush=True)")
     parent = listener.accept()
     parent.greet()
-    app.process.stdin.write("\n")
-    app.process.stdin.flush()
+    app.go()
     child = listener.accept()
     hello = child.greet()
 
@@ -399,7 +398,7 @@ def test_a_fork_before_the_snapshot_is_a_process_of_its_own(listener, start):
     assert child.ask(BEFORE).ok
     assert parent.ask(AFTER).ok
     assert child.ask(AFTER).ok
-    assert {"child ['before', 'after']", "parent ['before', 'after']"} == {app.line(), app.line()}
+    assert [app.line(), app.line()] == ["child ['before', 'after']", "parent ['before', 'after']"]
 
 
 def test_a_fork_after_the_restore_carries_the_generation(listener, start):
@@ -410,21 +409,23 @@ if not os.fork():
     snapext.wait_restored(); time.sleep(0.1); os._exit(0)
 os.wait()
 """
-    app = start(HOOKS + "snapext.wait_restored()" + code)
+    app = start(HOOKS + READY + "snapext.wait_restored()" + code)
     parent = listener.accept()
     parent.greet()
     parent.ask(BEFORE)
     parent.ask(AFTER)
     hello = listener.accept().greet(Welcome(1, "ready", 1, ENVIRONMENT_ID))
 
-    assert (True, 1) == (hello.forked, hello.generation)
+    assert (hello.forked, hello.generation) == (True, 1)
     assert f"True {ENVIRONMENT_ID} {AFTER.restored_at} ['before', 'after']" == app.line()
     assert parent.is_silent()
 
 
 def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
     """A child forked after the before-snapshot hooks of its parent still runs its own."""
-    app = start(HOOKS + FORK + "while not ran: time.sleep(0.001)\nran.clear(); pid = child(); os.waitpid(pid, 0)")
+    app = start(
+        HOOKS + FORK + READY + "while not ran: time.sleep(0.001)\nran.clear(); pid = child(); os.waitpid(pid, 0)"
+    )
     parent = listener.accept()
     parent.greet()
     parent.ask(BEFORE)
@@ -433,7 +434,7 @@ def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
     child.ask(BEFORE)
     child.ask(AFTER)
 
-    assert "child ['before', 'after']" == app.line()
+    assert app.line() == "child ['before', 'after']"
 
 
 def test_forks_while_hooks_are_registered_do_not_deadlock(listener, start):
@@ -457,7 +458,7 @@ print(len(snapext.get_after_restore()))
     )
     listener.accept().greet()
 
-    assert "601\n" == app.end()[0]
+    assert app.end()[0] == "601\n"
 
 
 # --- answers that have to fit ----------------------------------------------------------------------------------------
@@ -465,18 +466,13 @@ print(len(snapext.get_after_restore()))
 
 def test_two_thousand_hooks_run_and_are_answered(listener, start):
     """When the timings of all hooks do not fit into a line, the answer comes without them."""
-    app = start(
-        HOOKS
-        + "for _ in range(2_000): snapext.register_before_snapshot(lambda: ran.append(1))\nprint(flush=True)"
-        + REPORT
-    )
+    start(HOOKS + "for _ in range(2_000): snapext.register_before_snapshot(lambda: ran.append(1))" + WAIT)
     peer = listener.accept()
     peer.greet()
-    app.line()
     done = peer.ask(BEFORE)
 
-    assert (True, ()) == (done.ok, done.hooks)
-    assert 2_001 == sum(isinstance(message, Running) for message in peer.heard)
+    assert (done.ok, done.hooks) == (True, ())
+    assert sum(isinstance(message, Running) for message in peer.heard) == 2_001
 
 
 @pytest.mark.parametrize("text", ["x", "ü", "🦀", r"\x00", r"\ud800", r"\n", '"'], ids=ascii)
@@ -485,7 +481,7 @@ def test_a_giant_failure_is_answered(listener, start, text):
     start(
         HOOKS
         + f"""
-E = type("E" + "ü🦀"[:0] + "é" * 70_000, (Exception,), {{}})
+E = type("E" + "é" * 70_000, (Exception,), {{}})
 def bad(): raise E('''{text}''' * 100_000)
 bad.__qualname__ = "bäd🦀" * 10_000
 for _ in range(500): snapext.register_after_restore(lambda: None)
@@ -495,11 +491,7 @@ snapext.register_after_restore(bad)
     )
     peer = listener.accept()
     peer.greet()
-    while sum((peer.next(Hooks).hooks.before_snapshot, 0)) < 0:
-        pass
     done = peer.ask(AFTER)
-    while done.ok:
-        pytest.fail("told before the hook was registered")
 
     assert done.error.type.startswith("Eé")
     assert done.error.hook.startswith("__main__.bäd🦀")
@@ -512,7 +504,7 @@ snapext.register_after_restore(bad)
 
 def test_random_differs_between_two_processes_told_the_same(listener, start):
     """Two processes that were seeded alike draw different values after the same restore."""
-    code = HOOKS + "import random; random.seed(1)\nsnapext.wait_restored(20); print(random.random())"
+    code = HOOKS + "import random; random.seed(1)" + READY + "snapext.wait_restored(20); print(random.random())"
     apps = [start(code), start(code)]
     for _ in apps:
         peer = listener.accept()
@@ -528,11 +520,12 @@ def test_random_differs_between_two_processes_told_the_same(listener, start):
 )
 def test_reseeding_can_be_switched_off(listener, start, setting, reseeds):
     """SNAPEXT_RESEED=0, and nothing else, leaves random as it was."""
-    app = start(HOOKS + "import random; random.seed(42)\nsnapext.wait_restored(20); print(random.random())", **setting)
+    app = start(
+        HOOKS + "import random; random.seed(42)" + READY + "snapext.wait_restored(20); print(random.random())",
+        **setting,
+    )
     peer = listener.accept()
     peer.greet()
-    # `random` may be seeded after we are linked: the hooks are told of once all is set up.
-    peer.ask(BEFORE)
     peer.ask(AFTER)
     random.seed(42)
 
@@ -558,46 +551,42 @@ def test_hooks_registered_with_snapshot_restore_py_run_too(listener, start):
     pytest.importorskip("snapshot_restore_py")
     app = start(
         HOOKS + "import snapshot_restore_py as theirs; theirs.register_after_restore(ran.append, 'theirs')\n"
-        "snapext.register_after_restore(ran.append, 'ours'); print(flush=True)" + REPORT
+        "snapext.register_after_restore(ran.append, 'ours')" + REPORT
     )
-    app.line()
     peer = listener.accept()
     peer.greet()
     peer.ask(AFTER)
 
-    assert "['after', 'theirs', 'ours']\n" == app.end()[0]
+    assert app.end()[0] == "['after', 'theirs', 'ours']\n"
 
 
 def test_a_process_that_still_imports_runs_the_hooks_registered_later_too(tmp_path, listener, start):
     """Told of the snapshot in the middle of its import, a process waits for the rest of its hooks."""
     (tmp_path / "app.py").write_text(
         HOOKS
-        + "print('half', flush=True); sys.stdin.readline()\n"
+        + "say('half'); sys.stdin.readline()\n"
         + "@snapext.register_before_snapshot\ndef late(): ran.append('late')\n"
     )
     app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app\nsys.stdin.readline(); print(app.ran)")
     peer = listener.accept()
     peer.greet()
-    assert "half" == app.line()
+    assert app.line() == "half"
     peer.send(BEFORE)
-    app.process.stdin.write("\n")
-    app.process.stdin.flush()
-    from snapext.protocol import Done
-
-    assert ["app.late", "app.before"] == [hook.name for hook in peer.next(Done).hooks]
-    assert "['late', 'before']\n" == app.end()[0]
+    app.go()
+    assert [hook.name for hook in peer.next(Done).hooks] == ["app.late", "app.before"]
+    assert app.end()[0] == "['late', 'before']\n"
 
 
 def test_a_program_that_serves_from_within_an_import_is_not_waited_for_in_vain(tmp_path, listener, start):
     """When an import never ends, the hooks still run well within the budget."""
-    (tmp_path / "app.py").write_text(HOOKS + "print('half', flush=True); sys.stdin.readline()\n")
+    (tmp_path / "app.py").write_text(HOOKS + "say('half'); sys.stdin.readline()\n")
     app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app")
     peer = listener.accept()
     peer.greet()
-    assert "half" == app.line()
+    assert app.line() == "half"
     done = peer.ask(BeforeSnapshot(1, 0, 400))
 
-    assert (True, ["app.before"]) == (done.ok, [hook.name for hook in done.hooks])
+    assert (done.ok, [hook.name for hook in done.hooks]) == (True, ["app.before"])
 
 
 def test_an_app_that_exits_in_the_middle_of_a_hook_exits(listener, start):
@@ -609,7 +598,7 @@ def test_an_app_that_exits_in_the_middle_of_a_hook_exits(listener, start):
     while "sleep" not in peer.next(Running).hook:
         pass
 
-    assert ("", "") == app.end()
+    assert app.end() == ("", "")
 
 
 def test_an_extension_that_does_not_read_does_not_hold_up_the_app(listener, start):
@@ -617,7 +606,4 @@ def test_an_extension_that_does_not_read_does_not_hold_up_the_app(listener, star
     app = start(HOOKS + "for _ in range(20_000): snapext.register_after_restore(print)\nprint('registered')")
     listener.accept().send(WELCOME)
 
-    assert "registered\n" == app.end()[0]
-
-
-assert LIMIT_S > 5
+    assert app.end()[0] == "registered\n"

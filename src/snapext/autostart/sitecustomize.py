@@ -37,9 +37,16 @@ class _LinkingLoader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        import snapext
+        try:
+            import snapext
 
-        snapext.connect()
+            snapext.connect()
+        except Exception as error:  # the module that the app asked for is there; the app goes on without us
+            if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
+                os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)  # runpy, pkgutil and inspect ask a spec's loader for code and sources
 
 
 class LinkingFinder:

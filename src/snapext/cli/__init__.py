@@ -2,6 +2,7 @@
 
 import click
 
+from snapext.cli.layer import layer
 from snapext.cli.simulate import simulate
 
 
@@ -11,4 +12,5 @@ def main() -> None:
     """SnapStart hooks in every process of a web server on AWS Lambda."""
 
 
+main.add_command(layer)
 main.add_command(simulate)

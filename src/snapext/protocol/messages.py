@@ -35,8 +35,8 @@ def _optional(data: Mapping[str, Any], name: str, kind: type, default: Any) -> A
 
 def _natural(data: Mapping[str, Any], name: str) -> int:
     value = _field(data, name, int)
-    if value < 0:
-        raise RemoteProtocolError(f"{data.get('type', 'object')}: {name!r} must not be negative")
+    if not 0 <= value < 2**63:
+        raise RemoteProtocolError(f"{data.get('type', 'object')}: {name!r} must not be negative, nor 2**63 or more")
     return int(value)
 
 

@@ -1,0 +1,58 @@
+"""`snapext layer`: make the Lambda layer, or lay the same files into a container image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from snapext.cli.fail import one_line
+
+
+@click.group()
+def layer() -> None:
+    """Make the Lambda layer, or lay the same files into a container image."""
+
+
+@layer.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The zip to write.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option(
+    "--precompile",
+    multiple=True,
+    metavar="PYTHON",
+    help="Compile the files with this interpreter, too; may be repeated, once for each version.",
+)
+def build(output: Path, force: bool, precompile: tuple[str, ...]) -> None:
+    """Write the layer, one zip for x86_64 and arm64 and for Python 3.11 to 3.14.
+
+    \b
+    Example:
+      snapext layer build -o snapext-layer.zip
+    """
+    from snapext_layer.tree import layer_tree
+    from snapext_layer.write import write_zip
+
+    with one_line():
+        entries = layer_tree(precompile)
+        write_zip(entries, output, replace=force)
+    click.echo(f"{output}: {len(entries)} files, {output.stat().st_size / 1024:.1f} KB")
+
+
+@layer.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--precompile", multiple=True, metavar="PYTHON", help="As for `snapext layer build`.")
+def install(root: Path, precompile: tuple[str, ...]) -> None:
+    """Lay the layer's files under ROOT/opt, for a container image.
+
+    \b
+    Example:
+      snapext layer install / --precompile python3.12
+    """
+    from snapext_layer.tree import layer_tree
+    from snapext_layer.write import install as lay
+
+    with one_line():
+        entries = layer_tree(precompile)
+        opt = lay(entries, root)
+    click.echo(f"{opt}: {len(entries)} files")

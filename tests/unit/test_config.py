@@ -1,0 +1,255 @@
+"""Every setting of the extension: its default, its bounds, and what is said about a value that is not accepted."""
+
+import pytest
+
+from snapext.errors import ConfigError
+from snapext_extension.config import KNOWN, parse, unknown_names
+
+UID = 1000
+
+
+def config(**environ):
+    return parse(environ, UID)
+
+
+def readiness(**environ):
+    return config(**environ).readiness
+
+
+NUMBERS = [
+    ("SNAPEXT_PORT", "port", 9555, 1, 65535),
+    ("SNAPEXT_WORKERS", "workers", None, 1, 1000),
+    ("SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS", "before_snapshot_timeout_ms", 60_000, 1, 900_000),
+    ("SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", "after_restore_timeout_ms", 9_000, 1, 10_000),
+    ("SNAPEXT_READY_TIMEOUT_MS", "ready_timeout_ms", 120_000, 1, 900_000),
+    ("SNAPEXT_SETTLE_MS", "settle_ms", 500, 0, 60_000),
+]
+WORDS = [
+    ("SNAPEXT_RESTORE_CALLER", "restore_caller", None, ["extension", "adapter"]),
+    ("SNAPEXT_LOG_LEVEL", "log_level", "info", ["debug", "info", "warning", "error"]),
+]
+NOT_NUMBERS = ["", " ", "x", "1.5", "-1", "+1", " 1", "1 ", "1\n", "0x10", "1e3", "1_000", "٣", "²", "9" * 5_000, "NaN"]
+NOT_WORDS = ["", " ", "Extension", "INFO", "info ", "info\n", "warn", "no such word"]
+
+
+@pytest.mark.parametrize(("variable", "field", "default", "low", "high"), NUMBERS)
+def test_a_number_has_a_default_and_bounds_that_are_accepted(variable, field, default, low, high):
+    """Without the variable the default counts; with it, everything from the lowest to the highest number does."""
+    assert default == getattr(config(), field)
+    assert [low, high] == [getattr(config(**{variable: str(n)}), field) for n in (low, high)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "low", "high"),
+    [
+        pytest.param(variable, value, low, high, id=f"{variable}-{value[:8]!a}")
+        for variable, _, _, low, high in NUMBERS
+        for value in (*NOT_NUMBERS, str(low - 1), str(high + 1))
+    ],
+)
+def test_any_other_number_is_refused_in_one_line(variable, value, low, high):
+    """The message names the variable, the value and what is accepted."""
+    with pytest.raises(ConfigError) as refused:
+        config(**{variable: value})
+
+    assert f"{variable}={value!r} is not accepted: a whole number from {low} to {high}" == str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("variable", "field", "default", "accepted"), WORDS)
+def test_a_word_has_a_default_and_a_list(variable, field, default, accepted):
+    """Without the variable the default counts, with it each of the words."""
+    assert default == getattr(config(), field)
+    assert accepted == [getattr(config(**{variable: word}), field) for word in accepted]
+
+
+@pytest.mark.parametrize("value", NOT_WORDS)
+@pytest.mark.parametrize("variable", ["SNAPEXT_RESTORE_CALLER", "SNAPEXT_LOG_LEVEL", "SNAPEXT_MODE", "SNAPEXT_RESEED"])
+def test_an_unknown_word_is_never_a_default(variable, value):
+    """A word that is misspelt, in another case or empty is refused in one line that lists what is accepted."""
+    with pytest.raises(ConfigError) as refused:
+        config(**{variable: value})
+
+    assert (variable, value) == (refused.value.variable, refused.value.value)
+    assert str(refused.value).startswith(f"{variable}={value!r} is not accepted: one of ")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_reseeding_is_on_or_off(value):
+    """The client reads SNAPEXT_RESEED; the extension only makes sure that it is one of the two."""
+    config(SNAPEXT_RESEED=value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("snap-start", True), ("on-demand", False), ("Snap-Start", False)])
+def test_only_snap_start_is_snap_start(value, expected):
+    """Hooks run where the platform says snap-start and nowhere else."""
+    assert config().snap_start is False
+    assert expected is config(AWS_LAMBDA_INITIALIZATION_TYPE=value).snap_start
+
+
+# --- the socket ------------------------------------------------------------------------------------------------------
+
+
+def test_the_socket_is_the_users_own_or_as_set():
+    """The default path has the user's id in it; an empty setting is none."""
+    assert f"/tmp/snapext-{UID}/bridge.sock" == config().socket_path == config(SNAPEXT_SOCKET="").socket_path
+    assert config(SNAPEXT_SOCKET="/run/x/y").socket_path == "/run/x/y"
+    assert len(config(SNAPEXT_SOCKET="/" + "x" * 106).socket_path) == 107
+
+
+@pytest.mark.parametrize(
+    "value", ["bridge.sock", "./x/y", "~/x", "/" + "x" * 107, "/" + "ü" * 54, "/" + "\udcff" * 107, " /x/y"], ids=ascii
+)
+def test_a_path_that_cannot_be_a_socket_is_refused(value):
+    """A relative path, or one of more bytes than the kernel takes, is refused, whatever its bytes are."""
+    with pytest.raises(ConfigError, match="an absolute path of at most 107 bytes") as refused:
+        config(SNAPEXT_SOCKET=value)
+    assert refused.value.variable == "SNAPEXT_SOCKET"
+
+
+# --- the web adapter's settings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("127.0.0.1", 8080, "/")),
+        ({"PORT": "3000"}, ("127.0.0.1", 3000, "/")),
+        ({"AWS_LWA_PORT": "3001", "PORT": "3000"}, ("127.0.0.1", 3001, "/")),
+        ({"HOST": "::1", "READINESS_CHECK_PATH": "/old"}, ("::1", 8080, "/old")),
+        ({"AWS_LWA_HOST": "localhost", "HOST": "::1"}, ("localhost", 8080, "/")),
+        ({"AWS_LWA_READINESS_CHECK_PATH": "/new?x=1", "READINESS_CHECK_PATH": "/old"}, ("127.0.0.1", 8080, "/new?x=1")),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_PORT": "3000"}, ("127.0.0.1", 3000, "/")),
+    ],
+)
+def test_the_app_is_where_the_adapter_would_look(environ, expected):
+    """Host, port and path follow the adapter's variables, the older names where the newer are not set."""
+    rule = readiness(**environ)
+
+    assert expected == (rule.host, rule.port, rule.path)
+
+
+@pytest.mark.parametrize("variable", ["AWS_LWA_PORT", "PORT"])
+@pytest.mark.parametrize("value", ["", "0", "65536", "http", "80 "])
+def test_a_port_that_is_none_is_refused_under_the_name_that_was_set(variable, value):
+    """The message names the variable that counts, be it the older one."""
+    with pytest.raises(ConfigError) as refused:
+        config(**{variable: value})
+
+    assert (variable, value) == (refused.value.variable, refused.value.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "healthy"),
+    [
+        ({}, {*range(100, 500)}),
+        ({"AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS": "400"}, {*range(100, 400)}),
+        ({"AWS_LWA_READINESS_CHECK_HEALTHY_STATUS": "200"}, {200}),
+        ({"AWS_LWA_READINESS_CHECK_HEALTHY_STATUS": "200-202,404"}, {200, 201, 202, 404}),
+        ({"AWS_LWA_READINESS_CHECK_HEALTHY_STATUS": " 204 , 301-302 ,"}, {204, 301, 302}),
+        (
+            {
+                "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS": "503",
+                "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS": "nonsense",
+            },
+            {503},
+        ),
+    ],
+)
+def test_healthy_is_what_the_adapter_takes_for_healthy(environ, healthy):
+    """Statuses and ranges, or everything below the first unhealthy one."""
+    assert healthy == readiness(**environ).healthy
+
+
+HEALTHY = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
+
+
+@pytest.mark.parametrize("value", ["", ",", "2xx", "200-", "-200", "20", "2000", "1-2-3", "500-200", "٢٠٠", "200\n201"])
+def test_statuses_that_make_no_sense_are_refused(value):
+    """A list that holds no status, or something else, is refused in one line."""
+    with pytest.raises(ConfigError) as refused:
+        config(**{HEALTHY: value})
+
+    assert (HEALTHY, value) == (refused.value.variable, refused.value.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["100", "1001", "", "abc"])
+def test_a_first_unhealthy_status_out_of_range_is_refused(value):
+    """With no status below it, an app could never be ready."""
+    with pytest.raises(ConfigError, match="MIN_UNHEALTHY_STATUS"):
+        config(AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS=value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("/before", True)])
+def test_whether_the_adapter_posts_before_the_checkpoint_is_read(value, expected):
+    """An empty path is none."""
+    environ = {} if value is None else {"AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH": value}
+
+    assert expected is config(**environ).posts_before_checkpoint
+
+
+# --- the gate --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "gate"),
+    [
+        ({}, False),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555"}, True),
+        ({"READINESS_CHECK_PORT": "9555"}, True),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "READINESS_CHECK_PORT": "9555"}, False),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "7000", "SNAPEXT_PORT": "7000"}, True),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_PORT": "7000"}, False),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_MODE": "gate"}, True),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_READINESS_CHECK_PROTOCOL": "HTTP"}, True),
+        ({"AWS_LWA_READINESS_CHECK_PROTOCOL": "tcp"}, False),
+    ],
+)
+def test_the_gate_is_ours_when_the_adapters_check_points_at_us(environ, gate):
+    """Under either name of the variable, and on whichever port we are told to listen."""
+    assert gate is config(**environ).gate
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable", "accepted"),
+    [
+        ({"SNAPEXT_MODE": "gate"}, "AWS_LWA_READINESS_CHECK_PORT", "9555"),
+        ({"SNAPEXT_MODE": "gate", "READINESS_CHECK_PORT": "1"}, "READINESS_CHECK_PORT", "9555"),
+        ({"SNAPEXT_MODE": "gate", "SNAPEXT_PORT": "7000"}, "AWS_LWA_READINESS_CHECK_PORT", "7000"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_PORT": "9555"}, "AWS_LWA_PORT", "other"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "PORT": "9555"}, "PORT", "other"),
+        (
+            {"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_READINESS_CHECK_PROTOCOL": "tcp"},
+            "AWS_LWA_READINESS_CHECK_PROTOCOL",
+            "http",
+        ),
+        (
+            {"AWS_LWA_READINESS_CHECK_PORT": "9555", "READINESS_CHECK_PROTOCOL": "TCP"},
+            "READINESS_CHECK_PROTOCOL",
+            "http",
+        ),
+    ],
+)
+def test_a_gate_that_cannot_work_is_refused(environ, variable, accepted):
+    """When the check cannot be held, or is our own app's, the message names the variable to change and how."""
+    with pytest.raises(ConfigError) as refused:
+        config(**environ)
+
+    assert variable == refused.value.variable
+    assert accepted in refused.value.accepted
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_misspelt_setting_is_noticed():
+    """What begins like a setting of ours and is none is listed; what is not ours is left alone."""
+    environ = {**dict.fromkeys(KNOWN, "x"), "SNAPEXT_WORKER": "1", "SNAPEXT_": "", "PATH": "", "MY_SNAPEXT_PORT": ""}
+
+    assert unknown_names(environ) == ["SNAPEXT_", "SNAPEXT_WORKER"]
+
+
+def test_a_config_cannot_be_changed():
+    """What was parsed once stays as it is."""
+    with pytest.raises(AttributeError):
+        config().port = 1

@@ -1,0 +1,117 @@
+"""The words about what went wrong: they name the process, the hook, the time and the variable."""
+
+import re
+
+import pytest
+
+from snapext.protocol import HookFailure
+from snapext_extension.failures import (
+    AFTER_RESTORE,
+    BEFORE_SNAPSHOT,
+    Process,
+    died,
+    not_ready,
+    raised,
+    restore_refused,
+    timed_out,
+)
+
+PROCESS = Process(4711, "gunicorn")
+ERROR = HookFailure("ValueError", "no pool", 'File "app.py", line 1', "app.open_pool")
+PLATFORM_PATTERN = r"(Runtime|Function)\.[A-Z][A-Za-z]+"
+PHASES = pytest.mark.parametrize(
+    ("phase", "error_type", "exit_status", "report"),
+    [
+        (BEFORE_SNAPSHOT, "Runtime.BeforeSnapshotError", 64, "init"),
+        (AFTER_RESTORE, "Runtime.AfterRestoreError", 65, "restore"),
+    ],
+)
+
+
+def of_phase(phase, *, reportable=True):
+    """The three ways in which a phase can fail."""
+    return [
+        raised(phase, PROCESS, ERROR, 12.6, reportable=reportable),
+        died(phase, PROCESS, "app.open_pool", 12.6, reportable=reportable),
+        timed_out(phase, PROCESS, "app.open_pool", 12.6, 0, reportable=reportable),
+    ]
+
+
+@PHASES
+@pytest.mark.parametrize("way", [0, 1, 2], ids=["raised", "died", "timed out"])
+def test_a_failed_phase_names_process_hook_and_time(phase, error_type, exit_status, report, way):
+    """Every failure of a phase has the managed runtime's type and exit status, and a message to act on."""
+    failure = of_phase(phase)[way]
+
+    for part in ("process 4711 (gunicorn)", "app.open_pool", "13 ms", phase):
+        assert part in failure.message
+    assert (phase, error_type, exit_status, report) == (
+        failure.phase,
+        failure.error_type,
+        failure.exit_status,
+        failure.runtime_report,
+    )
+    assert re.fullmatch(PLATFORM_PATTERN, failure.error_type)
+    assert len(failure.message.splitlines()) == 1
+    assert (failure.process, failure.error.hook) == (PROCESS, "app.open_pool")
+
+
+@pytest.mark.parametrize("way", [0, 1, 2], ids=["raised", "died", "timed out"])
+def test_a_failure_that_the_runtime_api_would_refuse_is_not_reported_there(way):
+    """After the runtime has asked for an invocation only the Extensions API hears of it."""
+    assert None is of_phase(AFTER_RESTORE, reportable=False)[way].runtime_report
+
+
+def test_what_a_hook_raised_is_quoted():
+    """The type and the text of the exception are in the message, its stack beside it."""
+    failure = raised(AFTER_RESTORE, PROCESS, ERROR, 1.0, reportable=True)
+
+    assert failure.message.endswith("ValueError: no pool")
+    assert ERROR is failure.error
+
+
+@pytest.mark.parametrize(
+    "way", [died, lambda *args, reportable: timed_out(*args, 0, reportable=reportable)], ids=["died", "timed out"]
+)
+def test_without_a_hook_to_blame_the_message_says_so(way):
+    """A process that ended or hung before its first hook is not said to have run one."""
+    failure = way(BEFORE_SNAPSHOT, PROCESS, None, 5.0, reportable=True)
+
+    assert "first" in failure.message
+    assert "None" not in failure.message
+
+
+@pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
+@pytest.mark.parametrize(("others", "more"), [(0, None), (1, "1 other process had"), (3, "3 other processes had")])
+def test_a_timeout_names_its_variable_and_how_many_more(phase, others, more):
+    """Whoever needs more time learns which setting gives it."""
+    message = timed_out(phase, PROCESS, "app.hook", 9_000.0, others, reportable=True).message
+
+    assert f"SNAPEXT_{phase.upper()}_TIMEOUT_MS" in message
+    assert more in message if more else "other process" not in message
+
+
+def test_an_app_that_is_not_ready_is_told_apart_from_one_that_lacks_processes():
+    """Each of the two has its own remedy, and both name the variable of the time."""
+    silent, few = not_ready(120_000, False, 0, None), not_ready(120_000, True, 1, 4)
+
+    for failure in (silent, few):
+        assert "120000 ms (SNAPEXT_READY_TIMEOUT_MS)" in failure.message
+        assert (failure.runtime_report, failure.error_type, failure.exit_status) == ("init", "Runtime.AppNotReady", 1)
+        assert re.fullmatch(PLATFORM_PATTERN, failure.error_type)
+    assert "readiness check" in silent.message
+    assert "1 of 4 processes have said hello (SNAPEXT_WORKERS)" in few.message
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(403, "AWS_LWA_ASYNC_INIT"), (404, "AWS_LAMBDA_INITIALIZATION_TYPE"), (500, "does not answer as documented")],
+)
+def test_a_refused_restore_says_what_to_look_at(status, hint):
+    """Each refusal has a likely cause, which is named, and the platform's own words are quoted, not at any length."""
+    failure = restore_refused(status, "  {}\n" + "x" * 5_000)
+
+    assert hint in failure.message
+    assert str(status) in failure.message
+    assert len(failure.message) < 800
+    assert failure.exit_status == 1
