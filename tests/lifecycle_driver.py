@@ -47,21 +47,22 @@ def settings(**changes: object) -> Settings:
 
 @dataclass(frozen=True)
 class HookedProcess:
-    """How a process that joins late came to be."""
+    """How a process that joins late came to be. The youngest process at the restore is 5000."""
 
-    started_s: float
+    start_ticks: int
     forked: bool
     generation: int
+    pid: int = 6000
 
 
 class Driver:
     """A lifecycle with its clock and its log of actions."""
 
-    def __init__(self, with_settings: Settings, boottime_s: float = 10.0) -> None:
+    def __init__(self, with_settings: Settings, boot_ticks: int = 10) -> None:
         self.settings = with_settings
         self.now_ms = 1000.0
         self.restores = 0
-        self._boottime_s = boottime_s
+        self._boot_ticks = boot_ticks
         self.machine = Lifecycle(with_settings, self._identity)
         self.started = self.machine.start(self.now_ms)
         self.log: list[Action] = list(self.started)
@@ -93,11 +94,11 @@ class Driver:
         hooks: HookCounts = ONE_OF_EACH,
         generation: int = 0,
         forked: bool = False,
-        started_s: float = 0.0,
+        start_ticks: int = 0,
     ) -> int:
         self._keys += 1
         process = Process(pid or 1000 + self._keys, name)
-        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, started_s))
+        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks))
         return self._keys
 
     def app_ready_and_settled(self) -> list[Action]:
@@ -133,7 +134,7 @@ class Driver:
 
     def _identity(self) -> Identity:
         self.restores += 1
-        return Identity(f"{self.restores:032x}", 1.0, self._boottime_s)
+        return Identity(f"{self.restores:032x}", 1.0, self._boot_ticks, last_pid=5000)
 
 
 __all__ = ["DEFAULTS", "Driver", "HookedProcess", "Welcome", "settings"]

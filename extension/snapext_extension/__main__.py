@@ -15,8 +15,8 @@ EXIT_CONFIG = 2
 def main(argv: list[str]) -> int:
     """Run the extension whose file is `argv[0]`; returns the exit status."""
     address = os.environ.get("AWS_LAMBDA_RUNTIME_API")
-    if not address:
-        sys.stderr.write("snapext: AWS_LAMBDA_RUNTIME_API is not set: Lambda starts this, or `snapext simulate` does\n")
+    if not argv or not address or not address.rpartition(":")[2].isdecimal():
+        sys.stderr.write("snapext: this is a Lambda extension: Lambda starts it, or `snapext simulate` does\n")
         return EXIT_CONFIG
     folder, name = os.path.split(argv[0])
     api = LambdaApi(address)

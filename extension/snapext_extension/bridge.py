@@ -7,6 +7,7 @@ same user, and limits on how many may come in, how much each may say and how lon
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from snapext_extension.reactor import READ, WRITE, Reactor
 MAX_CONNECTIONS = 900
 """Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors; the platform's calls need some."""
 HELLO_TIMEOUT_MS = 5_000
+ACCEPT_PAUSE_MS = 100
 MAX_UNSENT_BYTES = 256 * 1024
 
 
@@ -57,7 +59,7 @@ class Bridge:
         self._path = path
         self._server = _listen(path, uid)
         self._identity = os.lstat(path).st_ino
-        reactor.watch(self._server.fileno(), self._accept)
+        self._open_door()
 
     def send(self, key: int, message: Message) -> None:
         """Tell one process; it is dropped if it does not read. Never waits."""
@@ -70,17 +72,24 @@ class Bridge:
         """Hang up on everyone and take the socket away, if it is still ours."""
         for key in list(self._peers):
             self._forget(key)
+        self._reactor.cancel_timer(self)
         self._reactor.unwatch(self._server.fileno())
         self._server.close()
         with contextlib.suppress(OSError):  # gone already
             if os.lstat(self._path).st_ino == self._identity:
                 os.unlink(self._path)
 
+    def _open_door(self) -> None:
+        self._reactor.watch(self._server.fileno(), self._accept)
+
     def _accept(self) -> None:
         try:
             accepted, _ = self._server.accept()
-        except OSError:
-            return  # it was gone before we came to it
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # no descriptor left: let go of the door for a moment
+                self._reactor.unwatch(self._server.fileno())
+                self._reactor.set_timer(self, ACCEPT_PAUSE_MS, self._open_door)
+            return  # else it was gone before we came to it
         accepted.setblocking(False)
         pid, uid = peer_pid_and_uid(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE))
         if uid != self._uid or len(self._peers) >= MAX_CONNECTIONS:

@@ -95,9 +95,11 @@ class Extension:
         self._carry_out(self._lifecycle.handle(event, now_ms()))
 
     def joined(self, key: int, pid: int, hello: Hello) -> None:
-        parent_pid, started_s = parent_and_start(pid)
+        parent_pid, start_ticks = parent_and_start(pid)
         process = Process(pid, hello.name)
-        self._event(lifecycle.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, started_s))
+        self._event(
+            lifecycle.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks)
+        )
 
     def said(self, key: int, message: Message) -> None:
         if isinstance(message, Running):

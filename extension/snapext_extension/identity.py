@@ -7,6 +7,7 @@ import time
 
 from snapext_extension.lifecycle import Identity
 
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _MASK = (1 << 128) - 1
 # Odd 128-bit constants: multiplying by one is a bijection, so two clones that differ in any one clock get different ids
 # even if the kernel gives both the same random bytes, which was seen on real clones right after a restore.
@@ -19,11 +20,18 @@ def new_identity() -> Identity:
     clocks = (time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID))
     for clock_ns, spread in zip(clocks, _SPREAD, strict=True):
         mixed ^= clock_ns * spread & _MASK
-    return Identity(f"{mixed:032x}", time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    boot_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
+    return Identity(f"{mixed:032x}", time.time(), boot_ticks, _last_pid())
 
 
-def parent_and_start(pid: int) -> tuple[int, float]:
-    """The parent's pid, and when the process began (CLOCK_BOOTTIME, seconds), from /proc/PID/stat (see proc(5)).
+def _last_pid() -> int:
+    """The pid that was given out last: the last field of /proc/loadavg (see proc(5))."""
+    with open("/proc/loadavg", "rb") as file:
+        return int(file.read().split()[-1])
+
+
+def parent_and_start(pid: int) -> tuple[int, int]:
+    """The parent's pid, and when the process began (clock ticks since boot), from /proc/PID/stat (see proc(5)).
 
     A process that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
     """
@@ -31,5 +39,5 @@ def parent_and_start(pid: int) -> tuple[int, float]:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return 0, 0.0
-    return int(fields[1]), int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return 0, 0
+    return int(fields[1]), int(fields[19])

@@ -112,11 +112,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is made anew after a restore. `boottime_s` (CLOCK_BOOTTIME) tells older processes from younger ones."""
+    """What is made anew after a restore, and what tells older processes from younger ones.
+
+    boot_ticks: when it was, in clock ticks since boot. last_pid: the youngest process there was then.
+    """
 
     environment_id: str
     restored_at: float
-    boottime_s: float
+    boot_ticks: int
+    last_pid: int
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ class AppReady:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A process said hello. `key` is its connection; `started_s` when it began (CLOCK_BOOTTIME)."""
+    """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot."""
 
     key: int
     process: Process
@@ -137,7 +141,7 @@ class Joined:
     hooks: HookCounts
     generation: int
     forked: bool
-    started_s: float
+    start_ticks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,11 +390,12 @@ class Lifecycle:
         """Whether a process that joins now holds state from before the snapshot that no hook has mended yet.
 
         A fork of such a process is as old as its parent in that respect, whenever it was forked; a fork of a process
-        that was mended carries the generation it had then. Clock ticks are 10 ms: on a tie the hooks run.
+        that was mended carries the generation it had then. A clock tick is 10 ms: within one, the pids tell.
         """
         if self._identity is None or event.generation >= self.generation:
             return False
-        return event.forked or event.started_s <= self._identity.boottime_s
+        restored = (self._identity.boot_ticks, self._identity.last_pid)
+        return event.forked or (event.start_ticks, event.process.pid) <= restored
 
     def _on_hooks_changed(self, event: HooksChanged) -> None:
         if event.key in self._members:

@@ -277,7 +277,7 @@ class Link:
             self._unsent = b""  # the thread's next read sees the end of the connection
 
     def _report_no_extension(self) -> None:
-        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" and not self.generation:
             _warn(
                 f"no extension answers at {socket_path(os.environ, os.geteuid())} after {GIVE_UP_AFTER_S:.0f} s: "
                 f"the hooks of process {os.getpid()} will not run; is the snapext layer attached?"

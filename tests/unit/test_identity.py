@@ -11,6 +11,8 @@ import pytest
 from snapext_extension import identity
 from snapext_extension.identity import new_identity, parent_and_start
 
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
 
 @pytest.fixture
 def frozen(monkeypatch):
@@ -29,7 +31,17 @@ def test_an_identity_is_fresh_and_well_formed():
     assert re.fullmatch("[0-9a-f]{32}", first.environment_id)
     assert first.environment_id != second.environment_id
     assert before <= first.restored_at <= time.time()
-    assert first.boottime_s <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert first.boot_ticks <= time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S
+
+
+def test_a_process_that_starts_next_is_younger_than_the_identity():
+    """Its pid tells, even within the same clock tick."""
+    identity = new_identity()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    _, ticks = parent_and_start(child.pid)
+    child.communicate()
+
+    assert (ticks, child.pid) > (identity.boot_ticks, identity.last_pid)
 
 
 @pytest.mark.parametrize("clock", ["time_ns", "monotonic_ns", "clock_gettime_ns"])
@@ -70,13 +82,13 @@ def test_the_parent_and_the_start_of_a_process_are_known():
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         child.stdout.readline()
-        parent, started_s = parent_and_start(child.pid)
+        parent, ticks = parent_and_start(child.pid)
     finally:
         child.communicate()
     after = time.clock_gettime(time.CLOCK_BOOTTIME)
 
     assert os.getpid() == parent
-    assert before - 0.02 <= started_s <= after
+    assert before - 0.02 <= ticks / TICKS_PER_S <= after
 
 
 def test_a_process_that_is_gone_is_as_old_as_can_be():
@@ -84,7 +96,7 @@ def test_a_process_that_is_gone_is_as_old_as_can_be():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
 
-    assert parent_and_start(child.pid) == (0, 0.0)
+    assert parent_and_start(child.pid) == (0, 0)
 
 
 def test_the_spread_constants_are_odd():

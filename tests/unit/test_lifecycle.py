@@ -339,24 +339,34 @@ class TestLateProcesses:
     @pytest.mark.parametrize(
         ("process", "owed"),
         [
-            (HookedProcess(started_s=0.0, forked=False, generation=0), True),
-            (HookedProcess(started_s=99.0, forked=False, generation=0), False),
-            (HookedProcess(started_s=99.0, forked=True, generation=0), True),
-            (HookedProcess(started_s=99.0, forked=True, generation=1), False),
-            (HookedProcess(started_s=10.0, forked=False, generation=0), True),
+            (HookedProcess(start_ticks=0, forked=False, generation=0), True),
+            (HookedProcess(start_ticks=99, forked=False, generation=0), False),
+            (HookedProcess(start_ticks=99, forked=True, generation=0), True),
+            (HookedProcess(start_ticks=99, forked=True, generation=1), False),
+            (HookedProcess(start_ticks=10, forked=False, generation=0, pid=4000), True),
+            (HookedProcess(start_ticks=10, forked=False, generation=0, pid=6000), False),
         ],
-        ids=["older", "younger", "fork of an old image", "fork of a mended image", "same clock tick"],
+        ids=[
+            "older",
+            "younger",
+            "fork of an old image",
+            "fork of a mended image",
+            "same clock tick, older pid",
+            "same clock tick, younger pid",
+        ],
     )
     def test_a_process_that_joins_after_the_restore_gets_what_it_owes(
         self, when: str, process: HookedProcess, owed: bool
     ) -> None:
         """Those that hold state from before the snapshot run their after-restore hooks at once, others nothing."""
-        driver = Driver(settings(), boottime_s=10.0)
+        driver = Driver(settings(), boot_ticks=10)
         first = driver.join()
         driver.until_after_restore()
         if when == "ready":
             driver.done(first)
-        key = driver.join(started_s=process.started_s, forked=process.forked, generation=process.generation)
+        key = driver.join(
+            pid=process.pid, start_ticks=process.start_ticks, forked=process.forked, generation=process.generation
+        )
         assert ([AfterRestore] if owed else []) == [type(message) for message in driver.told(key)]
         welcome = driver.messages(key)[0]
         assert isinstance(welcome, Welcome)

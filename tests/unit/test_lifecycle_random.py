@@ -69,7 +69,7 @@ class Life(RuleBasedStateMachine):
         self.model = Model()
         self.boundary, self.caller = boundary, caller
         self.look_at(self.driver.started)
-        hurried = [self.join(forked=False, age=0.0) for _ in range(3 if stage else 0)]
+        hurried = [self.join(forked=False, ticks=0) for _ in range(3 if stage else 0)]
         if stage >= 1:
             self.send(AppReady())
             if TimerName.SETTLE in self.model.timers:
@@ -89,12 +89,12 @@ class Life(RuleBasedStateMachine):
 
     # --- what can happen -------------------------------------------------------------------------------------------
 
-    @rule(target=processes, forked=strategies.booleans(), age=strategies.sampled_from([0.0, 10.0, 99.0]))
-    def join(self, forked: bool, age: float) -> int:
-        generation = 1 if self.model.restored and forked and age == 99.0 else 0
+    @rule(target=processes, forked=strategies.booleans(), ticks=strategies.sampled_from([0, 10, 99]))
+    def join(self, forked: bool, ticks: int) -> int:
+        generation = 1 if self.model.restored and forked and ticks == 99 else 0
         before = len(self.driver.log)
         in_time = not self.model.snapshot_allowed
-        key = self.driver.join(hooks=HOOKS, forked=forked, started_s=age, generation=generation)
+        key = self.driver.join(hooks=HOOKS, forked=forked, start_ticks=ticks, generation=generation)
         if in_time:
             self.model.in_time.add(key)
         self.look_at(self.driver.log[before:])

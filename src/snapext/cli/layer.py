@@ -15,7 +15,7 @@ def layer() -> None:
 
 
 @layer.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The zip to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The zip.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
     "--precompile",
