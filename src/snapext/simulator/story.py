@@ -57,16 +57,14 @@ class Story:
         self._write(f"{head}{click.style(f'{at_ms / 1000:8.3f} s', dim=True)}  {text}")
 
     def _process(self, pid: int) -> str:
-        return f"{pid:>7} {self._names.get(pid, '?'):<16.16}"
+        return f"{pid:>7} {self._names.get(pid, '?'):<12.12}"
 
     def _registered(self, fields: Mapping[str, Any]) -> list[str]:
         return [f"extension {fields['name']} registered"]
 
     def _joined(self, fields: Mapping[str, Any]) -> list[str]:
         self._names[fields["pid"]] = fields["name"]
-        hooks = fields["hooks"]
-        counts = f"{hooks['before_snapshot']} before_snapshot, {hooks['after_restore']} after_restore"
-        return [f"{self._process(fields['pid'])} joined   {counts}"]
+        return [f"{self._process(fields['pid'])} joined"]
 
     def _before(self, fields: Mapping[str, Any]) -> list[str]:
         return self._hooks(fields, budget_ms=None)
@@ -77,11 +75,11 @@ class Story:
     def _hooks(self, fields: Mapping[str, Any], budget_ms: int | None) -> list[str]:
         who = self._process(fields["pid"])
         lines = [
-            f"{who} {_mark(True)} {hook['name']:<40} {_duration(hook['duration_ms'], budget_ms)}"
+            f"{who} {_mark(True)} {hook['name']:<30} {_duration(hook['duration_ms'], budget_ms)}"
             for hook in fields["hooks"]
         ]
         if not fields["ok"]:
-            lines.append(f"{who} {_mark(False)} {'failed':<40} {_duration(fields['duration_ms'], budget_ms)}")
+            lines.append(f"{who} {_mark(False)} {'failed':<30} {_duration(fields['duration_ms'], budget_ms)}")
         return lines or [f"{who} {_mark(True)} no hooks"]
 
     def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
