@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test test-all pr clean
+.PHONY: help demo lint format test test-all e2e layer pr clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,12 +31,20 @@ format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 test: $(STAMP) ## run the tests (ARGS='-k gate' passes arguments to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/process tests/layer $(ARGS)
+
+e2e: $(STAMP) ## run the installed layer with real adapters and AWS's emulator (builds them once, into a cache)
+	.ci/e2e-tools $(BIN)/python
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python from 3.11 to 3.14 that is found
+	@mkdir -p dist
+	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $$(.ci/pythons 3.11 3.12 3.13 3.14 | sed 's/^/--precompile /')
 
 test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
 	.ci/test-all
 
-pr: lint test ## the whole gate: what CI runs
+pr: lint test e2e ## the whole gate: what CI runs
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

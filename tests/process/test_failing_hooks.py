@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Life, Simulate
+from lives import Life, Simulate
 
 FOUR_WORKERS = "gunicorn -b 127.0.0.1:{port} -w 4 misbehaving:app"
 ONE_PROCESS = "waitress-serve --listen 127.0.0.1:{port} misbehaving:app"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import IN_ORDER, Life, Simulate
+from lives import IN_ORDER, Life, Simulate
 
 AFTER = ["after_first", "after_second"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from conftest import IN_ORDER, Life, Simulate
+from lives import IN_ORDER, Life, Simulate
 
 
 @dataclass(frozen=True)

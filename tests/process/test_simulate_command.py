@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import APPS, free_port
+from lives import APPS, free_port
 
 from helpers import wait_until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import APPS, BIN, free_port
+from lives import APPS, BIN, free_port
 
 import snapext
 from helpers import wait_until

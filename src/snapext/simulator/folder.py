@@ -76,17 +76,23 @@ def extension_environment(environ: Mapping[str, str], address: str, folder: str,
     return env
 
 
-def runtime_environment(extension_env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the app: the extensions' and those that Lambda gives the runtime alone, and the autostart."""
+def runtime_environment(
+    extension_env: Mapping[str, str], environ: Mapping[str, str], *, autostart: bool
+) -> dict[str, str]:
+    """The variables of the app: the extensions', those that Lambda gives the runtime alone, and the autostart.
+
+    An installed layer brings its own autostart, by the wrapper that starts the app.
+    """
     env = {
         **extension_env,
-        "_HANDLER": "run.sh",
-        "LAMBDA_TASK_ROOT": os.getcwd(),
+        "_HANDLER": environ.get("_HANDLER", "run.sh"),
+        "LAMBDA_TASK_ROOT": environ.get("LAMBDA_TASK_ROOT", os.getcwd()),
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
-        "PYTHONPATH": os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": environ.get("PYTHONUNBUFFERED", "1"),
     }
+    if autostart:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH"))))
     if "SNAPEXT_LOG_LEVEL" in environ:
         env["SNAPEXT_LOG_LEVEL"] = environ["SNAPEXT_LOG_LEVEL"]
     else:

@@ -144,7 +144,9 @@ class Machine:
         """Send an event to every extension that subscribed to it and still lives, and return those."""
         subscribed = [e for e in self._extensions.values() if event_type in e.events and not e.is_over]
         for extension in subscribed:
-            extension.due = json_reply(200, event, {"Lambda-Extension-Event-Identifier": self._new_id()})
+            # Only INVOKE is numbered: seen in AWS's emulator.
+            number = {"Lambda-Extension-Event-Identifier": self._new_id()} if event_type == "INVOKE" else {}
+            extension.due = json_reply(200, event, number)
             extension.deliver()
         return subscribed
 

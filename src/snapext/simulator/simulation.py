@@ -12,13 +12,14 @@ from typing import Any
 
 from snapext.errors import SimulationError
 from snapext.simulator import apigw
-from snapext.simulator.folder import ADAPTER, EXTENSION, extension_environment, lay_out, runtime_environment
+from snapext.simulator.folder import EXTENSION, Layout, extension_environment, lay_out, runtime_environment
 from snapext.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext.simulator.recorder import Happening, Recorder, Trouble
 from snapext.simulator.sandbox import Sandbox
 
 RESTORE_BUDGET_MS = 10_000
 SHUTDOWN_MS = 2_000
+RUNTIME_SHARE = 0.3  # of the time for the shutdown is the runtime's; what of it is left then is killed at the end
 RUNTIME = "runtime"
 ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
@@ -33,7 +34,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1` or the path of a binary."""
+    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1` or the path of a binary.
+
+    installed_layer: an /opt with extensions in it, to be used as it is in place of our own.
+    """
 
     command: tuple[str, ...]
     port: int
@@ -43,6 +47,7 @@ class Plan:
     requests: tuple[Request, ...]
     adapter: str
     timeout_s: float
+    installed_layer: str | None = None
 
 
 class Simulation:
@@ -66,7 +71,7 @@ class Simulation:
     def run(self) -> dict[str, Any]:
         """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan."""
         with tempfile.TemporaryDirectory(prefix="snapext-") as folder:
-            layout = lay_out(folder, self._plan.adapter)
+            layout = self._lay_out(folder)
             with Platform(
                 init_type=self._plan.init_type,
                 extension_names=layout.extension_names,
@@ -87,12 +92,18 @@ class Simulation:
             mode="gate" if self._gate else "none", init_type=str(self._plan.init_type), adapter=self._plan.adapter
         )
 
+    def _lay_out(self, folder: str) -> Layout:
+        if self._plan.installed_layer is None:
+            return lay_out(folder, self._plan.adapter)
+        extensions = os.path.join(self._plan.installed_layer, "extensions")
+        return Layout(extensions, tuple(sorted(os.listdir(extensions))))
+
     # --- the phases ------------------------------------------------------------------------------------------------
 
     def _start_extensions(self, extensions_folder: str, folder: str) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan)
         self._gate = env["AWS_LWA_READINESS_CHECK_PORT"] == env["SNAPEXT_PORT"]
-        self._runtime_env = runtime_environment(env, self._environ)
+        self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
         log, app = self._sandbox.output(self._on_extension_line), self._sandbox.output(self._hear_app)
         for name in sorted(os.listdir(extensions_folder)):
             path = os.path.join(extensions_folder, name)
@@ -155,14 +166,14 @@ class Simulation:
             self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
 
     def _shut_down(self) -> None:
+        """The runtime first, then the extensions, as AWS's emulator does it."""
         self._ending = True
         started = time.monotonic()
-        self._platform.shutdown("spindown", SHUTDOWN_MS)
         self._sandbox.terminate(RUNTIME)
-        deadline = started + SHUTDOWN_MS / 1000
-        in_time = all(
-            self._sandbox.wait_exit(name, max(0.0, deadline - time.monotonic())) for name in (EXTENSION, RUNTIME)
-        )
+        self._sandbox.wait_exit(RUNTIME, RUNTIME_SHARE * SHUTDOWN_MS / 1000)
+        left_ms = SHUTDOWN_MS - (time.monotonic() - started) * 1000
+        self._platform.shutdown("spindown", int(left_ms))
+        in_time = self._sandbox.wait_exit(EXTENSION, left_ms / 1000)
         duration_ms = round((time.monotonic() - started) * 1000, 3)
         self._sandbox.drain()
         self._add("shutdown", ok=in_time, duration_ms=duration_ms)
@@ -247,4 +258,4 @@ def _seen(phase: str, error_type: str) -> str:
     return "the environment is reset, and the invocation in it fails"
 
 
-__all__ = ["ADAPTER", "Plan", "Request", "Simulation"]
+__all__ = ["Plan", "Request", "Simulation"]

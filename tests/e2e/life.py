@@ -1,0 +1,45 @@
+"""One life of the installed layer under the local Lambda; run inside a mount namespace in which /opt is that layer.
+
+Reads a plan as JSON from standard input, writes the document to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from snapext.simulator.platform import InitType, PlatformEvent
+from snapext.simulator.simulation import Plan, Request, Simulation
+
+
+class WatchedSimulation(Simulation):
+    """Says in a file when the first byte of a streamed response has reached the platform."""
+
+    def _on_platform_event(self, event: PlatformEvent) -> None:
+        if event.name == "first_byte":
+            Path(os.environ["FIRST_BYTE_FILE"]).touch()
+        super()._on_platform_event(event)
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    plan = Plan(
+        command=("/opt/snapext/bootstrap", "/usr/bin/false"),
+        port=asked["port"],
+        workers=4,
+        init_type=InitType(asked["init_type"]),
+        freeze_s=0.0,
+        requests=tuple(Request("GET", path) for path in asked["paths"]),
+        adapter=asked["adapter"],
+        timeout_s=60.0,
+        installed_layer="/opt",
+    )
+    simulation = WatchedSimulation(
+        plan, os.environ, tell=lambda _what: None, hear_app=lambda line: print(line, file=sys.stderr)
+    )
+    print(json.dumps(simulation.run()))
+
+
+main()

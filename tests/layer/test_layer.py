@@ -1,0 +1,200 @@
+"""The layer as it is built: its files, its launcher, its wrapper, and what happens when something is in the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SNAPEXT = [sys.executable, "-m", "snapext", "layer"]
+PYTHON = str(Path(sys.executable).resolve())
+
+
+def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SNAPEXT, *map(str, words)], capture_output=True, text=True, timeout=60, env={**os.environ, **env}
+    )
+
+
+@pytest.fixture
+def opt(tmp_path: Path) -> Path:
+    """An installed layer that nobody can write to, as on Lambda."""
+    done = run("install", tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "opt"
+
+
+class TestBuild:
+    """`snapext layer build`."""
+
+    def test_the_same_tree_gives_the_same_bytes(self, tmp_path: Path) -> None:
+        """Whenever and wherever it is built."""
+        first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+        assert run("build", "-o", first, "--precompile", PYTHON).returncode == 0
+        assert run("build", "-o", second, "--precompile", PYTHON, TZ="Asia/Tokyo", PYTHONHASHSEED="7").returncode == 0
+        assert first.read_bytes() == second.read_bytes()
+
+    def test_the_zip_is_small_and_holds_what_lambda_looks_for(self, tmp_path: Path) -> None:
+        """Programs with run bits, one copy of both packages, nothing of the command line."""
+        target = tmp_path / "layer.zip"
+        assert run("build", "-o", target).returncode == 0
+        assert target.stat().st_size < 150 * 1024
+        modes = {info.filename: info.external_attr >> 16 for info in zipfile.ZipFile(target).infolist()}
+        assert {name for name, mode in modes.items() if mode & 0o111} == {"extensions/snapext", "snapext/bootstrap"}
+        assert "python/snapext/__init__.py" in modes
+        assert "python/snapext/autostart/sitecustomize.py" in modes
+        assert "python/snapext_extension/__main__.py" in modes
+        assert [name for name in modes if "/cli/" in name or "/simulator/" in name or "doctor" in name] == []
+        assert all(stat.S_ISREG(mode) for mode in modes.values())
+
+    def test_an_existing_file_is_not_overwritten_unless_told_to(self, tmp_path: Path) -> None:
+        """One line, and the file is as it was."""
+        target = tmp_path / "layer.zip"
+        target.write_text("mine")
+        done = run("build", "-o", target)
+        assert (done.returncode, target.read_text()) == (1, "mine")
+        assert done.stderr.count("\n") == 1
+        assert "--force" in done.stderr
+        assert run("build", "-o", target, "--force").returncode == 0
+        assert zipfile.is_zipfile(target)
+
+    @pytest.mark.parametrize("target", ["/proc/layer.zip", "/no/such/folder/layer.zip"])
+    def test_a_place_that_cannot_be_written_is_one_line(self, target: str) -> None:
+        """Never a traceback."""
+        done = run("build", "-o", target)
+        assert done.returncode == 1
+        assert f"{target} cannot be written" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("interpreter", ["/no/such/python", "/usr/bin/false"])
+    def test_an_interpreter_that_cannot_compile_leaves_nothing(self, interpreter: str, tmp_path: Path) -> None:
+        """Nor half a zip."""
+        done = run("build", "-o", tmp_path / "layer.zip", "--precompile", interpreter)
+        assert done.returncode == 1
+        assert interpreter in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestInstall:
+    """`snapext layer install`."""
+
+    def test_what_is_there_already_stays(self, tmp_path: Path) -> None:
+        """An adapter beside it, for example; an older snapext is replaced."""
+        adapter = tmp_path / "opt" / "extensions" / "lambda-adapter"
+        adapter.parent.mkdir(parents=True)
+        adapter.write_text("adapter")
+        assert run("install", tmp_path).returncode == 0
+        assert run("install", tmp_path).returncode == 0
+        assert adapter.read_text() == "adapter"
+        assert sorted(path.name for path in (tmp_path / "opt").iterdir()) == ["extensions", "python", "snapext"]
+
+    @pytest.mark.parametrize("in_the_way", ["opt", "opt/python", "opt/extensions/snapext/x"])
+    def test_something_in_the_way_is_named_and_nothing_is_written(self, in_the_way: str, tmp_path: Path) -> None:
+        """A file where a folder has to be, or a folder where a file has to be."""
+        path = tmp_path / in_the_way
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+        before = sorted(tmp_path.rglob("*"))
+        done = run("install", tmp_path)
+        assert done.returncode == 1
+        assert "in the way" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_root_that_is_none_is_one_line(self, tmp_path: Path) -> None:
+        """A misspelt path must not be made."""
+        done = run("install", tmp_path / "rootfs")
+        assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path}/rootfs is not a folder\n")
+
+    def test_a_root_that_cannot_be_written_is_one_line(self) -> None:
+        """Not even by root."""
+        done = run("install", "/proc")
+        assert done.returncode == 1
+        assert "/proc/opt cannot be written" in done.stderr
+
+
+class TestLauncher:
+    """`extensions/snapext`, as Lambda starts it."""
+
+    def start(self, opt: Path, path: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": path, "PYTHONPATH": "/nonsense", "PYTHONHOME": "/nonsense"}
+        return subprocess.run([opt / "extensions" / "snapext"], env=env, capture_output=True, text=True, timeout=20)
+
+    def test_it_finds_a_python_by_name_and_is_isolated_from_the_apps_environment(self, opt: Path) -> None:
+        """It comes as far as asking for the platform."""
+        done = self.start(opt, str(Path(PYTHON).parent))
+        assert done.returncode == 2
+        assert "this is a Lambda extension" in done.stderr
+
+    def test_without_a_python_it_says_so(self, opt: Path, tmp_path: Path) -> None:
+        """In a namespace without the usual places, in one line of JSON."""
+        script = 'mount --make-rprivate / && mount --bind "$1" /usr/local/bin && exec env PATH=/nowhere "$2"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", str(_empty(tmp_path)), str(opt / "extensions/snapext")],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        if any(Path("/usr/bin").glob("python3.1[1-4]")):
+            assert done.returncode == 2  # this system's own Python is a Python
+        else:
+            assert done.returncode == 127
+            assert "no python3.11 to python3.14" in done.stderr
+
+
+class TestWrapper:
+    """`snapext/bootstrap`, the AWS_LAMBDA_EXEC_WRAPPER."""
+
+    def start(self, opt: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [opt / "snapext" / "bootstrap", *command],
+            env={"PATH": os.environ["PATH"], **env},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+    def test_a_handler_script_is_started_with_the_autostart_on_its_path(self, opt: Path, tmp_path: Path) -> None:
+        """Before whatever PYTHONPATH the function has."""
+        script = tmp_path / "run.sh"
+        script.write_text('#!/bin/sh\necho "$PYTHONPATH $#"\n')
+        script.chmod(0o755)
+        env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "run.sh", "PYTHONPATH": "/var/task/lib"}
+        done = self.start(opt, "/var/lang/bin/python3.12", "/var/runtime/bootstrap.py", **env)
+        assert done.stdout == f"{opt}/python/snapext/autostart:/var/task/lib 0\n"
+
+    def test_a_native_handler_is_handed_to_its_runtime_untouched(self, opt: Path, tmp_path: Path) -> None:
+        """With its arguments, and without a PYTHONPATH of ours."""
+        env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "app.handler"}
+        done = self.start(opt, "sh", "-c", 'echo "${PYTHONPATH-none} $1"', "sh", "two words", **env)
+        assert done.stdout == "none two words\n"
+
+    @pytest.mark.parametrize(
+        ("handler", "command", "said"),
+        [
+            ("plain.sh", ["true"], "is not executable: chmod +x"),
+            ("absent.sh", ["true"], "does not exist"),
+            ("app.handler", [], "no runtime to hand a native handler to"),
+            ("", ["true"], "_HANDLER is not set"),
+        ],
+    )
+    def test_a_handler_that_cannot_be_started_is_one_line(
+        self, opt: Path, tmp_path: Path, handler: str, command: list[str], said: str
+    ) -> None:
+        """And a status that is not zero."""
+        (tmp_path / "plain.sh").write_text("#!/bin/sh\n")
+        done = self.start(opt, *command, LAMBDA_TASK_ROOT=str(tmp_path), _HANDLER=handler)
+        assert done.returncode == 126
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def _empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
