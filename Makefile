@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test test-all e2e layer pr clean
+.PHONY: help demo lint format test test-all e2e layer layer-psutil pr clean
 
 help: ## print this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
@@ -37,9 +37,18 @@ e2e: $(STAMP) ## run the installed layer with real adapters and AWS's emulator (
 	.ci/e2e-tools $(BIN)/python
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
+dist/psutil: $(STAMP)
+	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --dest $@ --only-binary :all: --python-version 3.12 --abi abi3 --platform manylinux2014_$$machine \
+	  --platform manylinux_2_28_$$machine --platform manylinux_2_17_$$machine psutil; done
+
+layer-psutil: dist/psutil ## the same with psutil for both processors in it
+	$(MAKE) layer LAYER="$$(printf -- '--psutil %s ' dist/psutil/*.whl)"
+
 layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python from 3.11 to 3.14 that is found
 	@mkdir -p dist
-	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $$(.ci/pythons 3.11 3.12 3.13 3.14 | sed 's/^/--precompile /')
+	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $(LAYER) \
+	  $$(.ci/pythons 3.11 3.12 3.13 3.14 | sed 's/^/--precompile /')
 
 test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
 	.ci/test-all

@@ -11,7 +11,7 @@ from pathlib import Path
 from snapext.errors import SnapextError
 
 # The command line and the simulator stay at home: they need third-party packages, and no function runs them.
-LEFT_OUT = ("snapext/cli/", "snapext/simulator/", "snapext/__main__.py")
+LEFT_OUT = ("snapext/cli/", "snapext/doctor/", "snapext/simulator/", "snapext/__main__.py")
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 
 # What the extension imports until it has registered, which every cold start waits for. /opt is read-only on Lambda, so

@@ -79,6 +79,35 @@ class TestBuild:
         assert interpreter in done.stderr
         assert list(tmp_path.iterdir()) == []
 
+    def test_psutil_can_be_added_for_both_processors(self, tmp_path: Path) -> None:
+        """Each below a folder named like `uname -m`; ours is imported from there."""
+        for machine in ("x86_64", "aarch64"):
+            _wheel(tmp_path / f"psutil-7.0.0-cp36-abi3-manylinux2014_{machine}.whl", machine)
+        wheels = [word for path in sorted(tmp_path.glob("*.whl")) for word in ("--psutil", path)]
+        target = tmp_path / "layer.zip"
+        assert run("build", "-o", target, *wheels).returncode == 0
+        with zipfile.ZipFile(target) as archive:
+            for machine in ("x86_64", "aarch64"):
+                assert archive.read(f"snapext/psutil/{machine}/psutil/__init__.py").decode() == machine
+            assert not [name for name in archive.namelist() if "tests" in name or "METADATA" in name]
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (["requests-2.0-py3-none-any.whl"], "is not a wheel of psutil"),
+            (["psutil-7.0.0-cp36-abi3-macosx_11_0_arm64.whl"], "is not a wheel of psutil for Linux"),
+            (["psutil-1-cp36-abi3-manylinux1_x86_64.whl", "psutil-2-cp36-abi3-manylinux1_x86_64.whl"], "another"),
+        ],
+    )
+    def test_a_wheel_that_does_not_fit_is_one_line(self, names: list[str], said: str, tmp_path: Path) -> None:
+        """And no zip is written."""
+        for name in names:
+            _wheel(tmp_path / name, "x")
+        done = run("build", "-o", tmp_path / "layer.zip", *(w for name in names for w in ("--psutil", tmp_path / name)))
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert not (tmp_path / "layer.zip").exists()
+
 
 class TestInstall:
     """`snapext layer install`."""
@@ -192,6 +221,12 @@ class TestWrapper:
         assert done.returncode == 126
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def _wheel(path: Path, content: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("psutil/__init__.py", "psutil/tests/test_x.py", "psutil-7.0.0.dist-info/METADATA"):
+            archive.writestr(name, content)
 
 
 def _empty(tmp_path: Path) -> Path:

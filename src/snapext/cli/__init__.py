@@ -2,6 +2,7 @@
 
 import click
 
+from snapext.cli.doctor import doctor
 from snapext.cli.layer import layer
 from snapext.cli.simulate import simulate
 
@@ -12,5 +13,6 @@ def main() -> None:
     """SnapStart hooks in every process of a web server on AWS Lambda."""
 
 
+main.add_command(doctor)
 main.add_command(layer)
 main.add_command(simulate)

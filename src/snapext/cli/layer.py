@@ -23,7 +23,14 @@ def layer() -> None:
     metavar="PYTHON",
     help="Compile the files with this interpreter, too; may be repeated, once for each version.",
 )
-def build(output: Path, force: bool, precompile: tuple[str, ...]) -> None:
+@click.option(
+    "--psutil",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="WHEEL",
+    help="Add psutil from this wheel; may be repeated, once for each processor.",
+)
+def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[Path, ...]) -> None:
     """Write the layer, one zip for x86_64 and arm64 and for Python 3.11 to 3.14.
 
     \b
@@ -31,10 +38,11 @@ def build(output: Path, force: bool, precompile: tuple[str, ...]) -> None:
       snapext layer build -o snapext-layer.zip
     """
     from snapext_layer.tree import layer_tree
+    from snapext_layer.vendored import psutil_entries
     from snapext_layer.write import write_zip
 
     with one_line():
-        entries = layer_tree(precompile)
+        entries = sorted([*layer_tree(precompile), *psutil_entries(psutil)], key=lambda entry: entry.path)
         write_zip(entries, output, replace=force)
     click.echo(f"{output}: {len(entries)} files, {output.stat().st_size / 1024:.1f} KB")
 
