@@ -63,7 +63,7 @@ class Driver:
         self.now_ms = 1000.0
         self.restores = 0
         self._boot_ticks = boot_ticks
-        self.machine = Lifecycle(with_settings, self._identity)
+        self.machine = Lifecycle(with_settings, self._identity, lambda: "GET http://127.0.0.1:8080/ answered 503")
         self.started = self.machine.start(self.now_ms)
         self.log: list[Action] = list(self.started)
         self._keys = 0

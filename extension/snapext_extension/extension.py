@@ -44,7 +44,9 @@ class Extension:
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
-        self._lifecycle = lifecycle.Lifecycle(self._settings(extensions_folder), new_identity)
+        self._lifecycle = lifecycle.Lifecycle(
+            self._settings(extensions_folder), new_identity, lambda: self._probe.last_answer
+        )
         if config.gate:
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)

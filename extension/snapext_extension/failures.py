@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapext.protocol import HookFailure
@@ -56,22 +57,23 @@ def died(phase: str, process: Process, hook: str | None, ran_ms: float, *, repor
     return _hook_failure(phase, process, error, message, reportable)
 
 
-def timed_out(
-    phase: str, process: Process, hook: str | None, ran_ms: float, others: int, *, reportable: bool
-) -> Failure:
-    what = f"{phase} hook {hook}" if hook else f"{phase}: the first hook"
-    more = f"; {others} other process{'es' if others > 1 else ''} had not ended either" if others else ""
+def timed_out(phase: str, late: Sequence[tuple[Process, str | None]], ran_ms: float, *, reportable: bool) -> Failure:
+    """`late`: each process that has not ended the phase, with the hook that it runs. The first stands for all."""
+    process, hook = late[0]
+    others = ", ".join(f"{hook or 'the first hook'} in {process}" for process, hook in late[1:4])
+    more = f"; nor has {others}" + (f" and {len(late) - 4} more" if len(late) > 4 else "") if others else ""
     message = (
-        f"{what} in {process} has not ended after {ran_ms:.0f} ms, the budget of the phase "
-        f"(SNAPEXT_{phase.upper()}_TIMEOUT_MS){more}"
+        f"{phase} hook {hook or '(the first)'} in {process} has not ended after {ran_ms:.0f} ms, "
+        f"the budget of the phase (SNAPEXT_{phase.upper()}_TIMEOUT_MS){more}"
     )
     error = HookFailure("TimeoutError", message, "", hook)
     return _hook_failure(phase, process, error, message, reportable)
 
 
-def not_ready(timeout_ms: int, app_ready: bool, joined: int, workers: int | None) -> Failure:
-    if not app_ready:
-        why = "the app does not answer its readiness check"
+def not_ready(timeout_ms: int, app_answer: str | None, joined: int, workers: int | None) -> Failure:
+    """`app_answer`: what the app answered to its last readiness check, or None if it was ready."""
+    if app_answer is not None:
+        why = f"the app's readiness check fails: {app_answer}"
     else:
         why = f"{joined} of {workers} processes have said hello (SNAPEXT_WORKERS); do all of them import snapext?"
     message = f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): {why}"

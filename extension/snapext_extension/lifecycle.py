@@ -291,14 +291,19 @@ class _Member:
 
 
 class Lifecycle:
-    """The machine. `identity` makes what is new after a restore; it is called once, at the restore."""
+    """The machine.
 
-    def __init__(self, settings: Settings, identity: Callable[[], Identity]) -> None:
+    identity: makes what is new after a restore; called once, at the restore.
+    app_answer: says what the app answered to its last readiness check; called when it was never the right answer.
+    """
+
+    def __init__(self, settings: Settings, identity: Callable[[], Identity], app_answer: Callable[[], str]) -> None:
         self.state = State.INIT
         self.generation = 0
         self.environment_id: str | None = None
         self._settings = settings
         self._make_identity = identity
+        self._app_answer = app_answer
         self._identity: Identity | None = None
         self._members: dict[int, _Member] = {}
         self._actions: list[Action] = []
@@ -354,7 +359,11 @@ class Lifecycle:
         self._move(Trigger.APP_COMPLETE)
         self._begin_phase(self._settings.before_snapshot_timeout_ms)
         if not self._members:
-            self._report("warning", "no_process_joined", hint="no process of the app has registered a hook")
+            self._report(
+                "warning",
+                "no_process_joined",
+                message="no process has registered a hook: does the app import snapext or snapshot_restore_py?",
+            )
         for key in list(self._members):
             self._tell_before_snapshot(key)
         self._end_phase_if_done()
@@ -417,7 +426,8 @@ class Lifecycle:
         phase = self._phase()
         hooks = [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks]
         level = "debug" if done.ok else "error"
-        self._report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks)
+        failed = {} if done.error is None else {"failed_hook": done.error.hook}
+        self._report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks, **failed)
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(raised(phase, member.process, error, done.duration_ms, reportable=self._reportable()))
@@ -541,19 +551,14 @@ class Lifecycle:
         if event.timer is TimerName.SETTLE and self.state is State.INIT:
             self._begin()
         elif event.timer is TimerName.READY and self.state is State.INIT:
-            self._fail(
-                not_ready(
-                    self._settings.ready_timeout_ms, self._app_ready, self._worker_count(), self._settings.workers
-                )
-            )
+            answer = None if self._app_ready else self._app_answer()
+            self._fail(not_ready(self._settings.ready_timeout_ms, answer, self._worker_count(), self._settings.workers))
         elif event.timer is TimerName.PHASE:
             late = [member for member in self._members.values() if member.pending is not None]
             if late:
-                first, ran_ms = late[0], self._now_ms - late[0].told_ms
-                failure = timed_out(
-                    self._phase(), first.process, first.hook, ran_ms, len(late) - 1, reportable=self._reportable()
-                )
-                self._fail(failure)
+                who = [(member.process, member.hook) for member in late]
+                ran_ms = self._now_ms - late[0].told_ms
+                self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
 
     def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
         self._move(Trigger.SHUTDOWN)

@@ -35,6 +35,8 @@ class AppProbe:
         self._socket: socket.socket | None = None
         self._received = b""
         self._attempts = 0
+        self._url = f"http://{rule.host}:{rule.port}{rule.path}"
+        self.last_answer = "it has not been asked yet"
 
     def start(self) -> None:
         """Begin one attempt; each that fails is followed by another after PROBE_INTERVAL_MS."""
@@ -47,10 +49,10 @@ class AppProbe:
             self._attempts += 1
             self._socket = socket.socket(family, kind, proto)
             self._socket.setblocking(False)
-            if self._socket.connect_ex(address) not in (0, errno.EINPROGRESS):
-                return self._again()
-        except OSError:
-            return self._again()
+            if (error := self._socket.connect_ex(address)) not in (0, errno.EINPROGRESS):
+                return self._again(os.strerror(error))
+        except OSError as error:
+            return self._again(str(error))
         self._reactor.watch(self._socket.fileno(), self._connected, WRITE)
         return None
 
@@ -66,11 +68,12 @@ class AppProbe:
         assert probe is not None, "BUG: watched without a socket"  # noqa: S101
         request = f"GET {rule.path} HTTP/1.1\r\nHost: {rule.host}:{rule.port}\r\nConnection: close\r\n\r\n"
         try:
-            if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                return self._again()
+            if error := probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return self._again(os.strerror(error))
             probe.sendall(request.encode("latin-1", "replace"))
-        except OSError:
-            return self._again()
+        except OSError as error:
+            return self._again(str(error))
+        self.last_answer = f"GET {self._url} is not answered"
         self._reactor.watch(probe.fileno(), self._answered)
         return None
 
@@ -80,17 +83,20 @@ class AppProbe:
             data = self._socket.recv(65536)
             self._received += data
             status = parse_status(self._received)
-        except (OSError, HttpError):
-            return self._again()
+        except (OSError, HttpError) as error:
+            return self._again(str(error))
         if status is None and data:
             return None
-        if status is None or status not in self._rule.healthy:
-            return self._again()
+        if status is None:
+            return self._again("the connection is closed without an answer")
+        if status not in self._rule.healthy:
+            return self._again(f"answered with {status}")
         self.stop()
         self._on_ready(status)
         return None
 
-    def _again(self) -> None:
+    def _again(self, why: str) -> None:
+        self.last_answer = f"GET {self._url}: {why}"
         self.stop()
         self._reactor.set_timer(self, PROBE_INTERVAL_MS, self.start)
 

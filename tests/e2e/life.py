@@ -37,7 +37,7 @@ def main() -> None:
         installed_layer="/opt",
     )
     simulation = WatchedSimulation(
-        plan, os.environ, tell=lambda _what: None, hear_app=lambda line: print(line, file=sys.stderr)
+        plan, os.environ, tell=lambda _what: None, hear_app=lambda who, line: print(who, line, file=sys.stderr)
     )
     print(json.dumps(simulation.run()))
 

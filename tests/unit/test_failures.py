@@ -33,7 +33,7 @@ def of_phase(phase, *, reportable=True):
     return [
         raised(phase, PROCESS, ERROR, 12.6, reportable=reportable),
         died(phase, PROCESS, "app.open_pool", 12.6, reportable=reportable),
-        timed_out(phase, PROCESS, "app.open_pool", 12.6, 0, reportable=reportable),
+        timed_out(phase, [(PROCESS, "app.open_pool")], 12.6, reportable=reportable),
     ]
 
 
@@ -71,7 +71,9 @@ def test_what_a_hook_raised_is_quoted():
 
 
 @pytest.mark.parametrize(
-    "way", [died, lambda *args, reportable: timed_out(*args, 0, reportable=reportable)], ids=["died", "timed out"]
+    "way",
+    [died, lambda *args, reportable: timed_out(args[0], [args[1:3]], args[3], reportable=reportable)],
+    ids=["died", "timed out"],
 )
 def test_without_a_hook_to_blame_the_message_says_so(way):
     """A process that ended or hung before its first hook is not said to have run one."""
@@ -82,18 +84,19 @@ def test_without_a_hook_to_blame_the_message_says_so(way):
 
 
 @pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
-@pytest.mark.parametrize(("others", "more"), [(0, None), (1, "1 other process had"), (3, "3 other processes had")])
-def test_a_timeout_names_its_variable_and_how_many_more(phase, others, more):
+@pytest.mark.parametrize(("others", "more"), [(0, None), (1, "nor has app.other in process 1 (b)"), (5, "and 2 more")])
+def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
     """Whoever needs more time learns which setting gives it."""
-    message = timed_out(phase, PROCESS, "app.hook", 9_000.0, others, reportable=True).message
+    late = [(PROCESS, "app.hook"), *((Process(number + 1, "b"), "app.other") for number in range(others))]
+    message = timed_out(phase, late, 9_000.0, reportable=True).message
 
     assert f"SNAPEXT_{phase.upper()}_TIMEOUT_MS" in message
-    assert more in message if more else "other process" not in message
+    assert more in message if more else "nor has" not in message
 
 
 def test_an_app_that_is_not_ready_is_told_apart_from_one_that_lacks_processes():
     """Each of the two has its own remedy, and both name the variable of the time."""
-    silent, few = not_ready(120_000, False, 0, None), not_ready(120_000, True, 1, 4)
+    silent, few = not_ready(120_000, "GET http://h:1/ answered 500", 0, None), not_ready(120_000, None, 1, 4)
 
     for failure in (silent, few):
         assert "120000 ms (SNAPEXT_READY_TIMEOUT_MS)" in failure.message

@@ -11,7 +11,7 @@ EXTENSION = ROOT / "extension"
 OURS = ("snapext", "snapext_extension")
 APP_SIDE = sorted(
     path for path in (SRC / "snapext").rglob("*.py")
-    if not {"cli", "simulator"} & set(path.parts) and path.name != "__main__.py"
+    if not {"cli", "doctor", "simulator"} & set(path.parts) and path.name != "__main__.py"
 )  # fmt: skip
 PROTOCOL = sorted((SRC / "snapext" / "protocol").glob("*.py"))
 EXTENSION_SIDE = sorted(EXTENSION.rglob("*.py"))
@@ -99,7 +99,11 @@ def test_what_an_app_imports_reaches_nothing_foreign(path):
     """No module of the client imports the command line, the simulator, the extension or a third-party package."""
     names = imports(path)
 
-    assert not [name for name in ours(names) if within([name], "snapext.cli", "snapext.simulator", "snapext_extension")]
+    assert not [
+        name
+        for name in ours(names)
+        if within([name], "snapext.cli", "snapext.doctor", "snapext.simulator", "snapext_extension")
+    ]
     assert third_party(names) <= {"snapshot_restore_py"}
     assert path.name == "_registry.py" or set() == third_party(names)
 

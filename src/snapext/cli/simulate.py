@@ -57,7 +57,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     return value
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -135,7 +135,7 @@ def simulate(
         plan,
         os.environ,
         tell=story.tell,
-        hear_app=lambda line: click.echo(click.style(f"{'app':>14} | {line}", dim=True), err=True),
+        hear_app=lambda who, line: click.echo(click.style(f"{who:>14} | {line}", dim=True), err=True),
     )
     try:
         document = simulation.run()

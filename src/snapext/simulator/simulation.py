@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snapext.errors import SimulationError
@@ -51,7 +51,8 @@ class Plan:
 
 
 class Simulation:
-    """Plays a plan. `tell` hears of everything as it happens, `hear_app` gets each line that the app writes."""
+    """Plays a plan. `tell` hears of everything as it happens, `hear_app` gets each line that the app (or the
+    adapter) writes, with its writer."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Simulation:
         environ: Mapping[str, str],
         *,
         tell: Callable[[Happening | Trouble], None],
-        hear_app: Callable[[str], None],
+        hear_app: Callable[[str, str], None],
     ) -> None:
         self._plan = plan
         self._environ = environ
@@ -104,15 +105,17 @@ class Simulation:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan)
         self._gate = env["AWS_LWA_READINESS_CHECK_PORT"] == env["SNAPEXT_PORT"]
         self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
-        log, app = self._sandbox.output(self._on_extension_line), self._sandbox.output(self._hear_app)
+        log = self._sandbox.output(self._on_extension_line)
+        app = self._sandbox.output(lambda line: self._hear_app("app", line))
+        adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
         for name in sorted(os.listdir(extensions_folder)):
             path = os.path.join(extensions_folder, name)
-            stdout = log if name == EXTENSION else app
-            self._start("extension", name, [path], env, stdout=stdout, stderr=app)
+            stdout = log if name == EXTENSION else adapter
+            self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
         self._platform.wait_registered(self._left_s())
         self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
-        os.close(log)
-        os.close(app)
+        for fd in (log, app, adapter):
+            os.close(fd)
         self._platform.runtime_started()
 
     def _start(
@@ -203,7 +206,7 @@ class Simulation:
             record = json.loads(line)
             self._on_record(record)
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._hear_app(line)  # not a record of the extension's log: a person should see it all the same
+            self._hear_app("snapext", line)  # not a record of the extension's log: a person should see it all the same
 
     def _on_record(self, record: dict[str, Any]) -> None:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
@@ -213,7 +216,7 @@ class Simulation:
         elif event == "hooks_changed":
             self.recorder.hooks_changed(record["pid"], record["hooks"])
         elif event in ("before_snapshot", "after_restore"):
-            fields = {key: record[key] for key in ("ok", "duration_ms", "hooks")}
+            fields = {key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook") if key in record}
             self.recorder.add(at_ms, event, pid=pid, **fields)
         elif event == "restore":
             self.recorder.environment_id = record["environment_id"]
@@ -235,6 +238,11 @@ class Simulation:
         """A failure that the platform saw; the extension's own account of it, if it gave one, says more."""
         if self.recorder.ok:
             seen = _seen(failure.phase, failure.error_type)
+            if failure.error_type == "Sandbox.Timeout":
+                failure = replace(
+                    failure, message=f"given up after {self._plan.timeout_s:g} s (--timeout): {failure.message}"
+                )
+                seen = ""  # ours alone: on Lambda it would have gone on
             stack = "\n".join(failure.body.get("stackTrace", []))
             self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
 

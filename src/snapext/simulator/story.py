@@ -14,6 +14,10 @@ _CHAPTERS = {
     "extension_registered": "init",
     "process_joined": "init",
     "invoke": "invoke",
+    "init_error": "failed",
+    "restore_error": "failed",
+    "extension_init_error": "failed",
+    "extension_exit_error": "failed",
 }
 
 
@@ -79,7 +83,8 @@ class Story:
             for hook in fields["hooks"]
         ]
         if not fields["ok"]:
-            lines.append(f"{who} {_mark(False)} {'failed':<30} {_duration(fields['duration_ms'], budget_ms)}")
+            name = fields.get("failed_hook") or "failed"
+            lines.append(f"{who} {_mark(False)} {name:<30} {_duration(fields['duration_ms'], budget_ms)}")
         return lines or [f"{who} {_mark(True)} no hooks"]
 
     def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
@@ -103,10 +108,10 @@ class Story:
         return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
 
     def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"{_mark(False)} reported to the platform: {fields['error_type']}"]
+        return [f"{_mark(False)} {fields['error_type']} is reported to the platform"]
 
     def _warning(self, fields: Mapping[str, Any]) -> list[str]:
-        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key not in ("about", "message"))
+        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key != "about")
         text = fields.get("message") or f"{fields['about']}: {details}"
         return [click.style(f"! {text}", fg="yellow")]
 

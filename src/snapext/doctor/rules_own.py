@@ -1,0 +1,49 @@
+"""What can be wrong with the SNAPEXT_* variables. A rule is pure, and yields what it finds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from snapext.doctor.findings import Finding, Severity
+from snapext.doctor.ours import first_refused
+from snapext.doctor.rules_adapter import READINESS_PORT, READINESS_PROTOCOL
+from snapext.doctor.settings import Function
+from snapext_extension import config
+
+
+def refused_settings(function: Function) -> Iterator[Finding]:
+    """Whatever the extension itself would refuse, one after the other."""
+    known = {name: value for name, value in function.variables.items() if isinstance(value, str)}
+    for name in (*READINESS_PORT, *READINESS_PROTOCOL):  # judged above, together with what depends on them
+        known.pop(name, None)
+    if known.get(config.ENV_MODE) == "gate":
+        del known[config.ENV_MODE]
+    while (error := first_refused(known)) is not None and error.variable in known:
+        del known[error.variable]
+        yield Finding(
+            Severity.ERROR,
+            f"{error.variable}={error.value!r} is not accepted: {error.accepted}",
+            "the extension refuses it, and init fails; without the line the default counts",
+            function.remove_variable(error.variable),
+        )
+    for name, setting in function.variables.items():
+        if name in config.KNOWN:
+            function.read(name, setting)
+
+
+def misspelt_settings(function: Function) -> Iterator[Finding]:
+    """What looks like a setting of ours and is none."""
+    for name in config.unknown_names(dict.fromkeys(function.variables, "")):
+        value = function.variables[name]
+        near = [
+            n for n in difflib.get_close_matches(name, sorted(config.KNOWN), 1, 0.85) if n not in function.variables
+        ]
+        yield Finding(
+            Severity.WARNING,
+            f"{name} is no setting of snapext" + (f"; {near[0]} is one" if near else ""),
+            "it is ignored, and the default counts",
+            function.set_variable(near[0], value, instead_of=name)
+            if near and isinstance(value, str)
+            else function.remove_variable(name),
+        )

@@ -1,0 +1,197 @@
+"""What is known of one function: frozen, and the only thing that a rule looks at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snapext.errors import SnapextError
+
+VARIABLES = ("Environment", "Variables")
+_PLAIN = re.compile(r"[A-Za-z/](?:[\w./-]|::)*")
+_NOT_STRINGS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+
+
+class SourceError(SnapextError):
+    """The settings cannot be read. The text is one line that says why."""
+
+
+class UnreadableError(SnapextError):
+    """A rule needs to know what the source does not say. The text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A value that is known only when the template is deployed, such as !Ref Port.
+
+    words: every word in it, in which names can be looked for.
+    """
+
+    text: str
+    words: str = ""
+
+
+Setting = str | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: a file, the path of the property in a template, and the line if it is known."""
+
+    file: str
+    path: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}  {self.path}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line to change, add or remove (the verb), as it has to stand in the source."""
+
+    verb: str
+    place: Place
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """AWS's hook module in the function's package: the file that brings it, and the line that asks for it."""
+
+    place: Place
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a template says beside the environment variables.
+
+    published: whether a version is published; an Opaque when that depends on the deployment.
+    package: what was found in the local folder of the code, or the reason why there is none to look at.
+    """
+
+    serverless: bool
+    image: bool = False
+    runtime: Setting | None = None
+    snap_start: Setting | None = None
+    published: bool | Opaque = False
+    layers: tuple[Setting, ...] = ()
+    package: Bundled | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function's settings, as far as the source says.
+
+    name: the logical id, or what the source is called.
+    source: what it is read off, in words: the template, the env file, the process environment.
+    facts: None when the source has environment variables and nothing else.
+    elsewhere: why a variable that is not among these may be set all the same; empty when it cannot be.
+    places: where each property stands, by its path below the function's properties; () is the properties themselves.
+    syntax: how a line is written: env, yaml or json.
+    """
+
+    name: str
+    source: str
+    variables: Mapping[str, Setting]
+    root: Place
+    syntax: str = "env"
+    facts: Facts | None = None
+    elsewhere: str = ""
+    places: Mapping[tuple[str, ...], Place] = field(default_factory=dict)
+
+    def variable(self, *names: str) -> tuple[str, str | None]:
+        """The first of the names that is set, and its value; the first name and None when none is.
+
+        Raises:
+            UnreadableError: the value, or whether there is one, cannot be told.
+        """
+        for name in names:
+            if name in self.variables:
+                return name, self.read(name, self.variables[name])
+        if self.elsewhere:
+            raise UnreadableError(f"{names[0]} {self.elsewhere}")
+        return names[0], None
+
+    def read(self, name: str, value: Setting) -> str:
+        """The value itself. Raises UnreadableError when only the deployment knows it."""
+        if isinstance(value, Opaque):
+            raise UnreadableError(f"{name} is {value.text}, which cannot be read off {self.source}")
+        return value
+
+    def beyond_variables(self) -> Facts:
+        """What is known beside the variables. Raises UnreadableError when the source has none of it."""
+        if self.facts is None:
+            raise UnreadableError(f"{self.source} holds environment variables only")
+        return self.facts
+
+    def set_variable(self, name: str, value: str, *, instead_of: str = "") -> Change:
+        """The line that gives a variable its value, in place of its own line or of another variable's."""
+        return self.set((*VARIABLES, name), value, instead_of=(*VARIABLES, instead_of) if instead_of else ())
+
+    def remove_variable(self, name: str) -> Change:
+        """The line that has to go."""
+        value = self.variables[name]
+        return Change("remove", self._place((*VARIABLES, name)), self._line(name, value))
+
+    def set(self, path: tuple[str, ...], value: Any, *, instead_of: tuple[str, ...] = ()) -> Change:
+        """The line that gives a property its value."""
+        existing = instead_of or path
+        verb = "change" if existing in self.places else "add"
+        return Change(verb, self._place(existing), self._line(path[-1], value))
+
+    def add_item(self, path: tuple[str, ...], value: str) -> Change:
+        """The line that adds one item to a list."""
+        place = self.places.get(path)
+        return Change(
+            "add", place or self._place((*path, "")), json.dumps(value) if self.syntax == "json" else f"- {value}"
+        )
+
+    def add_resource(self, name: str, value: Mapping[str, Any]) -> Change:
+        """The line that adds a resource to the template."""
+        return Change("add", Place(self.root.file, "Resources"), self._line(name, value))
+
+    def _place(self, path: tuple[str, ...]) -> Place:
+        """Where a property stands. One that is not there belongs to the function itself, not to the Globals."""
+        if path in self.places:
+            found = self.places[path]
+            return Place(found.file, found.path.rpartition(".")[0], found.line)
+        own = ".".join((self.root.path, *path[:-1])) if self.syntax != "env" else ""
+        for end in range(len(path) - 1, -1, -1):
+            near = self.places.get(path[:end])
+            if near is not None and own.startswith(near.path):
+                return Place(self.root.file, own, near.line)
+        return Place(self.root.file, own, self.root.line)
+
+    def _line(self, key: str, value: Any) -> str:
+        if self.syntax == "env":
+            return f"{key}={_env_value(value)}"
+        return (
+            f"{json.dumps(key)}: {json.dumps(value, default=_text)}"
+            if self.syntax == "json"
+            else f"{key}: {_flow(value)}"
+        )
+
+
+def _text(value: Opaque) -> str:
+    return value.text
+
+
+def _env_value(value: Setting) -> str:
+    text = value.text if isinstance(value, Opaque) else value
+    return text if re.fullmatch(r"[\w./:,@%+=-]*", text) else json.dumps(text, ensure_ascii=False)
+
+
+def _flow(value: Any) -> str:
+    """YAML on one line. A string is quoted where it would be read as something else."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Opaque):
+        return value.text
+    plain = _PLAIN.fullmatch(value) and value.lower() not in _NOT_STRINGS
+    return value if plain else json.dumps(value, ensure_ascii=False)
