@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
-from snapext_extension.failures import Failure, Process
-from snapext_extension.lifecycle import (
+from snapext_extension.events import (
     Action,
     AnswerReadiness,
     AppReady,
@@ -15,18 +14,15 @@ from snapext_extension.lifecycle import (
     Event,
     Fail,
     HookStarted,
-    Identity,
     Joined,
-    Lifecycle,
     PhaseDone,
-    RestoreCaller,
     RestoreReturned,
-    Settings,
-    State,
     Tell,
     TimerFired,
     TimerName,
 )
+from snapext_extension.failures import Failure, Process
+from snapext_extension.lifecycle import Identity, Lifecycle, RestoreCaller, Settings, State
 
 ONE_OF_EACH = HookCounts(1, 1)
 DEFAULTS = Settings(

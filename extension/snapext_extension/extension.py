@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from snapext.protocol import Done, Hello, Hooks, Message, Running
-from snapext_extension import adapter, lifecycle
+from snapext_extension import adapter, events, lifecycle
 from snapext_extension.bridge import Bridge
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
 from snapext_extension.failures import EXIT_OTHER, Failure, Process
@@ -93,73 +93,71 @@ class Extension:
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
-    def _event(self, event: lifecycle.Event) -> None:
+    def _event(self, event: events.Event) -> None:
         self._carry_out(self._lifecycle.handle(event, now_ms()))
 
     def joined(self, key: int, pid: int, hello: Hello) -> None:
         parent_pid, start_ticks = parent_and_start(pid)
         process = Process(pid, hello.name)
-        self._event(
-            lifecycle.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks)
-        )
+        self._event(events.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks))
 
     def said(self, key: int, message: Message) -> None:
         if isinstance(message, Running):
-            self._event(lifecycle.HookStarted(key, message.id, message.hook))
+            self._event(events.HookStarted(key, message.id, message.hook))
         elif isinstance(message, Done):
-            self._event(lifecycle.PhaseDone(key, message))
+            self._event(events.PhaseDone(key, message))
         elif isinstance(message, Hooks):
-            self._event(lifecycle.HooksChanged(key, message.hooks))
+            self._event(events.HooksChanged(key, message.hooks))
 
     def left(self, key: int) -> None:
-        self._event(lifecycle.Left(key))
+        self._event(events.Left(key))
 
     def _on_app_ready(self, status: int) -> None:
         self._app_status = status
-        self._event(lifecycle.AppReady())
+        self._event(events.AppReady())
 
     def _on_readiness_asked(self) -> None:
         offset_s = _clock_offset_s()
         jumped, self._clock_offset_s = offset_s - self._clock_offset_s > CLOCK_JUMP_S, offset_s
-        self._event(lifecycle.ReadinessAsked(jumped))
+        self._event(events.ReadinessAsked(jumped))
 
     def _on_event_next(self, response: Response) -> None:
         event = json.loads(response.body or b"{}")
         if response.status != 200 or event.get("eventType") != "SHUTDOWN":
             raise HttpError(f"event/next was answered with {response.status}: {response.body[:300]!r}")
         left_ms = max(0, int(event.get("deadlineMs", 0) - time.time() * 1000))
-        self._event(lifecycle.ShutdownAsked(str(event.get("shutdownReason", "unknown")), left_ms))
+        self._event(events.ShutdownAsked(str(event.get("shutdownReason", "unknown")), left_ms))
 
     def _on_restore_next(self, response: Response) -> None:
-        self._event(lifecycle.RestoreReturned(response.status, response.body.decode("utf-8", "replace")))
+        self._event(events.RestoreReturned(response.status, response.body.decode("utf-8", "replace")))
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, actions: list[lifecycle.Action]) -> None:
+    def _carry_out(self, actions: list[events.Action]) -> None:
         for action in actions:
             match action:
-                case lifecycle.Tell(key, message):
+                case events.Tell(key, message):
                     self._bridge.send(key, message)
-                case lifecycle.SetTimer(timer, after_ms):
+                case events.SetTimer(timer, after_ms):
                     self._reactor.set_timer(timer, after_ms, lambda name=timer: self._on_timer(name))  # type: ignore[misc]
-                case lifecycle.CancelTimer(timer):
+                case events.CancelTimer(timer):
                     self._reactor.cancel_timer(timer)
-                case lifecycle.AnswerReadiness():
+                case events.AnswerReadiness():
                     if self._gate is not None:
                         self._gate.answer(self._app_status)
-                case lifecycle.AskEventNext():
+                case events.AskEventNext():
                     self._ask(EVENT_NEXT, self._on_event_next)
-                case lifecycle.AskRestoreNext():
+                case events.AskRestoreNext():
                     self._ask(RESTORE_NEXT, self._on_restore_next)
-                case lifecycle.Report(level, event, fields):
+                case events.Report(level, event, fields):
                     self._log.write(level, event, **fields)
-                case lifecycle.Fail(failure):
+                case events.Fail(failure):
                     self._fail(failure)
-                case lifecycle.Stop():
+                case events.Stop():
                     self._reactor.stop()
 
-    def _on_timer(self, timer: lifecycle.TimerName) -> None:
-        self._event(lifecycle.TimerFired(timer))
+    def _on_timer(self, timer: events.TimerName) -> None:
+        self._event(events.TimerFired(timer))
 
     def _ask(self, path: str, on_response: Callable[[Response], None]) -> None:
         """Ask the platform for something that it answers in its own time."""

@@ -13,6 +13,8 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
 TRANSITIONS is every way from one to another, and `_move` the only place that takes one. docs/lifecycle.py draws it.
 Who asks for restore/next is the one difference between the adapters' generations (RestoreCaller): below 1.1 it is us,
 from 1.1 on it is the adapter, and we learn of the restore from its next readiness check.
+
+The module is long because it is one machine: every rule of the boundary can be read here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,12 +27,35 @@ from snapext.protocol import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
-    Done,
     HookCounts,
     HookFailure,
     Message,
     Shutdown,
     Welcome,
+)
+from snapext_extension.events import (
+    Action,
+    AnswerReadiness,
+    AppReady,
+    AskEventNext,
+    AskRestoreNext,
+    CancelTimer,
+    Event,
+    Fail,
+    HooksChanged,
+    HookStarted,
+    Joined,
+    Left,
+    PhaseDone,
+    ReadinessAsked,
+    Report,
+    RestoreReturned,
+    SetTimer,
+    ShutdownAsked,
+    Stop,
+    Tell,
+    TimerFired,
+    TimerName,
 )
 from snapext_extension.failures import (
     AFTER_RESTORE,
@@ -121,161 +146,6 @@ class Identity:
     restored_at: float
     boot_ticks: int
     last_pid: int
-
-
-# --- events ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AppReady:
-    """The app answers the adapter's own readiness rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot."""
-
-    key: int
-    process: Process
-    parent_pid: int
-    hooks: HookCounts
-    generation: int
-    forked: bool
-    start_ticks: int
-
-
-@dataclass(frozen=True, slots=True)
-class HooksChanged:
-    key: int
-    hooks: HookCounts
-
-
-@dataclass(frozen=True, slots=True)
-class HookStarted:
-    key: int
-    id: int
-    hook: str
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseDone:
-    key: int
-    done: Done
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A connection ended: the process did, or it broke the protocol."""
-
-    key: int
-
-
-@dataclass(frozen=True, slots=True)
-class TimerFired:
-    timer: TimerName
-
-
-@dataclass(frozen=True, slots=True)
-class ReadinessAsked:
-    """The adapter checks readiness; the request is held until an AnswerReadiness.
-
-    clock_jumped: since the last check the wall clock has moved on without the monotonic one, as only a restore does.
-    """
-
-    clock_jumped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreReturned:
-    """The platform answered our restore/next. 200 is a restore; `body` is for the log."""
-
-    status: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShutdownAsked:
-    reason: str
-    deadline_ms: int
-
-
-Event = (
-    AppReady
-    | Joined
-    | HooksChanged
-    | HookStarted
-    | PhaseDone
-    | Left
-    | TimerFired
-    | ReadinessAsked
-    | RestoreReturned
-    | ShutdownAsked
-)
-
-
-# --- actions --------------------------------------------------------------------------------------------------------
-
-
-class TimerName(enum.Enum):
-    READY = "ready"
-    SETTLE = "settle"
-    PHASE = "phase"
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """(Re)start a timer; it fires once."""
-
-    timer: TimerName
-    after_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
-    timer: TimerName
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    key: int
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class AskEventNext:
-    """From now on we do not hold the platform back."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskRestoreNext:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerReadiness:
-    """Answer every readiness request that is held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Something for the log: an event's name and its fields."""
-
-    level: str
-    event: str
-    fields: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the extension: all is said."""
-
-
-Action = SetTimer | CancelTimer | Tell | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from snapext_layer.tree import Entry, LayerError
+from snapext_layer.tree import PROGRAM_MODE, Entry, LayerError
 
 # The earliest date that a zip can hold: the same commit gives the same bytes, whenever it is built.
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +49,7 @@ def install(entries: Sequence[Entry], root: Path) -> Path:
         raise LayerError(f"{root} is not a folder")
     opt = root / "opt"
     for entry in entries:
-        _check_free(opt / entry.path, opt)
+        _check_free(entry, opt)
     try:
         opt.mkdir(exist_ok=True)
         staged = Path(tempfile.mkdtemp(dir=opt, prefix=".snapext-"))
@@ -72,10 +72,13 @@ def install(entries: Sequence[Entry], root: Path) -> Path:
     return opt
 
 
-def _check_free(path: Path, opt: Path) -> None:
+def _check_free(entry: Entry, opt: Path) -> None:
+    path = opt / entry.path
     for parent in path.relative_to(opt).parents:
         there = opt / parent
         if there.exists() and not there.is_dir():
             raise LayerError(f"{there} is in the way: it is not a folder")
     if path.is_dir():
         raise LayerError(f"{path} is in the way: it is a folder")
+    if entry.mode == PROGRAM_MODE and path.exists() and b"snapext" not in path.read_bytes():
+        raise LayerError(f"{path} is in the way: it is not snapext's, another layer has brought it")

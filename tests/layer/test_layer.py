@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -135,6 +136,17 @@ class TestInstall:
         assert done.stderr.count("\n") == 1
         assert sorted(tmp_path.rglob("*")) == before
 
+    @pytest.mark.parametrize("name", ["snapext/bootstrap", "extensions/snapext"])
+    def test_a_program_of_somebody_else_is_not_replaced(self, name: str, tmp_path: Path) -> None:
+        """Two layers that both bring a file of that name: one of them would silently be lost."""
+        theirs = tmp_path / "opt" / name
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("#!/bin/sh\nexec something else\n")
+        done = run("install", tmp_path)
+        assert done.returncode == 1
+        assert f"{theirs} is in the way: it is not snapext's" in done.stderr
+        assert [path for path in (tmp_path / "opt").rglob("*") if path.is_file()] == [theirs]
+
     def test_a_root_that_is_none_is_one_line(self, tmp_path: Path) -> None:
         """A misspelt path must not be made."""
         done = run("install", tmp_path / "rootfs")
@@ -160,20 +172,17 @@ class TestLauncher:
         assert done.returncode == 2
         assert "this is a Lambda extension" in done.stderr
 
-    def test_without_a_python_it_says_so(self, opt: Path, tmp_path: Path) -> None:
-        """In a namespace without the usual places, in one line of JSON."""
-        script = 'mount --make-rprivate / && mount --bind "$1" /usr/local/bin && exec env PATH=/nowhere "$2"'
+    def test_without_a_python_it_says_so(self, opt: Path) -> None:
+        """In a namespace in which no interpreter can be run, in one line of JSON."""
+        hide = "for f in /usr/bin/python3.1[1-4] /usr/local/bin/python3.1[1-4] /var/lang/bin/python3.1[1-4]; do"
+        hide += ' [ ! -e "$f" ] || mount --bind /dev/null "$f"; done'
+        script = f'mount --make-rprivate / && {hide}; PATH=/nowhere exec "$0"'
+        launcher = str(opt / "extensions" / "snapext")
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script, "sh", str(_empty(tmp_path)), str(opt / "extensions/snapext")],
-            capture_output=True,
-            text=True,
-            timeout=20,
+            ["unshare", "--mount", "sh", "-c", script, launcher], capture_output=True, text=True, timeout=20
         )
-        if any(Path("/usr/bin").glob("python3.1[1-4]")):
-            assert done.returncode == 2  # this system's own Python is a Python
-        else:
-            assert done.returncode == 127
-            assert "no python3.11 to python3.14" in done.stderr
+        assert done.returncode == 127
+        assert "no python3.11 to python3.14" in json.loads(done.stderr)["message"]
 
 
 class TestWrapper:
@@ -227,9 +236,3 @@ def _wheel(path: Path, content: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("psutil/__init__.py", "psutil/tests/test_x.py", "psutil-7.0.0.dist-info/METADATA"):
             archive.writestr(name, content)
-
-
-def _empty(tmp_path: Path) -> Path:
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    return folder

@@ -6,10 +6,8 @@ import pytest
 
 from lifecycle_driver import Driver, HookedProcess, settings
 from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts, Shutdown, Welcome
-from snapext_extension import lifecycle
-from snapext_extension.lifecycle import (
-    ENDED,
-    TRANSITIONS,
+from snapext_extension import events
+from snapext_extension.events import (
     AnswerReadiness,
     AppReady,
     AskEventNext,
@@ -18,16 +16,14 @@ from snapext_extension.lifecycle import (
     Fail,
     ReadinessAsked,
     Report,
-    RestoreCaller,
     RestoreReturned,
     SetTimer,
     ShutdownAsked,
-    State,
     Stop,
     TimerFired,
     TimerName,
-    Trigger,
 )
+from snapext_extension.lifecycle import ENDED, TRANSITIONS, RestoreCaller, State, Trigger
 
 ADAPTER = RestoreCaller.ADAPTER
 
@@ -193,7 +189,7 @@ class TestWhenTheAppIsComplete:
         driver = Driver(settings(workers=1))
         key = driver.join()
         driver.handle(AppReady())
-        driver.handle(lifecycle.Left(key))
+        driver.handle(events.Left(key))
         assert CancelTimer(TimerName.SETTLE) in driver.log
         driver.join()
         driver.handle(TimerFired(TimerName.SETTLE))
@@ -205,7 +201,7 @@ class TestWhenTheAppIsComplete:
         driver = Driver(settings(workers=workers))
         key = driver.join()
         driver.handle(AppReady())
-        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(lifecycle.HooksChanged(key, HookCounts(2, 2)))
+        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(events.HooksChanged(key, HookCounts(2, 2)))
         driver.join()
         assert SetTimer(TimerName.SETTLE, 500) == driver.log[-1]
 
@@ -261,7 +257,7 @@ class TestFailures:
         if hook:
             driver.hook_started(culprit, hook)
         driver.now_ms += 30
-        driver.handle(lifecycle.Left(culprit))
+        driver.handle(events.Left(culprit))
         assert "process 5" in driver.failure.message
         assert "30 ms" in driver.failure.message
         assert hook is None or hook in driver.failure.message
@@ -271,7 +267,7 @@ class TestFailures:
         driver = Driver(settings())
         key = driver.join(hooks=HookCounts(0, 0))
         driver.app_ready_and_settled()
-        driver.handle(lifecycle.Left(key))
+        driver.handle(events.Left(key))
         assert State.SNAPSHOT is driver.state
 
     def test_a_hook_that_hangs_is_named_when_the_budget_is_used_up(self) -> None:
@@ -309,7 +305,7 @@ class TestFailures:
         driver.until_after_restore()
         driver.fail(key, "h", "E", "m")
         before = len(driver.log)
-        for event in (AppReady(), ReadinessAsked(), ShutdownAsked("x", 1), lifecycle.Left(key)):
+        for event in (AppReady(), ReadinessAsked(), ShutdownAsked("x", 1), events.Left(key)):
             driver.handle(event)
         driver.join()
         assert before == len(driver.log)

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from lifecycle_driver import Driver
 from lifecycle_driver import settings as lifecycle_settings
 from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
-from snapext_extension.lifecycle import (
+from snapext_extension.events import (
     Action,
     AnswerReadiness,
     AppReady,
@@ -24,7 +24,6 @@ from snapext_extension.lifecycle import (
     HooksChanged,
     Left,
     ReadinessAsked,
-    RestoreCaller,
     RestoreReturned,
     SetTimer,
     ShutdownAsked,
@@ -32,6 +31,7 @@ from snapext_extension.lifecycle import (
     TimerFired,
     TimerName,
 )
+from snapext_extension.lifecycle import RestoreCaller
 
 HOOKS = HookCounts(1, 1)
 

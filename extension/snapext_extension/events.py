@@ -1,0 +1,164 @@
+"""What the lifecycle hears and what it has done: events in, actions out. Data only."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from snapext.protocol import Done, HookCounts, Message
+from snapext_extension.failures import Failure, Process
+
+
+class TimerName(enum.Enum):
+    READY = "ready"
+    SETTLE = "settle"
+    PHASE = "phase"
+
+
+# --- events: what has happened ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AppReady:
+    """The app answers the adapter's own readiness rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot."""
+
+    key: int
+    process: Process
+    parent_pid: int
+    hooks: HookCounts
+    generation: int
+    forked: bool
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class HooksChanged:
+    key: int
+    hooks: HookCounts
+
+
+@dataclass(frozen=True, slots=True)
+class HookStarted:
+    key: int
+    id: int
+    hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseDone:
+    key: int
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A connection ended: the process did, or it broke the protocol."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    timer: TimerName
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessAsked:
+    """The adapter checks readiness; the request is held until an AnswerReadiness.
+
+    clock_jumped: since the last check the wall clock has moved on without the monotonic one, as only a restore does.
+    """
+
+    clock_jumped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReturned:
+    """The platform answered our restore/next. 200 is a restore; `body` is for the log."""
+
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    reason: str
+    deadline_ms: int
+
+
+Event = (
+    AppReady
+    | Joined
+    | HooksChanged
+    | HookStarted
+    | PhaseDone
+    | Left
+    | TimerFired
+    | ReadinessAsked
+    | RestoreReturned
+    | ShutdownAsked
+)
+
+
+# --- actions: what is to be done -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """(Re)start a timer; it fires once."""
+
+    timer: TimerName
+    after_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    timer: TimerName
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    key: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class AskEventNext:
+    """From now on we do not hold the platform back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskRestoreNext:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReadiness:
+    """Answer every readiness request that is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something for the log: an event's name and its fields."""
+
+    level: str
+    event: str
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the extension: all is said."""
+
+
+Action = SetTimer | CancelTimer | Tell | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop
