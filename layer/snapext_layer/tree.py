@@ -17,7 +17,11 @@ FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 # What the extension imports until it has registered, which every cold start waits for. /opt is read-only on Lambda, so
 # a file without its compiled form is compiled anew in every environment: 31 instead of 40 ms here, on Python 3.12. The
 # rest is imported while the runtime starts, and would make the layer four times as large.
-PRECOMPILED = tuple(f"python/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api"))
+# And what every Python process of the app runs at its start: 0.1 instead of 3 ms.
+PRECOMPILED = (
+    *(f"python/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api")),
+    "python/snapext/autostart/sitecustomize.py",
+)
 
 
 class LayerError(SnapextError):

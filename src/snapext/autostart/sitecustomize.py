@@ -8,13 +8,12 @@ only if nobody else has them. A `sitecustomize` of the user's own, which this on
 
 import os
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import module_from_spec, spec_from_file_location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -28,7 +27,7 @@ class _LinkingLoader:
     def __init__(self, loader: "Loader") -> None:
         self._loader = loader
 
-    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
         return self._loader.create_module(spec)
 
     def exec_module(self, module: "ModuleType") -> None:
@@ -57,7 +56,7 @@ class LinkingFinder:
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
-    ) -> ModuleSpec | None:
+    ) -> "ModuleSpec | None":
         if (name not in _ALIASES and name != "snapext") or name in self._searching:
             return None
         self._searching.add(name)
@@ -71,7 +70,7 @@ class LinkingFinder:
 
     def _find_elsewhere(
         self, name: str, path: "Sequence[str] | None", target: "ModuleType | None"
-    ) -> ModuleSpec | None:
+    ) -> "ModuleSpec | None":
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
             if finder is not self and find_spec is not None:
@@ -80,7 +79,9 @@ class LinkingFinder:
                     return spec
         return None
 
-    def _last_resort(self, name: str) -> ModuleSpec | None:
+    def _last_resort(self, name: str) -> "ModuleSpec | None":
+        from importlib.util import spec_from_file_location  # 3 ms, which only this process needs
+
         if name == "snapext":
             init = os.path.join(_PACKAGE, "__init__.py")
             return spec_from_file_location(name, init, submodule_search_locations=[_PACKAGE])
@@ -93,9 +94,13 @@ class LinkingFinder:
 def _run_hidden_sitecustomize() -> None:
     """Run the `sitecustomize` that Python would have imported without us, as the module of that name."""
     elsewhere = [entry for entry in sys.path if os.path.abspath(entry) != _FOLDER]
-    spec = PathFinder.find_spec("sitecustomize", elsewhere)
+    # On the path alone: importlib.machinery would bring this very class, and take longer than all the rest.
+    path_finder = next((finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "PathFinder"), None)
+    spec = None if path_finder is None else path_finder.find_spec("sitecustomize", elsewhere)
     if spec is None or spec.loader is None:
         return
+    from importlib.util import module_from_spec
+
     module = module_from_spec(spec)
     sys.modules["sitecustomize"] = module
     spec.loader.exec_module(module)
