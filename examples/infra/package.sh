@@ -7,7 +7,9 @@ mkdir -p dist
 package=$(mktemp -d)
 trap 'rm -rf "$package"' EXIT
 
-snapext layer build --force -o dist/snapext-layer.zip
+# Compiled for the function's Python where this machine has it: the extension starts some 10 ms sooner then.
+if python3.12 -c '' 2>/dev/null; then set -- --precompile python3.12; fi
+snapext layer build --force "$@" -o dist/snapext-layer.zip
 
 # Wheels for the function's Python and processor, whatever this machine has.
 python3 -m pip install --quiet --disable-pip-version-check --target "$package" --requirement examples/infra/requirements.txt \

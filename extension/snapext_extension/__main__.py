@@ -7,7 +7,7 @@ registering does not need.
 import os
 import sys
 
-from snapext_extension.lambda_api import LambdaApi
+from snapext_extension.lambda_api import HttpError, LambdaApi
 
 EXIT_CONFIG = 2
 
@@ -20,7 +20,11 @@ def main(argv: list[str]) -> int:
         return EXIT_CONFIG
     folder, name = os.path.split(argv[0])
     api = LambdaApi(address)
-    registered = api.register(name)
+    try:
+        registered = api.register(name)
+    except (OSError, HttpError) as error:
+        sys.stderr.write(f"snapext: the platform at {address} (AWS_LAMBDA_RUNTIME_API) cannot be reached: {error}\n")
+        return 1
     if registered.status != 200:
         body = registered.body.decode("utf-8", "replace")
         sys.stderr.write(f"snapext: the platform refused to register {name!r}: {registered.status} {body}\n")

@@ -35,7 +35,8 @@ class Listener(Protocol):
 
     def joined(self, key: int, pid: int, hello: Hello) -> None: ...
     def said(self, key: int, message: Message) -> None: ...
-    def left(self, key: int) -> None: ...
+    def left(self, key: int, pid: int) -> None: ...
+    def crowded(self, limit: int) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +99,8 @@ class Bridge:
             )
             self._log.write("warning", "connection_refused", pid=pid, reason=reason)
             accepted.close()
+            if uid == self._uid:
+                self._listener.crowded(MAX_CONNECTIONS)
             return
         key = accepted.fileno()
         peer = self._peers[key] = _Peer(accepted, pid)
@@ -156,7 +159,7 @@ class Bridge:
             self._log.write("warning", "connection_closed", pid=peer.pid, reason=reason)
         self._forget(key)
         if peer.joined:
-            self._listener.left(key)
+            self._listener.left(key, peer.pid)
 
     def _forget(self, key: int) -> None:
         peer = self._peers.pop(key)

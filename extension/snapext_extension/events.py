@@ -57,9 +57,17 @@ class PhaseDone:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A connection ended: the process did, or it broke the protocol."""
+    """A connection ended. `alive`: the process lives on, and may come back; it may have closed what it did not open."""
 
     key: int
+    alive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """A process was turned away: there are too many connections."""
+
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ Event = (
     | HookStarted
     | PhaseDone
     | Left
+    | Crowded
     | TimerFired
     | ReadinessAsked
     | RestoreReturned

@@ -13,7 +13,7 @@ from snapext_extension.bridge import Bridge
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
 from snapext_extension.failures import EXIT_OTHER, Failure, Process
 from snapext_extension.http1 import HttpError, Response, parse_response
-from snapext_extension.identity import new_identity, parent_and_start
+from snapext_extension.identity import is_alive, new_identity, parent_and_start
 from snapext_extension.lambda_api import (
     EVENT_NEXT,
     EXTENSION_EXIT_ERROR,
@@ -109,8 +109,11 @@ class Extension:
         elif isinstance(message, Hooks):
             self._event(events.HooksChanged(key, message.hooks))
 
-    def left(self, key: int) -> None:
-        self._event(events.Left(key))
+    def left(self, key: int, pid: int) -> None:
+        self._event(events.Left(key, is_alive(pid)))
+
+    def crowded(self, limit: int) -> None:
+        self._event(events.Crowded(limit))
 
     def _on_app_ready(self, status: int) -> None:
         self._app_status = status

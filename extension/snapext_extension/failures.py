@@ -80,6 +80,11 @@ def not_ready(timeout_ms: int, app_answer: str | None, joined: int, workers: int
     return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
 
 
+def crowded(limit: int, *, reportable: bool) -> Failure:
+    message = f"a process could not join: there are {limit} connections already; does something flood the socket?"
+    return Failure("init", "Runtime.TooManyProcesses", message, EXIT_OTHER, "init" if reportable else None)
+
+
 def restore_refused(status: int, body: str) -> Failure:
     if status == 403:
         why = (

@@ -40,6 +40,7 @@ from snapext_extension.events import (
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
+    Crowded,
     Event,
     Fail,
     HooksChanged,
@@ -62,6 +63,7 @@ from snapext_extension.failures import (
     BEFORE_SNAPSHOT,
     Failure,
     Process,
+    crowded,
     died,
     not_ready,
     raised,
@@ -106,6 +108,11 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (State.AFTER_RESTORE, Trigger.SHUTDOWN): State.SHUTDOWN,
     (State.READY, Trigger.SHUTDOWN): State.SHUTDOWN,
 }
+
+MAX_SETTLES = 10
+"""The settling is started anew by whatever joins, but ends after so many times its length."""
+MIN_LISTEN_MS = 300
+"""A client that finds nobody tries again after at most 100 ms."""
 
 ENDED = frozenset({State.FAILED, State.SHUTDOWN})
 
@@ -158,6 +165,7 @@ class _Member:
     pending: int | None = None
     told_ms: float = 0.0
     hook: str | None = None
+    forked: bool = False
 
 
 class Lifecycle:
@@ -176,9 +184,12 @@ class Lifecycle:
         self._app_answer = app_answer
         self._identity: Identity | None = None
         self._members: dict[int, _Member] = {}
+        self._lost: set[int] = set()
         self._actions: list[Action] = []
         self._now_ms = 0.0
         self._app_ready = False
+        self._started_ms = 0.0
+        self._settle_started_ms: float | None = None
         self._check_held = False
         self._checks_answered = 0
         self._deadline_ms = 0.0
@@ -187,7 +198,7 @@ class Lifecycle:
 
     def start(self, now_ms: float) -> list[Action]:
         """The first actions. Without a boundary the platform is not held back for a moment."""
-        self._now_ms = now_ms
+        self._now_ms = self._started_ms = now_ms
         if not self._settings.boundary:
             self._do(AskEventNext())
         else:
@@ -220,9 +231,20 @@ class Lifecycle:
         A process says hello when it registers its first hook, in the middle of being imported: others, and the rest of
         its hooks, are likely to follow at once. Init is paid for once per published version, so the wait is cheap.
         """
-        if self.state is State.INIT and self._app_ready and self._settings.boundary:
-            enough = self._settings.workers is None or self._worker_count() >= self._settings.workers
-            self._do(SetTimer(TimerName.SETTLE, self._settings.settle_ms) if enough else CancelTimer(TimerName.SETTLE))
+        if self.state is not State.INIT or not self._app_ready or not self._settings.boundary:
+            return
+        if self._settings.workers is not None and self._worker_count() < self._settings.workers:
+            self._settle_started_ms = None
+            self._do(CancelTimer(TimerName.SETTLE))
+            return
+        if self._settle_started_ms is None:
+            self._settle_started_ms = self._now_ms
+        # An app that forks all the time must not put it off for ever; and one that was up before us may not have
+        # found us yet.
+        latest = self._settle_started_ms + MAX_SETTLES * self._settings.settle_ms
+        earliest = self._started_ms + MIN_LISTEN_MS
+        due = max(earliest, min(latest, self._now_ms + self._settings.settle_ms))
+        self._do(SetTimer(TimerName.SETTLE, max(0.0, due - self._now_ms)))
 
     def _begin(self) -> None:
         self._do(CancelTimer(TimerName.READY))
@@ -246,7 +268,11 @@ class Lifecycle:
     # --- processes -------------------------------------------------------------------------------------------------
 
     def _on_joined(self, event: Joined) -> None:
-        member = _Member(event.process, event.parent_pid, event.hooks)
+        member = _Member(event.process, event.parent_pid, event.hooks, forked=event.forked)
+        lost = [key for key in self._lost if self._members[key].process.pid == event.process.pid]
+        for key in lost:  # it has come back: what it owes, it is told again, and answers as before
+            self._lost.discard(key)
+            del self._members[key]
         self._members[event.key] = member
         owed = self._owes_after_restore(event)
         self._report("debug", "process_joined", member, hooks=_counts(event.hooks), forked=event.forked)
@@ -305,19 +331,31 @@ class Lifecycle:
             self._end_phase_if_done()
 
     def _on_left(self, event: Left) -> None:
-        member = self._members.pop(event.key, None)
+        member = self._members.get(event.key)
         if member is None:
             return
-        self._report("debug", "process_left", member)
+        self._report("debug", "process_left", member, alive=event.alive)
+        if event.alive and member.pending is not None:
+            self._lost.add(event.key)  # waited for, to the end of the budget: it may come back
+            return
+        del self._members[event.key]
         phase = self._phase()
         self._settle()
         if member.pending is None:
             return
-        if member.hook is not None or getattr(member.hooks, phase):
+        if self.state is State.BEFORE_SNAPSHOT and member.forked:
+            # A pool's child that its parent has ended, say. No clone will contain it, and nothing else is in doubt.
+            self._report("warning", "process_ended", member, hook=member.hook)
+            self._end_phase_if_done()
+        elif member.hook is not None or getattr(member.hooks, phase):
             ran_ms = self._now_ms - member.told_ms
             self._fail(died(phase, member.process, member.hook, ran_ms, reportable=self._reportable()))
         else:
             self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+
+    def _on_crowded(self, event: Crowded) -> None:
+        if self._settings.boundary:
+            self._fail(crowded(event.limit, reportable=self.state in (State.INIT, State.BEFORE_SNAPSHOT)))
 
     # --- phases ----------------------------------------------------------------------------------------------------
 
@@ -469,6 +507,7 @@ _HANDLERS = {
     HookStarted: Lifecycle._on_hook_started,
     PhaseDone: Lifecycle._on_phase_done,
     Left: Lifecycle._on_left,
+    Crowded: Lifecycle._on_crowded,
     TimerFired: Lifecycle._on_timer_fired,
     ReadinessAsked: Lifecycle._on_readiness_asked,
     RestoreReturned: Lifecycle._on_restore_returned,

@@ -42,10 +42,14 @@ def layer_tree(precompile: Sequence[str] = ()) -> list[Entry]:
 
     precompile: interpreters to compile PRECOMPILED with.
     """
-    entries = [*_programs(), *_packages()]
+    entries = {entry.path: entry for entry in (*_programs(), *_packages())}
+    sources = [entry for entry in entries.values() if entry.path in PRECOMPILED]
     for interpreter in precompile:
-        entries += _compiled(interpreter, [entry for entry in entries if entry.path in PRECOMPILED])
-    return sorted(entries, key=lambda entry: entry.path)
+        compiled = {entry.path: entry for entry in _compiled(interpreter, sources)}
+        if len(compiled) != len(sources):
+            raise LayerError(f"{interpreter} compiles nothing: is it a Python?")
+        entries |= compiled
+    return sorted(entries.values(), key=lambda entry: entry.path)
 
 
 def _programs() -> Iterator[Entry]:

@@ -17,7 +17,9 @@ DATE = (1980, 1, 1, 0, 0, 0)
 
 def write_zip(entries: Sequence[Entry], target: Path, *, replace: bool = False) -> None:
     """Write the zip to `target`. Raises LayerError if it exists (unless `replace`) or cannot be written."""
-    if target.exists() and not (replace and target.is_file()):
+    if target.exists() and not target.is_file():
+        raise LayerError(f"{target} is not a regular file; name another")
+    if target.exists() and not replace:
         raise LayerError(f"{target} exists already; name another file, or say --force to replace it")
     try:
         fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -51,7 +53,7 @@ def install(entries: Sequence[Entry], root: Path) -> Path:
     for entry in entries:
         _check_free(entry, opt)
     try:
-        opt.mkdir(exist_ok=True)
+        _make_folders(opt)
         staged = Path(tempfile.mkdtemp(dir=opt, prefix=".snapext-"))
     except OSError as error:
         raise LayerError(f"{opt} cannot be written: {error.strerror}") from error
@@ -63,13 +65,21 @@ def install(entries: Sequence[Entry], root: Path) -> Path:
             path.chmod(entry.mode)
         for entry in entries:
             path = opt / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folders(path.parent)
             (staged / entry.path).replace(path)
     except OSError as error:
         raise LayerError(f"{opt} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return opt
+
+
+def _make_folders(folder: Path) -> None:
+    """Whatever the umask says: the function runs as another user than the image's build."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _check_free(entry: Entry, opt: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -46,7 +47,7 @@ from snapext.protocol.endpoint import (
 
 CLIENT = "snapext-python/0.1.0"
 FIRST_RETRY_S = 0.002
-MAX_RETRY_S = 1.0
+MAX_RETRY_S = 0.1  # well below the time that the extension waits for processes to join
 GIVE_UP_AFTER_S = 60.0
 """The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
 
@@ -57,9 +58,13 @@ class Link:
     """The link of one process. A forked child makes its own."""
 
     def __init__(self, generation: int = 0, environment_id: str | None = None, *, forked: bool = False) -> None:
-        self.lock = threading.Lock()
+        # Re-entrant: a signal handler may fork, or ask for the status, in the middle of one of our own calls.
+        self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self._forked = forked
+        self._ended = False
+        self._inode = 0
+        self._signal_mask: set[signal.Signals] = set()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._connection = Connection(Role.PROCESS)
@@ -76,9 +81,16 @@ class Link:
     def start(self) -> None:
         """Start the thread unless it runs. It ends when it has given up, and a later call tries again."""
         with self.lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="snapext-link", daemon=True)
+            if self._ended or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._thread = threading.Thread(target=self._run, name="snapext-link", daemon=True)
+            # The thread begins with every signal blocked: one that the app has blocked for its own sigwait or signalfd
+            # would otherwise be taken here, and do what it does by default.
+            self._signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # type: ignore[assignment]
+            try:
                 self._thread.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed."""
@@ -107,12 +119,21 @@ class Link:
     # --- fork ------------------------------------------------------------------------------------------------------
 
     def child(self) -> Link:
-        """The link of a forked child, started if this one was. Called in the child, whose copy of `lock` is taken."""
-        if self._socket is not None:
-            self._socket.close()  # our copy of the descriptor: the parent's connection lives on
+        """The link of a forked child, started if this one was. Called in the child, whose copy of `lock` is taken.
+
+        A child that a hook forks is that hook's own affair: it does not take part, or it would be told to run the very
+        hook that has just forked it.
+        """
+        by_a_hook = self._thread is threading.current_thread()
+        started = self._thread is not None
+        peer, self._socket, self._ended = self._socket, None, True
+        if peer is not None and self._is_ours(peer):
+            peer.close()  # our copy of the descriptor: the parent's connection lives on
         link = Link(self.generation, self.environment_id, forked=True)
         link.restored_at = self.restored_at
-        if self._thread is not None:
+        link._ended = by_a_hook
+        self.lock.release()
+        if started:
             link.start()
         return link
 
@@ -123,7 +144,7 @@ class Link:
             waits = _backoff()
             while (peer := self._connect_patiently(waits)) is not None:
                 welcomed = self._serve(peer)
-                if self.phase == "shutdown":
+                if self.phase == "shutdown" or self._ended:
                     return
                 if welcomed:
                     waits = _backoff()
@@ -163,10 +184,11 @@ class Link:
         connection = Connection(Role.PROCESS)
         with self.lock:  # hello first: another thread may register a hook at any moment, and tell
             self._socket, self._connection, self._unsent = peer, connection, b""
+            self._inode = os.fstat(peer.fileno()).st_ino
             self._told = _hook_counts()
             self._send_locked(self._hello())
         try:
-            while data := peer.recv(65536):
+            while self._is_ours(peer) and (data := peer.recv(65536)):
                 for message in connection.receive(data):
                     self._handle(message)
         except (OSError, RemoteProtocolError) as error:
@@ -174,8 +196,18 @@ class Link:
         finally:
             with self.lock:
                 self._socket = None
-            peer.close()
+            if self._is_ours(peer):
+                peer.close()
+            else:
+                peer.detach()
         return connection.their_state is State.OPEN
+
+    def _is_ours(self, peer: socket.socket) -> bool:
+        """Whether the descriptor is still our connection: daemons close what they find, and the number is used anew."""
+        try:
+            return os.fstat(peer.fileno()).st_ino == self._inode
+        except OSError:
+            return False
 
     def _hello(self) -> Hello:
         return Hello(
@@ -227,6 +259,8 @@ class Link:
             self._send(Running(message.id, hook))
 
         try:
+            # What a hook starts inherits the mask: it gets the one that the app had.
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
             if isinstance(message, BeforeSnapshot):
                 _let_imports_end(message.timeout_ms)
                 return _runner.run_before_snapshot(message.timeout_ms, on_start)
@@ -235,6 +269,8 @@ class Link:
             return _runner.run_after_restore(message.timeout_ms, on_start)
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return _runner.Outcome(0.0, (), _runner.describe(error, None))
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
     def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
         error = outcome.error
@@ -252,7 +288,11 @@ class Link:
             self._send_locked(message)
         while self._unsent:
             waiter = select.poll()
-            waiter.register(self._socket or -1, select.POLLOUT)
+            peer = self._socket
+            if peer is None or not self._is_ours(peer):
+                self._unsent = b""
+                return
+            waiter.register(peer, select.POLLOUT)
             waiter.poll(1000)
             with self.lock:
                 self._flush_locked()
@@ -265,6 +305,9 @@ class Link:
     def _flush_locked(self) -> None:
         """Hand over what the socket takes at once. Never waits: a fork and the app's own threads need the lock."""
         if self._socket is None:
+            return
+        if not self._is_ours(self._socket):
+            self._unsent = b""  # the thread's next read finds it out as well
             return
         try:
             # Without a signal, which an app may have set to end it, when the extension is gone.
@@ -285,7 +328,7 @@ class Link:
 
 
 def _backoff() -> Iterator[float]:
-    """Seconds to wait between attempts: short at first, then one a second, and not for ever."""
+    """Seconds to wait between attempts: short at first, and not for ever."""
     wait_s, total_s = FIRST_RETRY_S, 0.0
     while total_s < GIVE_UP_AFTER_S:
         yield wait_s

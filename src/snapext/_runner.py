@@ -37,7 +37,7 @@ def run_before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Out
 
 def run_after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
     """Run the after-restore hooks in order of registration. See `_run`."""
-    return _run(iter(_registry.get_after_restore()), timeout_ms, on_start)
+    return _run(_oldest_first(_registry.get_after_restore()), timeout_ms, on_start)
 
 
 def hook_name(func: Callable[..., Any]) -> str:
@@ -49,6 +49,16 @@ def hook_name(func: Callable[..., Any]) -> str:
         return f"{getattr(func, '__module__', None) or '?'}.{qualname}"[:MAX_NAME_CHARS]
     except Exception:  # an object that cannot be asked for its name is still to be run
         return f"?.{type(func).__qualname__}"[:MAX_NAME_CHARS]
+
+
+def _oldest_first(registry: list[Hook]) -> Iterator[Hook]:
+    """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
+    pending = list(registry)
+    seen = len(registry)
+    while pending:
+        yield pending.pop(0)
+        pending.extend(registry[seen:])
+        seen = len(registry)
 
 
 def _newest_first(registry: list[Hook]) -> Iterator[Hook]:

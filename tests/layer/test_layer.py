@@ -72,7 +72,7 @@ class TestBuild:
         assert f"{target} cannot be written" in done.stderr
         assert done.stderr.count("\n") == 1
 
-    @pytest.mark.parametrize("interpreter", ["/no/such/python", "/usr/bin/false"])
+    @pytest.mark.parametrize("interpreter", ["/no/such/python", "/usr/bin/false", "/usr/bin/true"])
     def test_an_interpreter_that_cannot_compile_leaves_nothing(self, interpreter: str, tmp_path: Path) -> None:
         """Nor half a zip."""
         done = run("build", "-o", tmp_path / "layer.zip", "--precompile", interpreter)
@@ -109,6 +109,14 @@ class TestBuild:
         assert said in done.stderr
         assert not (tmp_path / "layer.zip").exists()
 
+    def test_an_interpreter_named_twice_counts_once(self, tmp_path: Path) -> None:
+        """And the command says for which versions it has compiled."""
+        target = tmp_path / "layer.zip"
+        done = run("build", "-o", target, "--precompile", PYTHON, "--precompile", PYTHON)
+        names = zipfile.ZipFile(target).namelist()
+        assert len(names) == len(set(names))
+        assert f"precompiled for Python 3.{sys.version_info.minor}\n" in done.stdout
+
 
 class TestInstall:
     """`snapext layer install`."""
@@ -122,6 +130,14 @@ class TestInstall:
         assert run("install", tmp_path).returncode == 0
         assert adapter.read_text() == "adapter"
         assert sorted(path.name for path in (tmp_path / "opt").iterdir()) == ["extensions", "python", "snapext"]
+
+    def test_another_user_can_read_it_whatever_the_umask_was(self, tmp_path: Path) -> None:
+        """An image is built by root, and the function runs as somebody else."""
+        subprocess.run(
+            ["sh", "-c", 'umask 077; exec "$@"', "sh", *SNAPEXT, "install", tmp_path], check=True, timeout=60
+        )
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "opt").rglob("*")}
+        assert modes == {0o755, 0o644}
 
     @pytest.mark.parametrize("in_the_way", ["opt", "opt/python", "opt/extensions/snapext/x"])
     def test_something_in_the_way_is_named_and_nothing_is_written(self, in_the_way: str, tmp_path: Path) -> None:
@@ -171,6 +187,13 @@ class TestLauncher:
         done = self.start(opt, str(Path(PYTHON).parent))
         assert done.returncode == 2
         assert "this is a Lambda extension" in done.stderr
+
+    def test_a_platform_that_cannot_be_reached_is_one_line(self, opt: Path) -> None:
+        """Never a traceback."""
+        env = {"PATH": str(Path(PYTHON).parent), "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}
+        done = subprocess.run([opt / "extensions/snapext"], env=env, capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "127.0.0.1:1 (AWS_LAMBDA_RUNTIME_API) cannot be reached" in done.stderr
 
     def test_without_a_python_it_says_so(self, opt: Path) -> None:
         """In a namespace in which no interpreter can be run, in one line of JSON."""

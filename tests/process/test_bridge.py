@@ -29,10 +29,13 @@ class Recorder:
         self.joined_pids[key] = pid
         self.bridge.send(key, WELCOME)
 
+    def crowded(self, limit):
+        self.turned_away = limit
+
     def said(self, key, message):
         self.messages.append(message)
 
-    def left(self, key):
+    def left(self, key, pid):
         self.gone.append(key)
 
 

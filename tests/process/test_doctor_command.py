@@ -99,8 +99,8 @@ def test_a_value_cannot_break_the_report_up(tmp_path: Path) -> None:
         (["--env-file", "template.yaml"], "template.yaml:1 is not a line of the form KEY=VALUE"),
         (["--template", "binary"], "not text in UTF-8"),
         (["--template", "none.yaml"], "has no function"),
-        (["--template", "unrelated.yaml"], "nothing here uses snapext"),
-        ([], "nothing here uses snapext"),
+        (["--template", "unrelated.yaml"], "nothing here is seen to use snapext"),
+        ([], "nothing here is seen to use snapext"),
     ],
 )
 def test_nothing_to_judge_is_one_clear_line_and_status_2(tmp_path: Path, words: list[str], said: str) -> None:

@@ -205,6 +205,20 @@ class TestWhenTheAppIsComplete:
         driver.join()
         assert SetTimer(TimerName.SETTLE, 500) == driver.log[-1]
 
+    def test_an_app_that_forks_all_the_time_does_not_put_the_boundary_off_for_ever(self) -> None:
+        """The settling ends after ten times its length, whatever still joins."""
+        driver = Driver(settings(settle_ms=500))
+        driver.now_ms += 1000
+        driver.handle(AppReady())
+        driver.now_ms += 4900
+        driver.join()
+        assert driver.log[-1] == SetTimer(TimerName.SETTLE, 100)
+
+    def test_the_boundary_does_not_begin_before_every_client_has_had_time_to_find_us(self) -> None:
+        """The app may be up before our socket is; its processes try again every 100 ms."""
+        driver = Driver(settings(settle_ms=0))
+        assert SetTimer(TimerName.SETTLE, 300) in driver.handle(AppReady())
+
     def test_an_app_without_any_linked_process_passes_with_a_warning(self) -> None:
         """Nothing is to be run, and somebody may wonder why."""
         driver = Driver(settings())
@@ -287,6 +301,42 @@ class TestFailures:
             "nor has the first hook in process 6",
         ):
             assert part in driver.failure.message
+
+    def test_a_forked_child_that_ends_before_the_snapshot_is_no_failure(self) -> None:
+        """A hook that closes a process pool ends its children; no clone will contain them."""
+        driver = Driver(settings())
+        driver.join()
+        child = driver.join(forked=True)
+        driver.app_ready_and_settled()
+        driver.done(1)
+        driver.handle(events.Left(child))
+        assert State.SNAPSHOT is driver.state
+
+    def test_a_process_that_only_lost_its_connection_may_come_back(self) -> None:
+        """It is waited for and told again; it answers without running anything twice."""
+        driver = Driver(settings())
+        key = driver.join(pid=9)
+        driver.until_after_restore()
+        driver.handle(events.Left(key, alive=True))
+        assert State.AFTER_RESTORE is driver.state
+        back = driver.join(pid=9)
+        driver.done(back)
+        assert State.READY is driver.state
+
+    def test_a_process_that_lost_its_connection_and_stays_away_fails_the_phase(self) -> None:
+        """At the end of the budget, by name."""
+        driver = Driver(settings())
+        key = driver.join(pid=9)
+        driver.until_after_restore()
+        driver.handle(events.Left(key, alive=True))
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert "process 9" in driver.failure.message
+
+    def test_a_process_that_is_turned_away_fails_the_boundary(self) -> None:
+        """Its hooks would be passed over in silence otherwise."""
+        driver = Driver(settings())
+        driver.handle(events.Crowded(900))
+        assert driver.failure_kind == ("Runtime.TooManyProcesses", 1, "init")
 
     @pytest.mark.parametrize(("status", "said"), [(403, "AWS_LWA_ASYNC_INIT"), (404, "SnapStart"), (500, "documented")])
     def test_a_refused_restore_next_is_explained(self, status: int, said: str) -> None:

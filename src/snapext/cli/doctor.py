@@ -45,8 +45,8 @@ def doctor(env_file: Path | None, template: Path | None) -> None:
     judged = [function for function in functions if env_file is not None or uses_snapext(function)]
     if not judged:
         raise _NothingToJudge(
-            "nothing here uses snapext (no layer of it, no SNAPEXT_* variable, not its wrapper): "
-            + ", ".join(function.name for function in functions)
+            "nothing here is seen to use snapext (no layer of it, no SNAPEXT_* variable, not its wrapper; "
+            "values such as !Ref cannot be read): " + ", ".join(function.name for function in functions)
         )
     diagnoses = [examine(function) for function in judged]
     for line in lines(diagnoses, [function.name for function in functions if function not in judged]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -44,7 +45,9 @@ def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[
     with one_line():
         entries = sorted([*layer_tree(precompile), *psutil_entries(psutil)], key=lambda entry: entry.path)
         write_zip(entries, output, replace=force)
-    click.echo(f"{output}: {len(entries)} files, {output.stat().st_size / 1024:.1f} KB")
+    versions = sorted({tag for entry in entries for tag in re.findall(r"\.cpython-3(\d+)\.pyc$", entry.path)}, key=int)
+    compiled = ", precompiled for Python " + ", ".join(f"3.{version}" for version in versions) if versions else ""
+    click.echo(f"{output}: {len(entries)} files, {output.stat().st_size / 1024:.1f} KB{compiled}")
 
 
 @layer.command()

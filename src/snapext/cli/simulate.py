@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -47,8 +48,14 @@ def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> i
     return value
 
 
-def _end_on_sigterm(_signal: int, _frame: object) -> None:
-    sys.exit(128 + signal.SIGTERM)  # through the `finally`s: no process is left behind
+def _end_on_signal(number: int, _frame: object) -> None:
+    sys.exit(128 + number)  # through the `finally`s: no process is left behind
+
+
+def _say(line: str, *, err: bool) -> None:
+    """Print a line; whoever read it may be gone (`| head`), and the environment is still to be ended in order."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=err)
 
 
 def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,13 +136,14 @@ def simulate(
       snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
     """
     plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout)
-    story = Story(lambda line: click.echo(line, err=as_json))
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
+    story = Story(lambda line: _say(line, err=as_json))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_on_signal)
     simulation = Simulation(
         plan,
         os.environ,
         tell=story.tell,
-        hear_app=lambda who, line: click.echo(click.style(f"{who:>14} | {line}", dim=True), err=True),
+        hear_app=lambda who, line: _say(click.style(f"{who:>14} | {line}", dim=True), err=True),
     )
     try:
         document = simulation.run()
@@ -143,5 +151,5 @@ def simulate(
         raise click.UsageError(str(error)) from error
     story.verdict(simulation.recorder)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        _say(json.dumps(document, indent=2), err=False)
     sys.exit(0 if document["ok"] else 1)

@@ -243,7 +243,8 @@ class Simulation:
                     failure, message=f"given up after {self._plan.timeout_s:g} s (--timeout): {failure.message}"
                 )
                 seen = ""  # ours alone: on Lambda it would have gone on
-            stack = "\n".join(failure.body.get("stackTrace", []))
+            trace = failure.body.get("stackTrace")
+            stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
             self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
 
     def _left_s(self) -> float:
