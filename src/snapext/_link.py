@@ -11,13 +11,12 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from snapext import _loops, _registry, _runner
+from snapext import _loops, _process, _registry, _runner
 from snapext._reseed import reseed
 from snapext._status import Status
 from snapext.errors import LocalProtocolError, RemoteProtocolError
@@ -50,8 +49,6 @@ FIRST_RETRY_S = 0.002
 MAX_RETRY_S = 0.1  # well below the time that the extension waits for processes to join
 GIVE_UP_AFTER_S = 60.0
 """The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
-
-MAX_IMPORT_WAIT_S = 5.0
 
 
 class Link:
@@ -215,7 +212,7 @@ class Link:
             pid=os.getpid(),
             role="app",
             client=CLIENT,
-            name=_process_name(),
+            name=_process.name(),
             hooks=self._told,
             generation=self.generation,
             forked=self._forked,
@@ -262,7 +259,7 @@ class Link:
             # What a hook starts inherits the mask: it gets the one that the app had.
             signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
             if isinstance(message, BeforeSnapshot):
-                _let_imports_end(message.timeout_ms)
+                _process.let_imports_end(message.timeout_ms)
                 return _runner.run_before_snapshot(message.timeout_ms, on_start)
             if os.environ.get("SNAPEXT_RESEED") != "0":
                 reseed(message.environment_id)
@@ -336,40 +333,8 @@ def _backoff() -> Iterator[float]:
         wait_s = min(wait_s * 2, MAX_RETRY_S)
 
 
-def _let_imports_end(timeout_ms: int) -> None:
-    """Wait until the main thread is not in the middle of an import, where more hooks may be about to be registered.
-
-    Bounded, because a program may well serve from within an import. This is on the path of init, never of a restore.
-    """
-    deadline = time.monotonic() + min(MAX_IMPORT_WAIT_S, timeout_ms / 2000)
-    while _main_thread_imports() and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
-def _main_thread_imports() -> bool:
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
-
-
 def _hook_counts() -> HookCounts:
     return HookCounts(len(_registry.get_before_snapshot()), len(_registry.get_after_restore()))
-
-
-def _process_name() -> str:
-    """What a person would call this process: its script, or its name in a multiprocessing pool."""
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    if multiprocessing is not None:
-        name = multiprocessing.current_process().name
-        if name != "MainProcess":
-            return str(name)[: _runner.MAX_NAME_CHARS]
-    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
-    if script == "__main__.py":  # python -m package
-        script = os.path.basename(os.path.dirname(sys.argv[0]))
-    return script[: _runner.MAX_NAME_CHARS]
 
 
 _warned = False
