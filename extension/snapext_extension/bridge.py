@@ -57,6 +57,7 @@ class Bridge:
         self._log = log
         self._listener = listener
         self._peers: dict[int, _Peer] = {}
+        self._last_key = 0
         self._path = path
         self._server = _listen(path, uid)
         self._identity = os.lstat(path).st_ino
@@ -102,9 +103,10 @@ class Bridge:
             if uid == self._uid:
                 self._listener.crowded(MAX_CONNECTIONS)
             return
-        key = accepted.fileno()
+        self._last_key += 1
+        key = self._last_key  # not the descriptor, whose number is used anew while its last owner is still remembered
         peer = self._peers[key] = _Peer(accepted, pid)
-        self._reactor.watch(key, lambda: self._ready(key, peer))
+        self._reactor.watch(accepted.fileno(), lambda: self._ready(key, peer))
         self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
 
     def _ready(self, key: int, peer: _Peer) -> None:
@@ -148,7 +150,8 @@ class Bridge:
         if len(peer.unsent) > MAX_UNSENT_BYTES:
             self._drop(key, "it does not read what it is told")
         elif key in self._peers:
-            self._reactor.watch(key, lambda: self._ready(key, peer), READ | WRITE if peer.unsent else READ)
+            events = READ | WRITE if peer.unsent else READ
+            self._reactor.watch(peer.socket.fileno(), lambda: self._ready(key, peer), events)
 
     def _drop(self, key: int, reason: str | None) -> None:
         """Hang up on one peer; `reason` is None when it went by itself."""
@@ -164,7 +167,7 @@ class Bridge:
     def _forget(self, key: int) -> None:
         peer = self._peers.pop(key)
         self._reactor.cancel_timer(peer)
-        self._reactor.unwatch(key)
+        self._reactor.unwatch(peer.socket.fileno())
         peer.socket.close()
 
 

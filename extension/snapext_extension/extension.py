@@ -13,7 +13,7 @@ from snapext_extension.bridge import Bridge
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
 from snapext_extension.failures import EXIT_OTHER, Failure, Process
 from snapext_extension.http1 import HttpError, Response, parse_response
-from snapext_extension.identity import is_alive, new_identity, parent_and_start
+from snapext_extension.identity import new_identity, parent_and_start
 from snapext_extension.lambda_api import (
     EVENT_NEXT,
     EXTENSION_EXIT_ERROR,
@@ -28,6 +28,8 @@ from snapext_extension.reactor import Reactor, now_ms
 from snapext_extension.readiness import AppProbe, Gate
 
 CLOCK_JUMP_S = 0.5
+MAX_WATCHED = 100
+"""Of more processes that have lost their connection we do not wait for the return."""
 
 
 class Extension:
@@ -38,6 +40,7 @@ class Extension:
         self._api = api
         self._log = log
         self._exit_status = 0
+        self._watched: set[int] = set()
         self._clock_offset_s = _clock_offset_s()
         self._app_status = 200
         self._reactor = Reactor()
@@ -110,7 +113,23 @@ class Extension:
             self._event(events.HooksChanged(key, message.hooks))
 
     def left(self, key: int, pid: int) -> None:
-        self._event(events.Left(key, is_alive(pid)))
+        """A connection has ended; if its process has not, the kernel tells us when it does (pidfd_open(2))."""
+        try:
+            if len(self._watched) >= MAX_WATCHED:
+                raise OSError
+            process = os.pidfd_open(pid)
+        except OSError:  # gone already
+            self._event(events.Left(key))
+            return
+        self._watched.add(process)
+        self._event(events.Left(key, alive=True))
+        self._reactor.watch(process, lambda: self._ended(key, process))
+
+    def _ended(self, key: int, process: int) -> None:
+        self._reactor.unwatch(process)
+        self._watched.discard(process)
+        os.close(process)
+        self._event(events.Left(key))
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))

@@ -30,25 +30,14 @@ def _last_pid() -> int:
         return int(file.read().split()[-1])
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs: it is neither gone nor waiting to be reaped."""
-    fields = _stat(pid)
-    return fields is not None and fields[0] not in (b"Z", b"X")
-
-
 def parent_and_start(pid: int) -> tuple[int, int]:
-    """The parent's pid, and when the process began (clock ticks since boot).
+    """The parent's pid, and when the process began (clock ticks since boot), from /proc/PID/stat (see proc(5)).
 
     A process that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
     """
-    fields = _stat(pid)
-    return (0, 0) if fields is None else (int(fields[1]), int(fields[19]))
-
-
-def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat after the name (see proc(5)), or None for a process that is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
+            fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return None
+        return 0, 0
+    return int(fields[1]), int(fields[19])

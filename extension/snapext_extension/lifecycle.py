@@ -336,8 +336,9 @@ class Lifecycle:
             return
         self._report("debug", "process_left", member, alive=event.alive)
         if event.alive and member.pending is not None:
-            self._lost.add(event.key)  # waited for, to the end of the budget: it may come back
+            self._lost.add(event.key)  # waited for, until it ends or the budget does: it may come back
             return
+        self._lost.discard(event.key)
         del self._members[event.key]
         phase = self._phase()
         self._settle()

@@ -379,6 +379,7 @@ def child():
         return pid
     while 'after' not in ran: time.sleep(0.001)
     print('child', ran, flush=True)
+    while snapext.status().phase != 'shutdown': time.sleep(0.001)  # it must not be gone before its answer is out
     os._exit(0)
 """
 
@@ -398,6 +399,7 @@ def test_a_fork_before_the_snapshot_is_a_process_of_its_own(listener, start):
     assert child.ask(BEFORE).ok
     assert parent.ask(AFTER).ok
     assert child.ask(AFTER).ok
+    child.send(Shutdown("spindown", 1))
     assert [app.line(), app.line()] == ["child ['before', 'after']", "parent ['before', 'after']"]
 
 
@@ -433,6 +435,7 @@ def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
     child.greet()
     child.ask(BEFORE)
     child.ask(AFTER)
+    child.send(Shutdown("spindown", 1))
 
     assert app.line() == "child ['before', 'after']"
 

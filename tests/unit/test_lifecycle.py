@@ -323,6 +323,15 @@ class TestFailures:
         driver.done(back)
         assert State.READY is driver.state
 
+    def test_a_process_that_is_killed_loses_its_connection_first(self) -> None:
+        """Its end is heard of a moment later, and fails the phase at once."""
+        driver = Driver(settings())
+        key = driver.join(pid=9)
+        driver.until_after_restore()
+        driver.handle(events.Left(key, alive=True))
+        driver.handle(events.Left(key))
+        assert "process 9 (app) ended" in driver.failure.message
+
     def test_a_process_that_lost_its_connection_and_stays_away_fails_the_phase(self) -> None:
         """At the end of the budget, by name."""
         driver = Driver(settings())
