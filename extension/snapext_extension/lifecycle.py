@@ -290,6 +290,8 @@ class Lifecycle:
             if self.state is State.READY:
                 self._begin_phase(self._settings.after_restore_timeout_ms)
             self._tell_after_restore(event.key)
+        elif lost:
+            self._end_phase_if_done()  # it had run its hooks, and only its answer was lost
 
     def _owes_after_restore(self, event: Joined) -> bool:
         """Whether a process that joins now holds state from before the snapshot that no hook has mended yet.

@@ -323,6 +323,17 @@ class TestFailures:
         driver.done(back)
         assert State.READY is driver.state
 
+    def test_a_process_whose_answer_was_lost_and_that_comes_back_mended_ends_the_phase(self) -> None:
+        """Its generation says that its hooks are done; nobody else is waited for, so the gate opens."""
+        driver = Driver(settings())
+        key = driver.join(pid=9)
+        driver.until_after_restore()
+        driver.handle(events.Left(key, alive=True))
+        assert AnswerReadiness() not in driver.log
+        driver.join(pid=9, generation=1)
+        assert State.READY is driver.state
+        assert driver.log.count(AnswerReadiness()) == 1
+
     def test_a_process_that_is_killed_loses_its_connection_first(self) -> None:
         """Its end is heard of a moment later, and fails the phase at once."""
         driver = Driver(settings())
