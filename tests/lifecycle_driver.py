@@ -27,6 +27,10 @@ from snapext_extension.lifecycle import Identity, Lifecycle, RestoreCaller, Sett
 ONE_OF_EACH = HookCounts(1, 1)
 DEFAULTS = Settings(
     boundary=True,
+    gate=True,
+    held=True,
+    signals=False,
+    acknowledged=True,
     restore_caller=RestoreCaller.EXTENSION,
     checks_before_snapshot=1,
     workers=None,
@@ -38,6 +42,8 @@ DEFAULTS = Settings(
 
 
 def settings(**changes: object) -> Settings:
+    if changes.get("boundary") is False:
+        changes["held"] = False
     return replace(DEFAULTS, **changes)
 
 

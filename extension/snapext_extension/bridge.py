@@ -13,9 +13,9 @@ import socket
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from snapext._endpoint import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 from snapext.errors import RemoteProtocolError, SnapextError
 from snapext.protocol import Connection, Hello, Message, Role
-from snapext.protocol.endpoint import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 from snapext_extension.log import Log
 from snapext_extension.reactor import READ, WRITE, Reactor
 

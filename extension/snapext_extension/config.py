@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from snapext import _signals
+from snapext._endpoint import ENV_SOCKET, socket_path
+from snapext._signals import ENV_SIGNALS, ENV_TRANSPORT
 from snapext.errors import ConfigError
-from snapext.protocol.endpoint import ENV_SOCKET, socket_path
 from snapext_extension.log import LEVELS
 
 ENV_MODE = "SNAPEXT_MODE"
@@ -19,7 +21,9 @@ ENV_AFTER_RESTORE_TIMEOUT_MS = "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS"
 ENV_READY_TIMEOUT_MS = "SNAPEXT_READY_TIMEOUT_MS"
 ENV_SETTLE_MS = "SNAPEXT_SETTLE_MS"
 ENV_LOG_LEVEL = "SNAPEXT_LOG_LEVEL"
-ENV_RESEED = "SNAPEXT_RESEED"  # read by the client in the app's processes; validated here, where somebody sees it
+ENV_SIGNAL_ACK = "SNAPEXT_SIGNAL_ACK"
+# Read by the client in the app's processes; validated here, where somebody sees it, as SNAPEXT_TRANSPORT is.
+ENV_RESEED = "SNAPEXT_RESEED"
 
 KNOWN = frozenset(
     {
@@ -34,6 +38,9 @@ KNOWN = frozenset(
         ENV_SETTLE_MS,
         ENV_LOG_LEVEL,
         ENV_RESEED,
+        ENV_SIGNALS,
+        ENV_SIGNAL_ACK,
+        ENV_TRANSPORT,
     }
 )
 
@@ -66,14 +73,17 @@ class Readiness:
 class Config:
     """What the extension runs with. Times are in milliseconds.
 
-    gate: the adapter's readiness check points at us. Without it nothing cooperates and no hook can run in time.
+    mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
+        checkpoint`; `auto` when it may, and no hook runs in time if it does not.
+    signals: the numbers of the signals before the snapshot and after the restore, or None.
+    signal_ack: whether those who were sent one must say that they are done.
     restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
     posts_before_checkpoint: the adapter is told to POST to the app before the snapshot as well.
     workers: how many processes must say hello before the boundary, or None to wait until no more come.
     """
 
     snap_start: bool
-    gate: bool
+    mode: str
     port: int
     socket_path: str
     readiness: Readiness
@@ -85,20 +95,23 @@ class Config:
     ready_timeout_ms: int
     settle_ms: int
     log_level: str
+    signals: tuple[int, int] | None
+    signal_ack: bool
 
 
 def parse(environ: Mapping[str, str], uid: int) -> Config:
     """Read the settings. Raises ConfigError, whose text is one line, at the first that is not accepted."""
     readiness = _readiness(environ)
     port = _integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
-    gate = _gate(environ, port, readiness)
+    mode = _mode(environ, port, readiness)
     path = socket_path(environ, uid)
     if not path.startswith("/") or len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
     _choice(environ, ENV_RESEED, "1", ("0", "1"))
+    _choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
     return Config(
         snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
-        gate=gate,
+        mode=mode,
         port=port,
         socket_path=path,
         readiness=readiness,
@@ -110,6 +123,8 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         ready_timeout_ms=_integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
         settle_ms=_integer(environ, ENV_SETTLE_MS, 500, 0, 60_000),
         log_level=_choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
+        signals=_signals_of(environ),
+        signal_ack=_choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
     )
 
 
@@ -118,13 +133,26 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith("SNAPEXT_") and name not in KNOWN)
 
 
-def _gate(environ: Mapping[str, str], port: int, readiness: Readiness) -> bool:
-    """Whether we are the gate. SNAPEXT_MODE=gate insists on it; auto takes it when the readiness port is ours."""
-    mode = _choice(environ, ENV_MODE, "auto", ("auto", "gate"))
+def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
+    """An app whose hooks are run by a signal cannot be told without one."""
+    if environ.get(ENV_TRANSPORT) == "signal":
+        environ = {ENV_SIGNALS: "1", **environ}
+        if environ[ENV_SIGNALS] == "0":
+            raise ConfigError(ENV_SIGNALS, "0", f"1, or two signals, when {ENV_TRANSPORT}=signal")
+    return _signals.parse(environ)
+
+
+def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
+    """Who says when the boundary begins. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if that is ours."""
+    mode = _choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit"))
     variable, value = _first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
     ours = value == str(port)
     if mode == "gate" and not ours:
         raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
+    if mode == "explicit" and ours:
+        raise ConfigError(
+            variable, str(value), f"the app's own port when {ENV_MODE}=explicit: nobody answers at {port}"
+        )
     if ours and readiness.port == port:
         raise ConfigError(
             _first(environ, ENV_LWA_PORT, "PORT")[0],
@@ -135,7 +163,7 @@ def _gate(environ: Mapping[str, str], port: int, readiness: Readiness) -> bool:
         variable, value = _first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
         if (value or "http").lower() == "tcp":
             raise ConfigError(variable, value or "", "http (a TCP connect cannot be held until the boundary is behind)")
-    return ours
+    return "gate" if ours else mode
 
 
 def _readiness(environ: Mapping[str, str]) -> Readiness:

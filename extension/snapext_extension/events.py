@@ -13,6 +13,7 @@ class TimerName(enum.Enum):
     READY = "ready"
     SETTLE = "settle"
     PHASE = "phase"
+    GRACE = "grace"
 
 
 # --- events: what has happened ---------------------------------------------------------------------------------------
@@ -64,6 +65,49 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """The answer to Ring: these processes were sent the signal of that name."""
+
+    processes: tuple[Process, ...]
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsFailed:
+    """The answer to Ring when nobody could be told."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The first of these processes that was sent a signal is done; `error` says why it failed, if it did."""
+
+    pids: tuple[int, ...]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandJoined:
+    """A command is at the door (`snapext status`, say); it has no part in the boundary."""
+
+    key: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointAsked:
+    """`snapext checkpoint`: the function is up, and whoever asked waits for the other side of the boundary."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLeft:
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
 class Crowded:
     """A process was turned away: there are too many connections."""
 
@@ -106,6 +150,12 @@ Event = (
     | HookStarted
     | PhaseDone
     | Left
+    | Rung
+    | SignalsFailed
+    | Acknowledged
+    | CommandJoined
+    | CheckpointAsked
+    | CommandLeft
     | Crowded
     | TimerFired
     | ReadinessAsked
@@ -134,6 +184,18 @@ class CancelTimer:
 class Tell:
     key: int
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Tell those of the phase that are not on the socket, by signal; answered by Rung at once. Always the last action.
+
+    left_alone: processes that are told otherwise, or have been. callers: those that wait for the checkpoint.
+    """
+
+    phase: str
+    left_alone: frozenset[int]
+    callers: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +232,4 @@ class Stop:
     """End the extension: all is said."""
 
 
-Action = SetTimer | CancelTimer | Tell | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop
+Action = SetTimer | CancelTimer | Tell | Ring | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop

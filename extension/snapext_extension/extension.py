@@ -6,14 +6,17 @@ import json
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
-from snapext.protocol import Done, Hello, Hooks, Message, Running
-from snapext_extension import adapter, events, lifecycle
+from snapext import _signals
+from snapext._endpoint import acknowledgement_path, start_command_path
+from snapext.protocol import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
+from snapext_extension import adapter, events, lifecycle, processes
 from snapext_extension.bridge import Bridge
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
-from snapext_extension.failures import EXIT_OTHER, Failure, Process
+from snapext_extension.failures import BEFORE_SNAPSHOT, EXIT_OTHER, Failure, Process
 from snapext_extension.http1 import HttpError, Response, parse_response
-from snapext_extension.identity import new_identity, parent_and_start
+from snapext_extension.identity import new_identity
 from snapext_extension.lambda_api import (
     EVENT_NEXT,
     EXTENSION_EXIT_ERROR,
@@ -26,8 +29,14 @@ from snapext_extension.lambda_api import (
 from snapext_extension.log import Log
 from snapext_extension.reactor import Reactor, now_ms
 from snapext_extension.readiness import AppProbe, Gate
+from snapext_extension.signals import Doorbell, SignalError, candidates
+from snapext_extension.status import StatusDesk
 
 CLOCK_JUMP_S = 0.5
+NO_GATE = (
+    f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
+    "without it they run only if the function runs `snapext checkpoint` (SNAPEXT_MODE=explicit insists on that)"
+)
 MAX_WATCHED = 100
 """Of more processes that have lost their connection we do not wait for the return."""
 
@@ -46,16 +55,21 @@ class Extension:
         self._reactor = Reactor()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
+        self._doorbell: Doorbell | None = None
+        if config.snap_start and config.signals is not None:
+            pipe = acknowledgement_path(config.socket_path)
+            self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
         self._lifecycle = lifecycle.Lifecycle(
             self._settings(extensions_folder), new_identity, lambda: self._probe.last_answer
         )
-        if config.gate:
+        self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
+        self._commands: set[int] = set()
+        if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)
-        elif config.snap_start:
-            hint = f"set {ENV_LWA_READINESS_PORT}={config.port} so that the web adapter waits for the hooks"
-            log.write("warning", "no_gate", message=f"no hook will run: nothing holds the boundary; {hint}")
+        elif config.snap_start and config.mode == "auto":
+            log.write("warning", "no_gate", message=NO_GATE.format(port=config.port))
 
     def run(self) -> int:
         self._carry_out(self._lifecycle.start(now_ms()))
@@ -70,6 +84,8 @@ class Extension:
     def close(self) -> None:
         self._probe.stop()
         self._bridge.close()
+        if self._doorbell is not None:
+            self._doorbell.close()
         if self._gate is not None:
             self._gate.close()
 
@@ -79,10 +95,14 @@ class Extension:
         caller = lifecycle.RestoreCaller.EXTENSION
         if config.restore_caller is not None:
             caller = lifecycle.RestoreCaller(config.restore_caller)
-        elif found is not None and found.asks_restore_next:
+        elif config.mode == "gate" and found is not None and found.asks_restore_next:
             caller = lifecycle.RestoreCaller.ADAPTER
         return lifecycle.Settings(
-            boundary=config.snap_start and config.gate,
+            boundary=config.snap_start,
+            gate=config.mode == "gate",
+            held=config.snap_start and config.mode in ("gate", "explicit"),
+            signals=config.signals is not None,
+            acknowledged=config.signal_ack,
             restore_caller=caller,
             checks_before_snapshot=adapter.checks_before_snapshot(
                 found, posts_before_checkpoint=config.posts_before_checkpoint
@@ -100,7 +120,13 @@ class Extension:
         self._carry_out(self._lifecycle.handle(event, now_ms()))
 
     def joined(self, key: int, pid: int, hello: Hello) -> None:
-        parent_pid, start_ticks = parent_and_start(pid)
+        if hello.role == CONTROL:
+            self._commands.add(key)
+            self._event(events.CommandJoined(key, pid))
+            return
+        # One that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
+        stat = processes.stat(pid)
+        parent_pid, start_ticks = (0, 0) if stat is None else (stat.parent_pid, stat.start_ticks)
         process = Process(pid, hello.name)
         self._event(events.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks))
 
@@ -111,9 +137,20 @@ class Extension:
             self._event(events.PhaseDone(key, message))
         elif isinstance(message, Hooks):
             self._event(events.HooksChanged(key, message.hooks))
+        elif isinstance(message, Described):
+            self._desk.described(key, message)
+        elif isinstance(message, Checkpoint):
+            self._event(events.CheckpointAsked(key))
+        elif isinstance(message, StatusRequest):
+            self._desk.ask(key)
 
     def left(self, key: int, pid: int) -> None:
         """A connection has ended; if its process has not, the kernel tells us when it does (pidfd_open(2))."""
+        self._desk.left(key)
+        if key in self._commands:
+            self._commands.discard(key)
+            self._event(events.CommandLeft(key))
+            return
         try:
             if len(self._watched) >= MAX_WATCHED:
                 raise OSError
@@ -133,6 +170,15 @@ class Extension:
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))
+
+    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None:
+        self._event(events.Acknowledged(pids, error))
+
+    def rung_ended(self, pid: int) -> None:
+        self._event(events.Left(-pid))
+
+    def _status(self) -> dict[str, Any]:
+        return {"mode": self._config.mode, **self._lifecycle.describe()}
 
     def _on_app_ready(self, status: int) -> None:
         self._app_status = status
@@ -167,6 +213,8 @@ class Extension:
                 case events.AnswerReadiness():
                     if self._gate is not None:
                         self._gate.answer(self._app_status)
+                case events.Ring():
+                    self._ring(action)
                 case events.AskEventNext():
                     self._ask(EVENT_NEXT, self._on_event_next)
                 case events.AskRestoreNext():
@@ -177,6 +225,20 @@ class Extension:
                     self._fail(failure)
                 case events.Stop():
                     self._reactor.stop()
+
+    def _ring(self, ring: events.Ring) -> None:
+        """Signal those of the function's processes that catch the signal of this phase."""
+        signals = self._config.signals
+        assert signals is not None and self._doorbell is not None, "BUG: rings without signals"  # noqa: S101, PT018
+        number = signals[0 if ring.phase == BEFORE_SNAPSHOT else 1]
+        try:
+            found = candidates(start_command_path(self._config.socket_path), ring.left_alone, ring.callers)
+            rung = self._doorbell.ring(found, number)
+        except SignalError as error:
+            self._event(events.SignalsFailed(str(error)))
+            return
+        told = tuple(Process(process.pid, process.name) for process in rung)
+        self._event(events.Rung(told, _signals.name(number)))
 
     def _on_timer(self, timer: events.TimerName) -> None:
         self._event(events.TimerFired(timer))

@@ -50,24 +50,54 @@ def raised(phase: str, process: Process, error: HookFailure, duration_ms: float,
     return _hook_failure(phase, process, error, message, reportable)
 
 
-def died(phase: str, process: Process, hook: str | None, ran_ms: float, *, reportable: bool) -> Failure:
+def died(
+    phase: str, process: Process, hook: str | None, ran_ms: float, *, reportable: bool, signal: str | None = None
+) -> Failure:
+    """`signal`: the signal that it was told by, if it was."""
     where = f"while its {phase} hook {hook} ran" if hook else f"before its first {phase} hook"
-    message = f"{process} ended {where}, {ran_ms:.0f} ms into the phase (killed, out of memory, or os._exit)"
+    why = "killed, out of memory, or os._exit"
+    if signal is not None:
+        where, why = f"without an answer to {signal}, which tells it of {phase}", "does its handler exit?"
+    message = f"{process} ended {where}, {ran_ms:.0f} ms into the phase ({why})"
     error = HookFailure("ProcessEnded", message, "", hook)
     return _hook_failure(phase, process, error, message, reportable)
 
 
-def timed_out(phase: str, late: Sequence[tuple[Process, str | None]], ran_ms: float, *, reportable: bool) -> Failure:
-    """`late`: each process that has not ended the phase, with the hook that it runs. The first stands for all."""
-    process, hook = late[0]
-    others = ", ".join(f"{hook or 'the first hook'} in {process}" for process, hook in late[1:4])
-    more = f"; nor has {others}" + (f" and {len(late) - 4} more" if len(late) > 4 else "") if others else ""
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A process that has not ended a phase: the hook that it runs, if known, or the signal that it was told by."""
+
+    process: Process
+    hook: str | None
+    signal: str | None = None
+
+    def __str__(self) -> str:
+        return f"{doing(self.hook, self.signal)} in {self.process}"
+
+
+def doing(hook: str | None, signal: str | None) -> str:
+    """What a process does once it was told of a phase."""
+    return f"the handler of {signal}" if signal is not None else f"hook {hook or '(the first)'}"
+
+
+def timed_out(phase: str, late: Sequence[Late], ran_ms: float, *, reportable: bool) -> Failure:
+    """The first of the `late` stands for all."""
+    first = late[0]
+    others = ", ".join(map(str, late[1:4])) + (f" and {len(late) - 4} more" if len(late) > 4 else "")
     message = (
-        f"{phase} hook {hook or '(the first)'} in {process} has not ended after {ran_ms:.0f} ms, "
-        f"the budget of the phase (SNAPEXT_{phase.upper()}_TIMEOUT_MS){more}"
+        f"{phase} {first} has not ended after {ran_ms:.0f} ms, "
+        f"the budget of the phase (SNAPEXT_{phase.upper()}_TIMEOUT_MS)"
+        + (f"; nor has {others}" if others else "")
+        + ("" if first.signal is None else "; does it run `snapext done`, or write its pid to the pipe?")
     )
-    error = HookFailure("TimeoutError", message, "", hook)
-    return _hook_failure(phase, process, error, message, reportable)
+    return _hook_failure(
+        phase, first.process, HookFailure("TimeoutError", message, "", first.hook), message, reportable
+    )
+
+
+def signals_failed(phase: str, reason: str, *, reportable: bool) -> Failure:
+    error = HookFailure("SignalError", reason, "", None)
+    return _hook_failure(phase, None, error, reason, reportable)
 
 
 def not_ready(timeout_ms: int, app_answer: str | None, joined: int, workers: int | None) -> Failure:
@@ -80,6 +110,14 @@ def not_ready(timeout_ms: int, app_answer: str | None, joined: int, workers: int
     return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
 
 
+def no_checkpoint(timeout_ms: int) -> Failure:
+    message = (
+        f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): nobody has run `snapext checkpoint`, "
+        "which SNAPEXT_MODE=explicit waits for"
+    )
+    return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
+
+
 def crowded(limit: int, *, reportable: bool) -> Failure:
     message = f"a process could not join: there are {limit} connections already; does something flood the socket?"
     return Failure("init", "Runtime.TooManyProcesses", message, EXIT_OTHER, "init" if reportable else None)
@@ -88,8 +126,8 @@ def crowded(limit: int, *, reportable: bool) -> Failure:
 def restore_refused(status: int, body: str) -> Failure:
     if status == 403:
         why = (
-            "somebody asked for invocation/next first, most likely the web adapter, which gives up waiting after 9.8 s "
-            "when AWS_LWA_ASYNC_INIT=true: remove that variable"
+            "somebody asked for invocation/next first: the web adapter, which gives up waiting after 9.8 s when "
+            "AWS_LWA_ASYNC_INIT=true (remove that variable), or a runtime of your own before its `snapext checkpoint`"
         )
     elif status == 404:
         why = "this environment was not initialised for SnapStart, although AWS_LAMBDA_INITIALIZATION_TYPE says so"
@@ -99,7 +137,7 @@ def restore_refused(status: int, body: str) -> Failure:
     return Failure("restore", "Extension.RestoreRefused", message, EXIT_OTHER, None)
 
 
-def _hook_failure(phase: str, process: Process, error: HookFailure, message: str, reportable: bool) -> Failure:
+def _hook_failure(phase: str, process: Process | None, error: HookFailure, message: str, reportable: bool) -> Failure:
     return Failure(
         phase=phase,
         error_type=ERROR_TYPES[phase],

@@ -1,4 +1,4 @@
-"""What is new after a restore, and how old a process is."""
+"""What is new after a restore."""
 
 from __future__ import annotations
 
@@ -28,16 +28,3 @@ def _last_pid() -> int:
     """The pid that was given out last: the last field of /proc/loadavg (see proc(5))."""
     with open("/proc/loadavg", "rb") as file:
         return int(file.read().split()[-1])
-
-
-def parent_and_start(pid: int) -> tuple[int, int]:
-    """The parent's pid, and when the process began (clock ticks since boot), from /proc/PID/stat (see proc(5)).
-
-    A process that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0, 0
-    return int(fields[1]), int(fields[19])

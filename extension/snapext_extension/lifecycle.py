@@ -11,8 +11,11 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
     SHUTDOWN         the environment ends
 
 TRANSITIONS is every way from one to another, and `_move` the only place that takes one. docs/lifecycle.py draws it.
-Who asks for restore/next is the one difference between the adapters' generations (RestoreCaller): below 1.1 it is us,
-from 1.1 on it is the adapter, and we learn of the restore from its next readiness check.
+What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours, else somebody
+who asks for a checkpoint. Who asks for restore/next is the one between the adapters' generations (RestoreCaller): below
+1.1, and without an adapter, it is us; from 1.1 on it is the adapter, and we learn of the restore from its next check.
+
+Processes are told on the socket, or by a signal when they are not on it (Ring). Both kinds are members of the phase.
 
 The module is long because it is one machine: every rule of the boundary can be read here, and nowhere else.
 """
@@ -22,24 +25,31 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from snapext.protocol import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
+    Done,
     HookCounts,
     HookFailure,
     Message,
+    Result,
     Shutdown,
     Welcome,
 )
 from snapext_extension.events import (
+    Acknowledged,
     Action,
     AnswerReadiness,
     AppReady,
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
+    CheckpointAsked,
+    CommandJoined,
+    CommandLeft,
     Crowded,
     Event,
     Fail,
@@ -51,8 +61,11 @@ from snapext_extension.events import (
     ReadinessAsked,
     Report,
     RestoreReturned,
+    Ring,
+    Rung,
     SetTimer,
     ShutdownAsked,
+    SignalsFailed,
     Stop,
     Tell,
     TimerFired,
@@ -61,15 +74,19 @@ from snapext_extension.events import (
 from snapext_extension.failures import (
     AFTER_RESTORE,
     BEFORE_SNAPSHOT,
+    EXIT_OTHER,
     Failure,
-    Process,
+    Late,
     crowded,
     died,
+    no_checkpoint,
     not_ready,
     raised,
     restore_refused,
+    signals_failed,
     timed_out,
 )
+from snapext_extension.member import Member, counts
 
 
 class State(enum.Enum):
@@ -113,6 +130,8 @@ MAX_SETTLES = 10
 """The settling is started anew by whatever joins, but ends after so many times its length."""
 MIN_LISTEN_MS = 300
 """A client that finds nobody tries again after at most 100 ms."""
+GRACE_MS = 200
+"""For those that cannot say when they are done."""
 
 ENDED = frozenset({State.FAILED, State.SHUTDOWN})
 
@@ -128,11 +147,18 @@ class RestoreCaller(enum.Enum):
 class Settings:
     """What the machine needs to know. Times are in milliseconds.
 
-    boundary: whether there is one: a SnapStart environment in which the gate is ours.
+    boundary: whether there is one: a SnapStart environment.
+    gate: the web adapter's readiness check is ours to answer, and with it the moment.
+    held: the platform is to wait for us. Without it, a checkpoint may come or not, and no snapshot waits for one.
+    signals: who catches the signals is told as well; `acknowledged`: and has to say when it is done.
     checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
     """
 
     boundary: bool
+    gate: bool
+    held: bool
+    signals: bool
+    acknowledged: bool
     restore_caller: RestoreCaller
     checks_before_snapshot: int
     workers: int | None
@@ -155,19 +181,6 @@ class Identity:
     last_pid: int
 
 
-@dataclass(slots=True)
-class _Member:
-    """A process that is on the socket. `pending` is the id it still has to answer, `hook` the one that it runs."""
-
-    process: Process
-    parent_pid: int
-    hooks: HookCounts
-    pending: int | None = None
-    told_ms: float = 0.0
-    hook: str | None = None
-    forked: bool = False
-
-
 class Lifecycle:
     """The machine.
 
@@ -183,7 +196,13 @@ class Lifecycle:
         self._make_identity = identity
         self._app_answer = app_answer
         self._identity: Identity | None = None
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}  # by connection, or by -pid for who is told by signal
+        self._callers: dict[int, int] = {}
+        self._waiting: list[int] = []
+        self._rung: set[int] = set()
+        self._ringing = False
+        self._rings_end = True
+        self._asked_event = False
         self._lost: set[int] = set()
         self._actions: list[Action] = []
         self._now_ms = 0.0
@@ -195,14 +214,15 @@ class Lifecycle:
         self._deadline_ms = 0.0
         self._phase_started_ms = 0.0
         self._last_id = 0
+        self._boundary: dict[str, float] = {}
 
     def start(self, now_ms: float) -> list[Action]:
         """The first actions. Without a boundary the platform is not held back for a moment."""
         self._now_ms = self._started_ms = now_ms
-        if not self._settings.boundary:
-            self._do(AskEventNext())
-        else:
+        if self._settings.held:
             self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+        else:
+            self._ask_event()
         return self._take_actions()
 
     def handle(self, event: Event, now_ms: float) -> list[Action]:
@@ -212,6 +232,16 @@ class Lifecycle:
             handler: Callable[[Event], None] = _HANDLERS[type(event)].__get__(self)
             handler(event)
         return self._take_actions()
+
+    def describe(self) -> dict[str, Any]:
+        """What `snapext status` tells; the keys of `processes` are those of the members."""
+        return {
+            "phase": self.state.value,
+            "generation": self.generation,
+            "environment_id": self.environment_id,
+            "processes": {key: member.describe() for key, member in self._members.items()},
+            "boundary": dict(self._boundary),
+        }
 
     # --- init ------------------------------------------------------------------------------------------------------
 
@@ -224,6 +254,33 @@ class Lifecycle:
             self._do(AnswerReadiness())
         else:
             self._settle()
+
+    def _on_command_joined(self, event: CommandJoined) -> None:
+        self._callers[event.key] = event.pid
+        self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, self.generation, self.environment_id)))
+
+    def _on_command_left(self, event: CommandLeft) -> None:
+        self._callers.pop(event.key, None)
+        if event.key in self._waiting:
+            self._waiting.remove(event.key)  # whoever asked has gone; the boundary goes on
+
+    def _on_checkpoint_asked(self, event: CheckpointAsked) -> None:
+        if not self._settings.boundary or self.state is State.READY:
+            self._do(Tell(event.key, Result(True)))
+        elif self._settings.gate:
+            why = "the web adapter's readiness check holds the boundary already (gate mode): remove the checkpoint"
+            self._do(Tell(event.key, Result(False, why, EXIT_OTHER)))
+        else:
+            self._waiting.append(event.key)
+            if self.state is State.INIT and not self._app_ready:
+                self._app_ready = True
+                self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+                self._settle()
+
+    def _answer_callers(self, result: Result) -> None:
+        for key in self._waiting:
+            self._do(Tell(key, result))
+        self._waiting.clear()
 
     def _settle(self) -> None:
         """Wait until nothing new has come for a while, once the app is ready and enough processes have joined.
@@ -250,14 +307,15 @@ class Lifecycle:
         self._do(CancelTimer(TimerName.READY))
         self._move(Trigger.APP_COMPLETE)
         self._begin_phase(self._settings.before_snapshot_timeout_ms)
-        if not self._members:
+        if not self._members and not self._settings.signals:
             self._report(
                 "warning",
                 "no_process_joined",
                 message="no process has registered a hook: does the app import snapext or snapshot_restore_py?",
             )
-        for key in list(self._members):
+        for key in self._on_socket():
             self._tell_before_snapshot(key)
+        self._ring()
         self._end_phase_if_done()
 
     def _worker_count(self) -> int:
@@ -268,14 +326,16 @@ class Lifecycle:
     # --- processes -------------------------------------------------------------------------------------------------
 
     def _on_joined(self, event: Joined) -> None:
-        member = _Member(event.process, event.parent_pid, event.hooks, forked=event.forked)
+        member = Member(event.process, event.parent_pid, event.hooks, forked=event.forked)
         lost = [key for key in self._lost if self._members[key].process.pid == event.process.pid]
         for key in lost:  # it has come back: what it owes, it is told again, and answers as before
             self._lost.discard(key)
             del self._members[key]
         self._members[event.key] = member
+        # One that was told by signal comes to be told all: that is its answer.
+        rung = self._members.pop(-event.process.pid, None)
         owed = self._owes_after_restore(event)
-        self._report("debug", "process_joined", member, hooks=_counts(event.hooks), forked=event.forked)
+        self._report("debug", "process_joined", member, hooks=counts(event.hooks), forked=event.forked)
         generation = 0 if owed else self.generation
         self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
         if self.state is State.INIT:
@@ -290,8 +350,8 @@ class Lifecycle:
             if self.state is State.READY:
                 self._begin_phase(self._settings.after_restore_timeout_ms)
             self._tell_after_restore(event.key)
-        elif lost:
-            self._end_phase_if_done()  # it had run its hooks, and only its answer was lost
+        elif lost or rung:
+            self._end_phase_if_done()  # it had run its hooks, and only its answer was lost; or it has none to run
 
     def _owes_after_restore(self, event: Joined) -> bool:
         """Whether a process that joins now holds state from before the snapshot that no hook has mended yet.
@@ -308,7 +368,7 @@ class Lifecycle:
         if event.key in self._members:
             member = self._members[event.key]
             member.hooks = event.hooks
-            self._report("debug", "hooks_changed", member, hooks=_counts(event.hooks))
+            self._report("debug", "hooks_changed", member, hooks=counts(event.hooks))
             self._settle()
 
     def _on_hook_started(self, event: HookStarted) -> None:
@@ -322,10 +382,13 @@ class Lifecycle:
             return  # an answer to nothing that we asked, or a second one
         member.pending = member.hook = None
         phase = self._phase()
+        member.durations_ms[phase] = done.duration_ms
         hooks = [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks]
         level = "debug" if done.ok else "error"
-        failed = {} if done.error is None else {"failed_hook": done.error.hook}
-        self._report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks, **failed)
+        more: dict[str, object] = {} if done.error is None else {"failed_hook": done.error.hook}
+        if member.signal is not None:
+            more["signal"] = member.signal
+        self._report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks, **more)
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(raised(phase, member.process, error, done.duration_ms, reportable=self._reportable()))
@@ -350,15 +413,66 @@ class Lifecycle:
             # A pool's child that its parent has ended, say. No clone will contain it, and nothing else is in doubt.
             self._report("warning", "process_ended", member, hook=member.hook)
             self._end_phase_if_done()
-        elif member.hook is not None or getattr(member.hooks, phase):
+        elif member.hook is not None or member.has_hooks(phase):
             ran_ms = self._now_ms - member.told_ms
-            self._fail(died(phase, member.process, member.hook, ran_ms, reportable=self._reportable()))
+            self._fail(
+                died(phase, member.process, member.hook, ran_ms, reportable=self._reportable(), signal=member.signal)
+            )
         else:
             self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
 
     def _on_crowded(self, event: Crowded) -> None:
-        if self._settings.boundary:
+        if self._settings.held or self._app_ready:
             self._fail(crowded(event.limit, reportable=self.state in (State.INIT, State.BEFORE_SNAPSHOT)))
+
+    # --- those who are told by signal ------------------------------------------------------------------------------
+
+    def _on_socket(self) -> list[int]:
+        return [key for key, member in self._members.items() if member.signal is None]
+
+    def _ring(self) -> None:
+        if self._settings.signals:
+            on_socket = {self._members[key].process.pid for key in self._on_socket()}
+            self._ringing = True
+            callers = frozenset(self._callers[key] for key in self._waiting)
+            self._do(Ring(self._phase(), frozenset(on_socket | self._rung), callers))
+
+    def _on_rung(self, event: Rung) -> None:
+        self._ringing = False
+        self._rings_end = not event.processes
+        for process in event.processes:
+            self._rung.add(process.pid)
+            self._last_id += 1
+            member = Member(process, 0, HookCounts(), self._last_id, self._now_ms, signal=event.signal)
+            if (earlier := self._members.get(-process.pid)) is not None:
+                member.durations_ms = earlier.durations_ms
+            self._members[-process.pid] = member
+            self._report("debug", "process_signalled", member, phase=self._phase(), signal=event.signal)
+        if event.processes and not self._settings.acknowledged:
+            self._do(SetTimer(TimerName.GRACE, GRACE_MS))
+        self._end_phase_if_done()
+
+    def _on_signals_failed(self, event: SignalsFailed) -> None:
+        self._ringing = False
+        self._fail(signals_failed(self._phase(), event.reason, reportable=self._reportable()))
+
+    def _on_acknowledged(self, event: Acknowledged) -> None:
+        for pid in event.pids:
+            member = self._members.get(-pid)
+            if member is not None and member.pending is not None:
+                error = None if event.error is None else HookFailure("HandlerFailed", event.error, "", None)
+                took_ms = round(self._now_ms - member.told_ms, 3)
+                self._on_phase_done(PhaseDone(-pid, Done(member.pending, error is None, took_ms, (), error)))
+                return
+        self._report("warning", "acknowledged_unasked", pids=event.pids)
+
+    def _on_grace_over(self) -> None:
+        """Nobody has said that they are done, and nobody will: it is not to be called that."""
+        for member in self._members.values():
+            if member.signal is not None and member.pending is not None:
+                member.pending = None
+                self._report("warning", "unconfirmed", member, phase=self._phase(), signal=member.signal)
+        self._end_phase_if_done()
 
     # --- phases ----------------------------------------------------------------------------------------------------
 
@@ -370,6 +484,8 @@ class Lifecycle:
         return self.state is not State.READY
 
     def _begin_phase(self, timeout_ms: int) -> None:
+        self._rung.clear()
+        self._rings_end = not self._settings.signals
         self._phase_started_ms = self._now_ms
         self._deadline_ms = self._now_ms + timeout_ms
         self._do(SetTimer(TimerName.PHASE, timeout_ms))
@@ -395,28 +511,39 @@ class Lifecycle:
         self._do(Tell(key, make(self._last_id, max(1, int(self._deadline_ms - self._now_ms)))))
 
     def _end_phase_if_done(self) -> None:
-        if any(member.pending is not None for member in self._members.values()):
+        if self._ringing or any(member.pending is not None for member in self._members.values()):
+            return
+        if self.state is State.BEFORE_SNAPSHOT and not self._rings_end:
+            self._ring()  # until nobody is found: one may have come while the others were busy
             return
         duration_ms = round(self._now_ms - self._phase_started_ms, 3)
         if self.state is State.BEFORE_SNAPSHOT:
             self._do(CancelTimer(TimerName.PHASE))
             self._move(Trigger.ALL_DONE)
+            self._boundary["before_snapshot_ms"] = duration_ms
             self._report("info", "snapshot", processes=len(self._members), duration_ms=duration_ms)
             self._let_the_snapshot_be_taken()
         elif self.state is State.AFTER_RESTORE:
             self._do(CancelTimer(TimerName.PHASE))
             self._move(Trigger.ALL_DONE)
             self._do(AnswerReadiness())
+            self._answer_callers(Result(True))
+            self._boundary["after_restore_ms"] = duration_ms
             self._report("info", "ready", processes=len(self._members), duration_ms=duration_ms)
         elif self.state is State.READY:
             self._do(CancelTimer(TimerName.PHASE))
 
     def _let_the_snapshot_be_taken(self) -> None:
-        self._do(AskEventNext())
+        self._ask_event()
         if self._settings.restore_caller is RestoreCaller.EXTENSION:
             self._do(AskRestoreNext())
         elif self._check_held:
             self._answer_check()
+
+    def _ask_event(self) -> None:
+        if not self._asked_event:
+            self._asked_event = True
+            self._do(AskEventNext())
 
     # --- the restore -----------------------------------------------------------------------------------------------
 
@@ -451,9 +578,10 @@ class Lifecycle:
         self.environment_id = self._identity.environment_id
         self._move(Trigger.RESTORED)
         self._begin_phase(self._settings.after_restore_timeout_ms)
-        for key in list(self._members):
+        for key in self._on_socket():
             self._tell_after_restore(key)
         self._report("debug", "restore", environment_id=self.environment_id)
+        self._ring()
         self._end_phase_if_done()
 
     # --- time and the end ------------------------------------------------------------------------------------------
@@ -462,25 +590,32 @@ class Lifecycle:
         if event.timer is TimerName.SETTLE and self.state is State.INIT:
             self._begin()
         elif event.timer is TimerName.READY and self.state is State.INIT:
+            if not self._app_ready and not self._settings.gate:
+                self._fail(no_checkpoint(self._settings.ready_timeout_ms))
+                return
             answer = None if self._app_ready else self._app_answer()
             self._fail(not_ready(self._settings.ready_timeout_ms, answer, self._worker_count(), self._settings.workers))
         elif event.timer is TimerName.PHASE:
             late = [member for member in self._members.values() if member.pending is not None]
             if late:
-                who = [(member.process, member.hook) for member in late]
+                who = [Late(member.process, member.hook, member.signal) for member in late]
                 ran_ms = self._now_ms - late[0].told_ms
                 self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
+        elif event.timer is TimerName.GRACE:
+            self._on_grace_over()
 
     def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
         self._move(Trigger.SHUTDOWN)
-        for key in self._members:
+        for key in self._on_socket():
             self._do(Tell(key, Shutdown(event.reason, event.deadline_ms)))
+        self._answer_callers(Result(False, f"the environment ends: {event.reason}", EXIT_OTHER))
         self._report("debug", "shutdown", reason=event.reason, deadline_ms=event.deadline_ms)
         self._do(Stop())
 
     def _fail(self, failure: Failure) -> None:
         self._move(Trigger.FAILURE)
         self._do(Fail(failure))
+        self._answer_callers(Result(False, failure.message, failure.exit_status))
 
     # --- the machine's own -----------------------------------------------------------------------------------------
 
@@ -490,17 +625,13 @@ class Lifecycle:
     def _do(self, action: Action) -> None:
         self._actions.append(action)
 
-    def _report(self, level: str, event: str, member: _Member | None = None, **fields: object) -> None:
+    def _report(self, level: str, event: str, member: Member | None = None, **fields: object) -> None:
         who = {} if member is None else {"pid": member.process.pid, "name": member.process.name}
         self._do(Report(level, event, {**who, **fields}))
 
     def _take_actions(self) -> list[Action]:
         actions, self._actions = self._actions, []
         return actions
-
-
-def _counts(hooks: HookCounts) -> dict[str, int]:
-    return {BEFORE_SNAPSHOT: hooks.before_snapshot, AFTER_RESTORE: hooks.after_restore}
 
 
 _HANDLERS = {
@@ -510,6 +641,12 @@ _HANDLERS = {
     HookStarted: Lifecycle._on_hook_started,
     PhaseDone: Lifecycle._on_phase_done,
     Left: Lifecycle._on_left,
+    Rung: Lifecycle._on_rung,
+    SignalsFailed: Lifecycle._on_signals_failed,
+    Acknowledged: Lifecycle._on_acknowledged,
+    CommandJoined: Lifecycle._on_command_joined,
+    CheckpointAsked: Lifecycle._on_checkpoint_asked,
+    CommandLeft: Lifecycle._on_command_left,
     Crowded: Lifecycle._on_crowded,
     TimerFired: Lifecycle._on_timer_fired,
     ReadinessAsked: Lifecycle._on_readiness_asked,

@@ -9,7 +9,7 @@ def close_pool() -> None: ...
 def open_pool() -> None: ...
 """
 
-from snapext._api import bind_loop, connect, is_restored, reseed, status, wait_restored
+from snapext._api import bind_loop, checkpoint, connect, is_restored, reseed, status, wait_restored
 from snapext._registry import (
     get_after_restore,
     get_before_snapshot,
@@ -19,6 +19,7 @@ from snapext._registry import (
 
 __all__ = [
     "bind_loop",
+    "checkpoint",
     "connect",
     "get_after_restore",
     "get_before_snapshot",

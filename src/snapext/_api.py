@@ -22,7 +22,7 @@ def connect() -> None:
     try:
         from snapext import _link
 
-        _link.current().start()
+        _link.join()
     except Exception as error:  # an app must start whatever is wrong with us
         if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
             os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
@@ -68,6 +68,20 @@ def wait_restored(timeout: float | None = None) -> bool:
         return is_restored()
     connect()  # a process without hooks has no link yet, and would never hear of the restore
     return _link.current().wait_restored(timeout)
+
+
+def checkpoint() -> None:
+    """Say that this function is up, and wait until it has been restored and every hook in every process has run.
+
+    For a runtime of your own (SNAPEXT_MODE=explicit): call it once the server listens, before the first
+    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`. Hooks of this process
+    run meanwhile, on another thread (with SNAPEXT_TRANSPORT=signal, in the main thread).
+
+    Raises CheckpointError (snapext.errors) when a hook failed, or no extension is there.
+    """
+    from snapext import _checkpoint
+
+    _checkpoint.checkpoint()
 
 
 def reseed() -> None:

@@ -1,5 +1,8 @@
 """This process's link to the extension: one daemon thread that waits to be told of the boundary.
 
+An app that cannot have a thread is told by a signal instead (SNAPEXT_TRANSPORT=signal): it then connects, is told of
+that one phase, and hangs up.
+
 It must be as if it were not there when there is no extension: it never raises into the app, never makes it wait, and
 says at most one line. What it imports is imported when the first hook is registered, in the app's own thread: an
 import in the link's thread could be cut in half by a fork, and the module's import lock stay taken in the child.
@@ -14,17 +17,28 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from snapext import _loops, _process, _registry, _runner
+from snapext._endpoint import (
+    CREDENTIALS_SIZE,
+    peer_pid_and_uid,
+    socket_path,
+    why_refuse_directory,
+    why_refuse_socket,
+)
 from snapext._reseed import reseed
 from snapext._status import Status
 from snapext.errors import LocalProtocolError, RemoteProtocolError
 from snapext.protocol import (
+    APP,
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
     Connection,
+    Describe,
+    Described,
     Done,
     Hello,
     HookCounts,
@@ -36,19 +50,17 @@ from snapext.protocol import (
     Welcome,
 )
 from snapext.protocol.connection import State
-from snapext.protocol.endpoint import (
-    CREDENTIALS_SIZE,
-    peer_pid_and_uid,
-    socket_path,
-    why_refuse_directory,
-    why_refuse_socket,
-)
 
 CLIENT = "snapext-python/0.1.0"
 FIRST_RETRY_S = 0.002
 MAX_RETRY_S = 0.1  # well below the time that the extension waits for processes to join
 GIVE_UP_AFTER_S = 60.0
 """The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
+LOCAL_RETRY_S = 1.0
+"""Outside of Lambda somebody may run `snapext signal` at any time."""
+SIGNAL_TIMEOUT_S = 5.0
+"""Whoever has sent the signal waits for us: it takes no time to be told what for."""
+MAX_NAMES = 250
 
 
 class Link:
@@ -68,6 +80,8 @@ class Link:
         self._unsent = b""
         self._told = HookCounts()
         self._outcomes: dict[tuple[str, int], _runner.Outcome] = {}
+        self._answering: int | None = None  # the thread that answers a signal
+        self._takes_part = True
         self.phase = "init"
         self.generation = generation
         self.environment_id = environment_id
@@ -88,6 +102,21 @@ class Link:
                 self._thread.start()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+
+    def answer_signal(self, phase: str) -> None:
+        """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up."""
+        peer = self._try_connect()
+        if peer is None:
+            _warn(f"told of {phase} by a signal, and no extension answers: hooks of process {os.getpid()} did not run")
+            return
+        peer.settimeout(SIGNAL_TIMEOUT_S)
+        self._answering = threading.get_ident()
+        try:
+            self._serve(peer, only=phase)
+        except Exception as error:
+            _warn(f"told of {phase} by a signal: {error!r}; hooks of process {os.getpid()} may not have run")
+        finally:
+            self._answering = None
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed."""
@@ -121,14 +150,14 @@ class Link:
         A child that a hook forks is that hook's own affair: it does not take part, or it would be told to run the very
         hook that has just forked it.
         """
-        by_a_hook = self._thread is threading.current_thread()
+        by_a_hook = self._thread is threading.current_thread() or self._answering == threading.get_ident()
         started = self._thread is not None
         peer, self._socket, self._ended = self._socket, None, True
         if peer is not None and self._is_ours(peer):
             peer.close()  # our copy of the descriptor: the parent's connection lives on
         link = Link(self.generation, self.environment_id, forked=True)
         link.restored_at = self.restored_at
-        link._ended = by_a_hook
+        link._ended, link._takes_part = by_a_hook, not by_a_hook
         self.lock.release()
         if started:
             link.start()
@@ -176,8 +205,11 @@ class Link:
         peer.close()
         return None
 
-    def _serve(self, peer: socket.socket) -> bool:
-        """Speak with the extension until either side ends. Returns whether it has welcomed us."""
+    def _serve(self, peer: socket.socket, only: str | None = None) -> bool:
+        """Speak with the extension until either side ends, or the phase `only` is behind us.
+
+        Returns whether it has welcomed us.
+        """
         connection = Connection(Role.PROCESS)
         with self.lock:  # hello first: another thread may register a hook at any moment, and tell
             self._socket, self._connection, self._unsent = peer, connection, b""
@@ -188,6 +220,8 @@ class Link:
             while self._is_ours(peer) and (data := peer.recv(65536)):
                 for message in connection.receive(data):
                     self._handle(message)
+                    if only is not None and _is_behind(only, message):
+                        return True
         except (OSError, RemoteProtocolError) as error:
             _debug(f"the connection to the extension broke: {error!r}")
         finally:
@@ -210,7 +244,7 @@ class Link:
         return Hello(
             protocol=PROTOCOL_VERSION,
             pid=os.getpid(),
-            role="app",
+            role=APP,
             client=CLIENT,
             name=_process.name(),
             hooks=self._told,
@@ -230,6 +264,8 @@ class Link:
             self.phase = "snapshot"
         elif isinstance(message, AfterRestore):
             self._after_restore(message)
+        elif isinstance(message, Describe):
+            self._send(Described(message.id, *_hook_names()))
         elif isinstance(message, Shutdown):
             self.phase = message.type
 
@@ -255,17 +291,28 @@ class Link:
         def on_start(hook: str) -> None:
             self._send(Running(message.id, hook))
 
+        if not self._takes_part:
+            return _runner.Outcome(0.0, (), None)
         try:
-            # What a hook starts inherits the mask: it gets the one that the app had.
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
-            if isinstance(message, BeforeSnapshot):
-                _process.let_imports_end(message.timeout_ms)
-                return _runner.run_before_snapshot(message.timeout_ms, on_start)
-            if os.environ.get("SNAPEXT_RESEED") != "0":
-                reseed(message.environment_id)
-            return _runner.run_after_restore(message.timeout_ms, on_start)
+            with self._mask_of_the_app():
+                if isinstance(message, BeforeSnapshot):
+                    _process.let_imports_end(message.timeout_ms)
+                    return _runner.run_before_snapshot(message.timeout_ms, on_start)
+                if os.environ.get("SNAPEXT_RESEED") != "0":
+                    reseed(message.environment_id)
+                return _runner.run_after_restore(message.timeout_ms, on_start)
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return _runner.Outcome(0.0, (), _runner.describe(error, None))
+
+    @contextmanager
+    def _mask_of_the_app(self) -> Iterator[None]:
+        """What a hook starts inherits the signal mask: in our thread, which blocks all, it gets the one the app had."""
+        if self._thread is not threading.current_thread():
+            yield
+            return
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+        try:
+            yield
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
@@ -324,17 +371,33 @@ class Link:
             )
 
 
+def _is_behind(phase: str, message: Message) -> bool:
+    """Whether, with this message, a phase that we were signalled for is done, or was not for us."""
+    if isinstance(message, Welcome):
+        return message.phase != phase or (phase == AfterRestore.type and message.generation > 0)
+    return isinstance(message, (BeforeSnapshot, AfterRestore, Shutdown))
+
+
 def _backoff() -> Iterator[float]:
-    """Seconds to wait between attempts: short at first, and not for ever."""
+    """Seconds to wait between attempts: short at first, and on Lambda not for ever."""
     wait_s, total_s = FIRST_RETRY_S, 0.0
     while total_s < GIVE_UP_AFTER_S:
         yield wait_s
         total_s += wait_s
         wait_s = min(wait_s * 2, MAX_RETRY_S)
+    while "AWS_LAMBDA_RUNTIME_API" not in os.environ:
+        yield LOCAL_RETRY_S
 
 
 def _hook_counts() -> HookCounts:
     return HookCounts(len(_registry.get_before_snapshot()), len(_registry.get_after_restore()))
+
+
+def _hook_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
+    before = [_runner.hook_name(hook[0]) for hook in reversed(_registry.get_before_snapshot())]
+    after = [_runner.hook_name(hook[0]) for hook in _registry.get_after_restore()]
+    return tuple(before[:MAX_NAMES]), tuple(after[:MAX_NAMES])
 
 
 _warned = False
@@ -369,8 +432,20 @@ def current() -> Link:
 def hook_registered() -> None:
     """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
     _loops.bind_running_loop()
-    _link.start()
+    join()
     _link.tell_hook_counts()
+
+
+def join() -> None:
+    """Link this process: by the thread, or, where it cannot have one, by handlers of the two signals."""
+    if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
+        _link.start()
+        return
+    from snapext import _doorbell
+
+    why_not = _doorbell.install(os.environ, lambda phase: current().answer_signal(phase))
+    if why_not is not None:
+        _warn(f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
 
 
 def _before_fork() -> None:

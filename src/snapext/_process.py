@@ -16,6 +16,8 @@ def let_imports_end(timeout_ms: int) -> None:
 
     Bounded, because a program may well serve from within an import. This is on the path of init, never of a restore.
     """
+    if threading.current_thread() is threading.main_thread():
+        return  # a signal's handler: what it interrupted cannot go on before it returns
     deadline = time.monotonic() + min(MAX_IMPORT_WAIT_S, timeout_ms / 2000)
     while _main_thread_imports() and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -47,3 +47,18 @@ class LambdaApiError(SnapextError):
 
 class SimulationError(SnapextError):
     """A simulated environment could not be set up or driven."""
+
+
+class ControlError(SnapextError):
+    """The extension could not be asked, or did not answer. The text is one line."""
+
+
+class CheckpointError(SnapextError):
+    """The boundary was not passed: a hook failed, or there is nobody who could take us across.
+
+    exit_status: 64 when it failed before the snapshot, 65 after the restore, as the managed runtime has it; else 1.
+    """
+
+    def __init__(self, message: str, exit_status: int = 1) -> None:
+        self.exit_status = exit_status
+        super().__init__(message)

@@ -1,7 +1,10 @@
 """Every setting of the extension: its default, its bounds, and what is said about a value that is not accepted."""
 
+import signal
+
 import pytest
 
+from snapext import _signals
 from snapext.errors import ConfigError
 from snapext_extension.config import KNOWN, parse, unknown_names
 
@@ -194,28 +197,31 @@ def test_whether_the_adapter_posts_before_the_checkpoint_is_read(value, expected
 
 
 @pytest.mark.parametrize(
-    ("environ", "gate"),
+    ("environ", "mode"),
     [
-        ({}, False),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "9555"}, True),
-        ({"READINESS_CHECK_PORT": "9555"}, True),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "READINESS_CHECK_PORT": "9555"}, False),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "7000", "SNAPEXT_PORT": "7000"}, True),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_PORT": "7000"}, False),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_MODE": "gate"}, True),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_READINESS_CHECK_PROTOCOL": "HTTP"}, True),
-        ({"AWS_LWA_READINESS_CHECK_PROTOCOL": "tcp"}, False),
+        ({}, "auto"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555"}, "gate"),
+        ({"READINESS_CHECK_PORT": "9555"}, "gate"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "READINESS_CHECK_PORT": "9555"}, "auto"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "7000", "SNAPEXT_PORT": "7000"}, "gate"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_PORT": "7000"}, "auto"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "SNAPEXT_MODE": "gate"}, "gate"),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_READINESS_CHECK_PROTOCOL": "HTTP"}, "gate"),
+        ({"AWS_LWA_READINESS_CHECK_PROTOCOL": "tcp"}, "auto"),
+        ({"SNAPEXT_MODE": "explicit"}, "explicit"),
+        ({"SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": "8080"}, "explicit"),
     ],
 )
-def test_the_gate_is_ours_when_the_adapters_check_points_at_us(environ, gate):
+def test_the_gate_is_ours_when_the_adapters_check_points_at_us(environ, mode):
     """Under either name of the variable, and on whichever port we are told to listen."""
-    assert gate is config(**environ).gate
+    assert mode == config(**environ).mode
 
 
 @pytest.mark.parametrize(
     ("environ", "variable", "accepted"),
     [
         ({"SNAPEXT_MODE": "gate"}, "AWS_LWA_READINESS_CHECK_PORT", "9555"),
+        ({"SNAPEXT_MODE": "explicit", "READINESS_CHECK_PORT": "9555"}, "READINESS_CHECK_PORT", "the app's own port"),
         ({"SNAPEXT_MODE": "gate", "READINESS_CHECK_PORT": "1"}, "READINESS_CHECK_PORT", "9555"),
         ({"SNAPEXT_MODE": "gate", "SNAPEXT_PORT": "7000"}, "AWS_LWA_READINESS_CHECK_PORT", "7000"),
         ({"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LWA_PORT": "9555"}, "AWS_LWA_PORT", "other"),
@@ -240,6 +246,60 @@ def test_a_gate_that_cannot_work_is_refused(environ, variable, accepted):
     assert variable == refused.value.variable
     assert accepted in refused.value.accepted
     assert len(str(refused.value).splitlines()) == 1
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "signals"),
+    [
+        ({}, None),
+        ({"SNAPEXT_SIGNALS": "0"}, None),
+        ({"SNAPEXT_SIGNALS": "1"}, (signal.SIGRTMIN + 4, signal.SIGRTMIN + 5)),
+        ({"SNAPEXT_SIGNALS": "RTMIN+4,RTMIN+5"}, (signal.SIGRTMIN + 4, signal.SIGRTMIN + 5)),
+        ({"SNAPEXT_SIGNALS": "SIGRTMIN,sigrtmax"}, (signal.SIGRTMIN, signal.SIGRTMAX)),
+        ({"SNAPEXT_SIGNALS": "RTMAX-1, RTMAX-0"}, (signal.SIGRTMAX - 1, signal.SIGRTMAX)),
+        ({"SNAPEXT_SIGNALS": "USR1,USR2"}, (signal.SIGUSR1, signal.SIGUSR2)),
+        ({"SNAPEXT_SIGNALS": "SIGUSR2,hup"}, (signal.SIGUSR2, signal.SIGHUP)),
+        ({"SNAPEXT_TRANSPORT": "signal"}, (signal.SIGRTMIN + 4, signal.SIGRTMIN + 5)),
+        ({"SNAPEXT_TRANSPORT": "signal", "SNAPEXT_SIGNALS": "HUP,USR2"}, (signal.SIGHUP, signal.SIGUSR2)),
+        ({"SNAPEXT_TRANSPORT": "socket"}, None),
+    ],
+)
+def test_the_signals_go_by_their_names(environ, signals):
+    """With or without SIG, in either case; an app that is told by signal has them without asking."""
+    assert signals == config(**environ).signals
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nonsense", "", ",", "USR1", "USR1,USR1", "RTMIN+4,SIGRTMIN+4", "USR1,USR2,HUP", "KILL,USR1", "USR1,STOP",
+        "TERM,INT", "CHLD,USR1", "2", "RTMIN+31,USR1", "RTMIN-1,USR1", "RTMAX+1,USR1", "RTMIN+,USR1", "RTMIN+²,URG",
+        "true", "10,12",
+    ],
+)  # fmt: skip
+def test_signals_that_are_none_or_may_not_be_taken_are_refused(value):
+    """One line that names the variable, its value and what is accepted."""
+    with pytest.raises(ConfigError) as refused:
+        config(SNAPEXT_SIGNALS=value)
+
+    assert refused.value.variable == "SNAPEXT_SIGNALS"
+    assert "RTMIN+4,RTMIN+5" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_an_app_told_by_signal_cannot_do_without_signals():
+    """The two variables contradict each other, and the message names both."""
+    with pytest.raises(ConfigError, match="SNAPEXT_TRANSPORT=signal"):
+        config(SNAPEXT_TRANSPORT="signal", SNAPEXT_SIGNALS="0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGRTMIN, signal.SIGRTMIN + 5])
+def test_a_signal_is_called_what_the_setting_calls_it(number):
+    """The name of a signal in a message can be put into the setting as it is."""
+    assert number == config(SNAPEXT_SIGNALS=f"{_signals.name(number)},URG").signals[0]
 
 
 def test_a_misspelt_setting_is_noticed():

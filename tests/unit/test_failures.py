@@ -8,6 +8,7 @@ from snapext.protocol import HookFailure
 from snapext_extension.failures import (
     AFTER_RESTORE,
     BEFORE_SNAPSHOT,
+    Late,
     Process,
     died,
     not_ready,
@@ -33,7 +34,7 @@ def of_phase(phase, *, reportable=True):
     return [
         raised(phase, PROCESS, ERROR, 12.6, reportable=reportable),
         died(phase, PROCESS, "app.open_pool", 12.6, reportable=reportable),
-        timed_out(phase, [(PROCESS, "app.open_pool")], 12.6, reportable=reportable),
+        timed_out(phase, [Late(PROCESS, "app.open_pool")], 12.6, reportable=reportable),
     ]
 
 
@@ -72,7 +73,7 @@ def test_what_a_hook_raised_is_quoted():
 
 @pytest.mark.parametrize(
     "way",
-    [died, lambda *args, reportable: timed_out(args[0], [args[1:3]], args[3], reportable=reportable)],
+    [died, lambda *args, reportable: timed_out(args[0], [Late(*args[1:3])], args[3], reportable=reportable)],
     ids=["died", "timed out"],
 )
 def test_without_a_hook_to_blame_the_message_says_so(way):
@@ -83,11 +84,24 @@ def test_without_a_hook_to_blame_the_message_says_so(way):
     assert "None" not in failure.message
 
 
+def test_who_was_told_by_a_signal_is_not_said_to_run_a_hook():
+    """The signal is named, and what its handler should have done."""
+    late = timed_out(AFTER_RESTORE, [Late(PROCESS, None, "RTMIN+5")], 9_000.0, reportable=True).message
+    ended = died(AFTER_RESTORE, PROCESS, None, 5.0, reportable=True, signal="RTMIN+5").message
+
+    assert "the handler of RTMIN+5 in process 4711 (gunicorn)" in late
+    assert "snapext done" in late
+    assert "RTMIN+5" in ended
+    assert "hook" not in late + ended
+
+
 @pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
-@pytest.mark.parametrize(("others", "more"), [(0, None), (1, "nor has app.other in process 1 (b)"), (5, "and 2 more")])
+@pytest.mark.parametrize(
+    ("others", "more"), [(0, None), (1, "nor has hook app.other in process 1 (b)"), (5, "and 2 more")]
+)
 def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
     """Whoever needs more time learns which setting gives it."""
-    late = [(PROCESS, "app.hook"), *((Process(number + 1, "b"), "app.other") for number in range(others))]
+    late = [Late(PROCESS, "app.hook"), *(Late(Process(number + 1, "b"), "app.other") for number in range(others))]
     message = timed_out(phase, late, 9_000.0, reportable=True).message
 
     assert f"SNAPEXT_{phase.upper()}_TIMEOUT_MS" in message

@@ -1,6 +1,7 @@
 """Which way imports may point, read off the source."""
 
 import ast
+import subprocess
 import sys
 
 import pytest
@@ -67,10 +68,10 @@ def test_the_rules_see_imports():
     assert {"socket", "threading", "snapext._runner"} <= imports(link, at_import=True)
     assert "logging" in imports(link) - imports(link, at_import=True)
     assert "snapext._link" in imports(registry)
-    assert {"click"} == {n.partition(".")[0] for n in third_party(imports(SRC / "snapext" / "cli" / "__init__.py"))}
+    assert {"click"} == {n.partition(".")[0] for n in third_party(imports(SRC / "snapext" / "cli" / "group.py"))}
 
 
-@pytest.mark.parametrize("name", ["errors.py", "_registry.py"])
+@pytest.mark.parametrize("name", ["errors.py", "_registry.py", "_endpoint.py"])
 def test_the_bottom_modules_import_nothing_of_ours(name):
     """`import snapext` pays for these alone."""
     assert set() == ours(imports(SRC / "snapext" / name, at_import=True))
@@ -90,7 +91,8 @@ def test_the_extension_imports_the_protocol_the_errors_and_the_standard_library(
     """Nothing else of ours, and nothing that would have to be installed."""
     names = imports(path)
 
-    assert within(ours(names) - {"snapext"}, "snapext.errors", "snapext.protocol", "snapext_extension")
+    shared = ("snapext._endpoint", "snapext._signals", "snapext.errors", "snapext.protocol")
+    assert within(ours(names) - {"snapext"}, *shared, "snapext_extension")
     assert set() == third_party(names)
 
 
@@ -106,6 +108,17 @@ def test_what_an_app_imports_reaches_nothing_foreign(path):
     ]
     assert third_party(names) <= {"snapshot_restore_py"}
     assert path.name == "_registry.py" or set() == third_party(names)
+
+
+def test_a_command_inside_a_function_is_light():
+    """`snapext checkpoint` and `snapext done` import neither the protocol's messages, nor click, nor sockets."""
+    code = "import snapext.cli; from snapext import _checkpoint, _commands; print(*sys.modules)"
+    run = f"import sys; sys.path.insert(0, {str(SRC)!r}); {code}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, check=True, text=True)
+    loaded = done.stdout.split()
+
+    assert "snapext._commands" in loaded
+    assert not {"click", "socket", "dataclasses", "typing", "snapext.protocol", "snapext._link"} & set(loaded)
 
 
 def test_what_registering_needs_is_light():

@@ -298,7 +298,7 @@ class TestFailures:
             "process 5",
             "9000 ms",
             "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS",
-            "nor has the first hook in process 6",
+            "nor has hook (the first) in process 6",
         ):
             assert part in driver.failure.message
 

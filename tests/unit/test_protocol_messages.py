@@ -8,15 +8,20 @@ import pytest
 from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
 from snapext.errors import RemoteProtocolError
 from snapext.protocol import (
+    Checkpoint,
     Connection,
+    Describe,
+    Described,
     Done,
     HookCounts,
     HookFailure,
     Hooks,
     HookTiming,
+    Result,
     Role,
     Running,
     Shutdown,
+    StatusRequest,
     Welcome,
 )
 from snapext.protocol.messages import FROM_EXTENSION, FROM_PROCESS, to_wire
@@ -30,8 +35,19 @@ FROM_APP = [
     Done(7, True, 1.25, (HookTiming("app.first", 0.0), HookTiming("app.second", 1.25))),
     Done(8, False, 0.5, (), FAILURE),
     Done(9, False, 0.5, (), dataclasses.replace(FAILURE, hook="app.hook")),
+    Described(3, ("app.<locals>.höok",), ()),
 ]
-FROM_US = [WELCOME, Welcome(1, "ready", 1, "ab" * 16), BEFORE, AFTER, Shutdown("spindown", 2_000)]
+FROM_COMMAND = [dataclasses.replace(HELLO, role="control"), Checkpoint(), StatusRequest()]
+FROM_US = [
+    WELCOME,
+    Welcome(1, "ready", 1, "ab" * 16),
+    BEFORE,
+    AFTER,
+    Describe(3),
+    Result(True, None, 0, {"phase": "ready", "processes": [{"pid": 1}]}),
+    Result(False, "a hook failed", 65, None),
+    Shutdown("spindown", 2_000),
+]
 GREETINGS = ("hello", "welcome")
 WIRE_CASES = [pytest.param(Role.EXTENSION, m, id=m.type) for m in FROM_APP] + [
     pytest.param(Role.PROCESS, m, id=m.type) for m in FROM_US
@@ -73,7 +89,27 @@ def test_what_the_extension_says_arrives_as_it_was_said(message):
 
 def test_the_cases_cover_every_message():
     """No message of the protocol is left out of these tests."""
-    assert {*FROM_PROCESS, *FROM_EXTENSION} == {m.type for m in (*FROM_APP, *FROM_US)}
+    assert {*FROM_PROCESS, *FROM_EXTENSION} == {m.type for m in (*FROM_APP, *FROM_COMMAND, *FROM_US)}
+
+
+@pytest.mark.parametrize(("role", "messages"), [("app", FROM_COMMAND[1:]), ("control", FROM_APP[2:])])
+def test_a_process_says_only_what_belongs_to_its_role(role, messages):
+    """A command cannot answer for a process, and a process cannot ask for the boundary, on the same connection."""
+    for message in messages:
+        pair = Pair(greeted=False)
+        pair.to_extension(dataclasses.replace(HELLO, role=role))
+        with pytest.raises(RemoteProtocolError, match=f"{message.type} is not theirs to send"):
+            list(pair.extension.receive(line_of(message)))
+
+
+@pytest.mark.parametrize("message", FROM_COMMAND)
+def test_what_a_command_says_arrives_as_it_was_said(message):
+    """The same for commands, whose role is control."""
+    pair = Pair(greeted=False)
+    if message.type != "hello":
+        pair.to_extension(FROM_COMMAND[0])
+
+    assert [message] == pair.to_extension(message)
 
 
 @pytest.mark.parametrize(("role", "message"), WIRE_CASES)

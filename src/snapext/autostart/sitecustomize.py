@@ -36,6 +36,8 @@ class _LinkingLoader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
+        if _is_our_command():
+            return
         try:
             import snapext
 
@@ -89,6 +91,12 @@ class LinkingFinder:
         if snapext is not None and not hasattr(snapext, "register_after_restore"):
             return None  # snapext itself, half imported, asks whether the real one exists
         return spec_from_file_location(name, os.path.join(_PACKAGE, "_stand_in.py"))
+
+
+def _is_our_command() -> bool:
+    """`snapext checkpoint` and its like import snapext as well, and are no processes of the app."""
+    program = sys.argv[0] if sys.argv else ""
+    return os.path.basename(program) == "snapext" or (program == "-m" and "snapext" in sys.orig_argv[1:4])
 
 
 def _run_hidden_sitecustomize() -> None:

@@ -1,18 +1,32 @@
-"""The `snapext` command: one module a command, which parses and calls."""
+"""The `snapext` command: one module a command, which parses and calls.
 
-import click
+A module is imported when its command is run: `snapext checkpoint` is on the path of init and must not pay for the rest.
+"""
 
-from snapext.cli.doctor import doctor
-from snapext.cli.layer import layer
-from snapext.cli.simulate import simulate
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import click
+
+COMMANDS = ("checkpoint", "doctor", "done", "layer", "signal", "simulate", "status")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lambda-snapext", prog_name="snapext")
 def main() -> None:
-    """SnapStart hooks in every process of a web server on AWS Lambda."""
+    """Run the command line. What is plain and runs inside a function does not even need click."""
+    from snapext import _commands
+
+    status = _commands.run(sys.argv[1:])
+    if status is not None:
+        os._exit(status)  # nothing of ours is left to be ended, and somebody waits for it
+    group()(prog_name="snapext")
 
 
-main.add_command(doctor)
-main.add_command(layer)
-main.add_command(simulate)
+def group() -> click.Group:
+    """All commands, for click."""
+    from snapext.cli.group import snapext
+
+    return snapext

@@ -13,7 +13,7 @@ import sys
 import click
 
 from snapext.errors import SimulationError
-from snapext.simulator.folder import BUILTIN_ADAPTERS
+from snapext.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext.simulator.simulation import Plan, Request, Simulation
 from snapext.simulator.states import InitType
 from snapext.simulator.story import Story
@@ -32,8 +32,8 @@ def _request(_context: click.Context, _parameter: click.Parameter, values: tuple
 
 
 def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if value not in BUILTIN_ADAPTERS and not (os.path.isfile(value) and os.access(value, os.X_OK)):
-        raise click.BadParameter(f"{value!r} is neither builtin, builtin-1.1 nor an executable file")
+    if value not in (*BUILTIN_ADAPTERS, NO_ADAPTER) and not (os.path.isfile(value) and os.access(value, os.X_OK)):
+        raise click.BadParameter(f"{value!r} is neither builtin, builtin-1.1, none nor an executable file")
     return value
 
 
@@ -102,8 +102,9 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     callback=_adapter,
     default="builtin",
     show_default=True,
-    metavar="builtin|builtin-1.1|PATH",
-    help="The web adapter: one like those before 1.1, one like those from 1.1 on, or a real binary.",
+    metavar="builtin|builtin-1.1|PATH|none",
+    help="The web adapter: one like those before 1.1, one like those from 1.1 on, a real binary, or none: then "
+    "COMMAND is the runtime itself, and runs `snapext checkpoint`.",
 )
 @click.option(
     "--timeout",

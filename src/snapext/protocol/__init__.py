@@ -5,10 +5,15 @@ Both sides use this package and nothing else defines the protocol. docs/protocol
 
 from snapext.protocol.connection import Connection, Role
 from snapext.protocol.messages import (
+    APP,
+    CONTROL,
     MAX_LINE_BYTES,
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
+    Checkpoint,
+    Describe,
+    Described,
     Done,
     Hello,
     HookCounts,
@@ -16,17 +21,24 @@ from snapext.protocol.messages import (
     Hooks,
     HookTiming,
     Message,
+    Result,
     Running,
     Shutdown,
+    StatusRequest,
     Welcome,
 )
 
 __all__ = [
+    "APP",
+    "CONTROL",
     "MAX_LINE_BYTES",
     "PROTOCOL_VERSION",
     "AfterRestore",
     "BeforeSnapshot",
+    "Checkpoint",
     "Connection",
+    "Describe",
+    "Described",
     "Done",
     "Hello",
     "HookCounts",
@@ -34,8 +46,10 @@ __all__ = [
     "HookTiming",
     "Hooks",
     "Message",
+    "Result",
     "Role",
     "Running",
     "Shutdown",
+    "StatusRequest",
     "Welcome",
 ]

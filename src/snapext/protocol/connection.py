@@ -16,6 +16,7 @@ from snapext.errors import LocalProtocolError, RemoteProtocolError
 from snapext.protocol.messages import (
     FROM_EXTENSION,
     FROM_PROCESS,
+    FROM_ROLE,
     MAX_LINE_BYTES,
     Hello,
     Message,
@@ -49,6 +50,7 @@ class Connection:
         self._our_greeting: type[Message]
         self._their_greeting: type[Message]
         self._our_greeting, self._their_greeting = (Hello, Welcome) if process else (Welcome, Hello)
+        self._theirs: frozenset[str] | None = None  # what their role may send, once it is known
         self._greeted = False
         self._buffer = b""
         self.their_state = State.GREETING
@@ -95,7 +97,7 @@ class Connection:
         kind = data.get("type")
         if not isinstance(kind, str):
             raise RemoteProtocolError("a message has no 'type'")
-        if kind in self._refused:
+        if kind in self._refused or (self._theirs is not None and kind in self._accepted and kind not in self._theirs):
             raise RemoteProtocolError(f"{kind} is not theirs to send")
         if kind not in self._accepted:
             return None
@@ -103,6 +105,8 @@ class Connection:
         if isinstance(message, self._their_greeting) != (self.their_state is State.GREETING):
             raise RemoteProtocolError(f"{kind} is out of order: one greeting comes first")
         self.their_state = State.OPEN
+        if isinstance(message, Hello):
+            self._theirs = FROM_ROLE[message.role]
         return message
 
 

@@ -15,6 +15,8 @@ from snapext.errors import RemoteProtocolError
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
 """The longest line either side may send, its newline included."""
+APP, CONTROL = ROLES = ("app", "control")
+"""What a process is on a connection: one that has hooks, or one that asks something (`snapext status`)."""
 
 
 def _field(data: Mapping[str, Any], name: str, *kinds: type) -> Any:
@@ -31,6 +33,20 @@ def _field(data: Mapping[str, Any], name: str, *kinds: type) -> Any:
 
 def _optional(data: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     return _field(data, name, kind) if name in data else default
+
+
+def _choice(data: Mapping[str, Any], name: str, accepted: tuple[str, ...]) -> str:
+    value: str = _field(data, name, str)
+    if value not in accepted:
+        raise RemoteProtocolError(f"{data.get('type', 'object')}: {name!r} must be {' or '.join(accepted)}")
+    return value
+
+
+def _names(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = _field(data, name, list)
+    if not all(isinstance(item, str) for item in value):
+        raise RemoteProtocolError(f"{data.get('type', 'object')}: {name!r} must be a list of strings")
+    return tuple(value)
 
 
 def _natural(data: Mapping[str, Any], name: str) -> int:
@@ -94,8 +110,9 @@ class HookFailure:
 class Hello:
     """A process joins. It is the first message on a connection.
 
-    `generation` is the last one that this memory image has seen. `forked` says that the image is a copy of its parent's
-    (fork without exec): such a process may hold state from before the snapshot although it is younger than the restore.
+    `role` is `app`, or `control` for a command. `generation` is the last one that this memory image has seen. `forked`
+    says that the image is a copy of its parent's (fork without exec): such a process may hold state from before the
+    snapshot although it is younger than the restore.
     """
 
     type: ClassVar[str] = "hello"
@@ -113,7 +130,7 @@ class Hello:
         return cls(
             protocol=_natural(data, "protocol"),
             pid=_natural(data, "pid"),
-            role=_field(data, "role", str),
+            role=_choice(data, "role", ROLES),
             client=_optional(data, "client", str, "unknown"),
             name=_optional(data, "name", str, "unnamed"),
             hooks=HookCounts.from_wire(_field(data, "hooks", dict)),
@@ -237,6 +254,69 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """Somebody asks for the names of the hooks. A process may leave it unanswered: its counts are known."""
+
+    type: ClassVar[str] = "describe"
+    id: int
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Describe:
+        return cls(_natural(data, "id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The names of the hooks of each phase, in the order in which they will run."""
+
+    type: ClassVar[str] = "described"
+    id: int
+    before_snapshot: tuple[str, ...]
+    after_restore: tuple[str, ...]
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Described:
+        return cls(_natural(data, "id"), _names(data, "before_snapshot"), _names(data, "after_restore"))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The function is up: take it across the boundary now. Answered by `result` when it is behind."""
+
+    type: ClassVar[str] = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """Who is connected, and how far are we? Answered by `result`."""
+
+    type: ClassVar[str] = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to a command. `message` says why it is not ok, `exit_status` how the command should end.
+
+    `status` is the answer to `status`, see docs/protocol.md.
+    """
+
+    type: ClassVar[str] = "result"
+    ok: bool
+    message: str | None = None
+    exit_status: int = 0
+    status: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Result:
+        return cls(
+            _field(data, "ok", bool),
+            _field(data, "message", str, type(None)),
+            _natural(data, "exit_status"),
+            _field(data, "status", dict, type(None)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The environment ends. `deadline_ms` is the time left, in milliseconds."""
 
@@ -249,13 +329,34 @@ class Shutdown:
         return cls(_field(data, "reason", str), _natural(data, "deadline_ms"))
 
 
-Message = Hello | Welcome | Hooks | BeforeSnapshot | AfterRestore | Running | Done | Shutdown
+Message = (
+    Hello
+    | Welcome
+    | Hooks
+    | BeforeSnapshot
+    | AfterRestore
+    | Running
+    | Done
+    | Describe
+    | Described
+    | Checkpoint
+    | StatusRequest
+    | Result
+    | Shutdown
+)
 
+FROM_ROLE: Mapping[str, frozenset[str]] = {
+    APP: frozenset(kind.type for kind in (Hello, Hooks, Running, Done, Described)),
+    CONTROL: frozenset(kind.type for kind in (Hello, Checkpoint, StatusRequest)),
+}
+"""Which types a process of each role may send."""
 FROM_PROCESS: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
-    kind.type: kind.from_wire for kind in (Hello, Hooks, Running, Done)
+    **{kind.type: kind.from_wire for kind in (Hello, Hooks, Running, Done, Described)},
+    Checkpoint.type: lambda _data: Checkpoint(),
+    StatusRequest.type: lambda _data: StatusRequest(),
 }
 FROM_EXTENSION: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
-    kind.type: kind.from_wire for kind in (Welcome, BeforeSnapshot, AfterRestore, Shutdown)
+    kind.type: kind.from_wire for kind in (Welcome, BeforeSnapshot, AfterRestore, Describe, Result, Shutdown)
 }
 
 

@@ -16,6 +16,7 @@ from snapext.errors import SimulationError
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
 BUILTIN_ADAPTERS = ("builtin", "builtin-1.1")
+NO_ADAPTER = "none"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -28,6 +29,8 @@ class Settings(Protocol):
     def workers(self) -> int | None: ...
     @property
     def init_type(self) -> str: ...
+    @property
+    def adapter(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ def lay_out(folder: str, adapter: str) -> Layout:
     os.mkdir(extensions)
     _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
     path = os.path.join(extensions, ADAPTER)
+    if adapter == NO_ADAPTER:
+        return Layout(extensions, (EXTENSION,))
     if adapter in BUILTIN_ADAPTERS:
         _write_launcher(path, _adapter_script(adapter))
     else:
@@ -67,8 +72,9 @@ def extension_environment(environ: Mapping[str, str], address: str, folder: str,
         "PORT": str(plan.port),
         "SNAPEXT_PORT": gate_port,
         "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
-        "AWS_LWA_READINESS_CHECK_PORT": environ.get("AWS_LWA_READINESS_CHECK_PORT") or gate_port,
     }
+    if plan.adapter != NO_ADAPTER and environ.get("SNAPEXT_MODE") != "explicit":
+        env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)
     if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
@@ -90,6 +96,8 @@ def runtime_environment(
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
         "PYTHONUNBUFFERED": environ.get("PYTHONUNBUFFERED", "1"),
+        # The command `snapext`, which a function finds in the layer's /opt/bin, comes last here as well.
+        "PATH": os.pathsep.join((environ.get("PATH", os.defpath), os.path.dirname(sys.executable))),
     }
     if autostart:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH"))))

@@ -73,6 +73,11 @@ class Recorder:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
         self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
 
+    def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
+        """A process was told by a signal. If it comes to the socket for that, it is one that has joined as well."""
+        self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
+        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": {"before_snapshot": 0, "after_restore": 0}})
+
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
         if pid in self._processes:
             self._processes[pid]["hooks"] = dict(hooks)

@@ -85,6 +85,10 @@ class Sandbox:
     def __contains__(self, name: str) -> bool:
         return name in self._started
 
+    def pid(self, name: str) -> int:
+        """The pid of a process that we started."""
+        return self._started[name].pid
+
     def freeze(self) -> None:
         """Stop every process. Repeated until nothing new has appeared: one may fork while another is being stopped."""
         stopped: set[int] = set()

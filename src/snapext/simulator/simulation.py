@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from snapext._endpoint import start_command_path
 from snapext.errors import SimulationError
 from snapext.simulator import apigw
 from snapext.simulator.folder import EXTENSION, Layout, extension_environment, lay_out, runtime_environment
@@ -34,7 +37,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1` or the path of a binary.
+    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1`, the path of a binary, or `none`: then the command
+    is the runtime itself.
 
     installed_layer: an /opt with extensions in it, to be used as it is in place of our own.
     """
@@ -89,9 +93,7 @@ class Simulation:
                 finally:
                     self._ending = True
                     self._sandbox.kill_all()
-        return self.recorder.document(
-            mode="gate" if self._gate else "none", init_type=str(self._plan.init_type), adapter=self._plan.adapter
-        )
+        return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
 
     def _lay_out(self, folder: str) -> Layout:
         if self._plan.installed_layer is None:
@@ -103,7 +105,8 @@ class Simulation:
 
     def _start_extensions(self, extensions_folder: str, folder: str) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan)
-        self._gate = env["AWS_LWA_READINESS_CHECK_PORT"] == env["SNAPEXT_PORT"]
+        gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
+        self._mode = "gate" if gate else env.get("SNAPEXT_MODE", "auto")
         self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))
@@ -114,6 +117,7 @@ class Simulation:
             self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
         self._platform.wait_registered(self._left_s())
         self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
+        self._leave_start_command()
         for fd in (log, app, adapter):
             os.close(fd)
         self._platform.runtime_started()
@@ -125,6 +129,14 @@ class Simulation:
             self._sandbox.start(role, name, command, env, stdout=stdout, stderr=stderr)
         except OSError as error:
             raise SimulationError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+
+    def _leave_start_command(self) -> None:
+        """What the layer's wrapper does, which does not run here: say who the start command is."""
+        if self._plan.installed_layer is None:
+            path = start_command_path(self._runtime_env["SNAPEXT_SOCKET"])
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{self._sandbox.pid(RUNTIME)}/stat") as stat:
+                pathlib.Path(path).write_text(stat.read())
 
     def _live(self) -> None:
         self._platform.wait_init_end(self._left_s())
@@ -213,10 +225,14 @@ class Simulation:
         event, pid = record["event"], record.get("pid")
         if event == "process_joined":
             self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"])
+        elif event == "process_signalled":
+            self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
         elif event == "hooks_changed":
             self.recorder.hooks_changed(record["pid"], record["hooks"])
         elif event in ("before_snapshot", "after_restore"):
-            fields = {key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook") if key in record}
+            fields = {
+                key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
+            }
             self.recorder.add(at_ms, event, pid=pid, **fields)
         elif event == "restore":
             self.recorder.environment_id = record["environment_id"]

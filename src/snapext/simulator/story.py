@@ -35,7 +35,8 @@ class Story:
             self._tell_trouble(what)
             return
         for text in _LINES.get(what.event, _plain)(self, what.fields):
-            self._line(_CHAPTERS.get(what.event, what.event), what.at_ms, text)
+            chapter = _CHAPTERS.get(what.event, str(what.fields.get("phase", what.event)))
+            self._line(chapter, what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
         """The last line: whether all held."""
@@ -70,6 +71,10 @@ class Story:
         self._names[fields["pid"]] = fields["name"]
         return [f"{self._process(fields['pid'])} joined"]
 
+    def _signalled(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names[fields["pid"]] = fields["name"]
+        return [f"{self._process(fields['pid'])} is sent {fields['signal']}"]
+
     def _before(self, fields: Mapping[str, Any]) -> list[str]:
         return self._hooks(fields, budget_ms=None)
 
@@ -83,8 +88,11 @@ class Story:
             for hook in fields["hooks"]
         ]
         if not fields["ok"]:
-            name = fields.get("failed_hook") or "failed"
+            name = fields.get("failed_hook") or f"handler of {fields['signal']}" if "signal" in fields else "failed"
             lines.append(f"{who} {_mark(False)} {name:<30} {_duration(fields['duration_ms'], budget_ms)}")
+        if not lines and "signal" in fields:
+            what = f"handler of {fields['signal']}"
+            return [f"{who} {_mark(True)} {what:<30} {_duration(fields['duration_ms'], budget_ms)}"]
         return lines or [f"{who} {_mark(True)} no hooks"]
 
     def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
@@ -131,6 +139,7 @@ def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
 _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "extension_registered": Story._registered,
     "process_joined": Story._joined,
+    "process_signalled": Story._signalled,
     "before_snapshot": Story._before,
     "snapshot": Story._snapshot,
     "restore": Story._restore,

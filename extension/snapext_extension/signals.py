@@ -1,0 +1,156 @@
+"""The signal transport: ring at processes that are not on the socket, and hear which of them are done.
+
+A signal says only that there is something to do. The answer is a line in a pipe beside the socket, or, from a process
+that speaks the protocol, a connection to the socket itself. What to make of an answer is decided in lifecycle.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import stat as file_modes
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from snapext.errors import SnapextError
+from snapext_extension import processes
+from snapext_extension.log import Log
+from snapext_extension.processes import Stat
+from snapext_extension.reactor import Reactor
+
+MAX_LINE_BYTES = 4096
+"""What a pipe takes in one piece, so that two writers do not mix (PIPE_BUF, pipe(7))."""
+MAX_COMPLAINTS = 10
+_LINE = re.compile(r"(\d{1,10}(?:,\d{1,10})*)(?: +failed(?: +(.*))?)?")
+
+
+class SignalError(SnapextError):
+    """Signals cannot be sent, or not be answered. The text says why, in one line."""
+
+
+class Listener(Protocol):
+    """Who hears what became of a signal."""
+
+    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None: ...
+    def rung_ended(self, pid: int) -> None: ...
+
+
+class Doorbell:
+    """Sends signals, and reads the answers from the pipe at `path`. Raises SignalError if that cannot be made."""
+
+    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: Listener) -> None:
+        self._path = path
+        self._reactor = reactor
+        self._log = log
+        self._listener = listener
+        self._rung: dict[int, int] = {}
+        self._received = b""
+        self._complaints = 0
+        self._pipe = _make_pipe(path, uid)
+        reactor.watch(self._pipe, self._readable)
+
+    def ring(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
+        """Send a signal to each process that catches it, and to no other. Returns those that it was sent to."""
+        return [process for process in candidates if self._send(process, number)]
+
+    def close(self) -> None:
+        for pid in list(self._rung):
+            self._forget(pid)
+        self._reactor.unwatch(self._pipe)
+        os.close(self._pipe)
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+    def _send(self, process: Stat, number: int) -> bool:
+        """The descriptor keeps the pid from being given to another (pidfd_open(2)): looked at, it cannot be reused."""
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return False
+        except OSError as error:
+            raise SignalError(
+                f"process {process.pid} ({process.name}) cannot be signalled: {error.strerror}"
+            ) from error
+        now = processes.stat(process.pid)
+        same = now is not None and now.start_ticks == process.start_ticks
+        try:
+            if not same or not processes.catches(process.pid, number):
+                raise ProcessLookupError
+            signal.pidfd_send_signal(descriptor, number)
+        except OSError:  # gone, or not ours to signal: a process of another user
+            os.close(descriptor)
+            return False
+        self._forget(process.pid)
+        self._rung[process.pid] = descriptor
+        self._reactor.watch(descriptor, lambda: self._ended(process.pid))
+        return True
+
+    def _ended(self, pid: int) -> None:
+        self._forget(pid)
+        self._listener.rung_ended(pid)
+
+    def _forget(self, pid: int) -> None:
+        descriptor = self._rung.pop(pid, None)
+        if descriptor is not None:
+            self._reactor.unwatch(descriptor)
+            os.close(descriptor)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._pipe, 65536)
+        except BlockingIOError:
+            return
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        if len(self._received) > MAX_LINE_BYTES:
+            self._complain("a line is longer than 4096 bytes")
+            self._received = b""
+
+    def _take(self, line: bytes) -> None:
+        match = _LINE.fullmatch(line.decode("utf-8", "replace").strip()[:MAX_LINE_BYTES])
+        if match is None:
+            self._complain(f"{line[:80]!r} is neither 'PID' nor 'PID failed MESSAGE'")
+            return
+        pids = tuple(int(pid) for pid in match[1].split(","))
+        failed = " failed" in match[0]
+        self._listener.acknowledged(pids, (match[2] or "its handler says no more") if failed else None)
+
+    def _complain(self, reason: str) -> None:
+        self._complaints += 1
+        if self._complaints <= MAX_COMPLAINTS:
+            self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
+
+
+def candidates(start_command_path: str, left_alone: Collection[int], callers: Collection[int]) -> list[Stat]:
+    """The processes of the start command, but for those on the socket, and those that wait for `snapext checkpoint`.
+
+    A shell does not run a trap while it waits for a command in the foreground, so whoever called the checkpoint, and
+    whoever called that, could not answer. Raises SignalError when nobody knows the start command.
+    """
+    try:
+        with open(start_command_path, "rb") as file:
+            root = processes.parse_stat(file.read())
+    except (OSError, ValueError):
+        raise SignalError(
+            f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
+            "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"
+        ) from None
+    waiting = {pid for caller in callers for pid in processes.ancestors(caller)}
+    return [process for process in processes.tree(root) if process.pid not in waiting | set(left_alone)]
+
+
+def _make_pipe(path: str, uid: int) -> int:
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            there = os.lstat(path)
+            if not file_modes.S_ISFIFO(there.st_mode) or there.st_uid != uid:
+                raise SignalError(f"{path} is in the way: it is not a pipe of user {uid}")
+            os.unlink(path)  # of an extension that was killed
+        os.mkfifo(path, 0o600)
+        # For writing as well: a pipe without a writer is at its end, and would be readable for ever.
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise SignalError(f"{path} cannot be made: {error.strerror}") from error

@@ -1,0 +1,20 @@
+"""Explicit mode: the function says itself that it is up, and waits for the other side of the boundary."""
+
+from __future__ import annotations
+
+import os
+
+from snapext._control import START_TIMEOUT_S, ask
+from snapext.errors import CheckpointError, ControlError
+
+
+def checkpoint() -> None:
+    """Take this environment across the boundary. See `snapext.checkpoint`."""
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        return
+    try:
+        result = ask("checkpoint", patience_s=START_TIMEOUT_S)
+    except ControlError as error:
+        raise CheckpointError(str(error)) from error
+    if not result["ok"]:
+        raise CheckpointError(str(result["message"]), int(result["exit_status"]) or 1)

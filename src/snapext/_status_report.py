@@ -1,0 +1,38 @@
+"""What `snapext status` prints, for a person."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+PHASES = ("before_snapshot", "after_restore")
+
+
+def lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """`status`: as in docs/protocol.md."""
+    yield f"phase        {status['phase']} (mode {status['mode']})"
+    yield f"generation   {status['generation']}"
+    yield f"environment  {status['environment_id'] or '-'}"
+    boundary = status["boundary"]
+    took = [f"{phase} {boundary[f'{phase}_ms']:.1f} ms" for phase in PHASES if f"{phase}_ms" in boundary]
+    yield f"boundary     {', '.join(took) or '-'}"
+    processes = status["processes"]
+    left_out = status.get("processes_left_out", 0)
+    yield f"processes    {len(processes) + left_out}"
+    for process in processes:
+        yield from _process(process)
+    if left_out:
+        yield f"  and {left_out} more"
+
+
+def _process(process: Mapping[str, Any]) -> Iterator[str]:
+    took = [f"{phase} {process['durations_ms'][phase]:.1f} ms" for phase in PHASES if phase in process["durations_ms"]]
+    running = [f"runs {process['running']} now"] if process["running"] else []
+    yield f"{process['pid']:>7} {process['name']}  {', '.join([process['how'], *took, *running])}"
+    for phase in PHASES:
+        names = (process["hook_names"] or {}).get(phase)
+        count = process["hooks"][phase]
+        if names or count:
+            yield f"          {phase:<16}{', '.join(names) if names else f'{count} (no names)'}"

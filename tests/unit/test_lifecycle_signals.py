@@ -1,0 +1,256 @@
+"""Processes that are told by signal: rung at once, waited for like the others, and never called done unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifecycle_driver import Driver, settings
+from snapext.protocol import AfterRestore, HookCounts
+from snapext_extension.events import (
+    Acknowledged,
+    Action,
+    AnswerReadiness,
+    AppReady,
+    AskEventNext,
+    Left,
+    Report,
+    RestoreReturned,
+    Ring,
+    Rung,
+    SignalsFailed,
+    TimerFired,
+    TimerName,
+)
+from snapext_extension.failures import Process
+from snapext_extension.lifecycle import State
+
+SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
+
+
+class Signalled(Driver):
+    """A lifecycle with signals, whose rings the test answers."""
+
+    def __init__(self, **changes: object) -> None:
+        super().__init__(settings(signals=True, **changes))
+
+    def begin(self) -> None:
+        self.handle(AppReady())
+        self.handle(TimerFired(TimerName.SETTLE))
+
+    def rung(self, *processes: Process) -> list[Action]:
+        return self.handle(Rung(processes, "RTMIN+4"))
+
+    def acknowledge(self, *pids: int, error: str | None = None) -> list[Action]:
+        return self.handle(Acknowledged(pids, error))
+
+    def until_restored(self, *processes: Process) -> None:
+        """Through the before-snapshot phase, all acknowledging, and into the restore."""
+        self.begin()
+        self.rung(*processes)
+        for process in processes:
+            self.acknowledge(process.pid)
+        if processes:
+            self.rung()
+        self.handle(RestoreReturned(200, ""))
+
+    @property
+    def rings(self) -> list[Ring]:
+        return [action for action in self.log if isinstance(action, Ring)]
+
+    def reports(self, event: str) -> list[dict[str, object]]:
+        return [action.fields for action in self.log if isinstance(action, Report) and action.event == event]
+
+
+def test_a_ring_is_the_last_action() -> None:
+    """Its answer is an event, and comes before anything else happens."""
+    driver = Signalled()
+    driver.handle(AppReady())
+    actions = driver.handle(TimerFired(TimerName.SETTLE))
+    assert isinstance(actions[-1], Ring)
+    assert State.BEFORE_SNAPSHOT is driver.state
+
+
+def test_who_is_on_the_socket_is_left_alone() -> None:
+    """A process is told once, in one way."""
+    driver = Signalled()
+    driver.join(pid=5)
+    driver.begin()
+    assert [Ring("before_snapshot", frozenset({5}), frozenset())] == driver.rings
+
+
+def test_no_snapshot_before_who_was_signalled_has_acknowledged() -> None:
+    """Invariant 2, and 1 after the restore, for those who are told by signal."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(SHELL.pid)
+    assert AskEventNext() not in driver.log
+    driver.acknowledge(NGINX.pid)
+    assert AskEventNext() in driver.rung()
+    driver.handle(RestoreReturned(200, ""))
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(NGINX.pid)
+    assert AnswerReadiness() not in driver.log
+    assert AnswerReadiness() in driver.acknowledge(SHELL.pid)
+
+
+def test_before_the_snapshot_it_rings_until_nobody_new_is_found() -> None:
+    """One may have come while the others were busy; those that were told are left alone."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    driver.acknowledge(SHELL.pid)
+    assert frozenset({SHELL.pid}) == driver.rings[-1].left_alone
+    driver.rung(NGINX)
+    driver.acknowledge(NGINX.pid)
+    assert frozenset({SHELL.pid, NGINX.pid}) == driver.rings[-1].left_alone
+    assert State.BEFORE_SNAPSHOT is driver.state
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
+
+
+def test_after_the_restore_everyone_is_rung_at_once_more() -> None:
+    """What was said before the snapshot is no answer to what is asked after the restore."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    assert Ring("after_restore", frozenset(), frozenset()) == driver.rings[-1]
+    driver.rung(SHELL)
+    assert State.AFTER_RESTORE is driver.state
+
+
+def test_the_nearest_of_several_pids_is_the_one_that_is_done() -> None:
+    """`snapext done` names its parents from the inside out, and knows not which of them was signalled."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(9999, SHELL.pid, NGINX.pid)
+    assert [SHELL.pid] == [fields["pid"] for fields in driver.reports("before_snapshot")]
+
+
+@pytest.mark.parametrize("pids", [(9999,), (), (SHELL.pid,)])
+def test_an_acknowledgement_that_nobody_waits_for_changes_nothing(pids) -> None:
+    """It is logged: a second one of the same process as well."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(SHELL.pid)
+    driver.acknowledge(*pids)
+    assert len(driver.reports("acknowledged_unasked")) == 1
+    assert State.BEFORE_SNAPSHOT is driver.state
+
+
+def test_a_handler_that_says_it_failed_fails_the_phase() -> None:
+    """With its own words."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    driver.acknowledge(SHELL.pid, error="no connection")
+    assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+    for part in ("process 77 (bash)", "no connection"):
+        assert part in driver.failure.message
+
+
+def test_a_process_that_ends_on_the_signal_fails_the_phase() -> None:
+    """Its handler was to do something, and nobody knows whether it has."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    driver.handle(Left(-SHELL.pid))
+    assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+    for part in ("process 77 (bash)", "RTMIN+4", "exit"):
+        assert part in driver.failure.message
+
+
+def test_a_process_that_never_acknowledges_fails_the_phase() -> None:
+    """When the budget is used up, with what it should have done."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    driver.now_ms += 9000
+    driver.handle(TimerFired(TimerName.PHASE))
+    assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+    for part in ("process 77 (bash)", "RTMIN+4", "9000 ms", "snapext done"):
+        assert part in driver.failure.message
+
+
+def test_one_that_comes_to_the_socket_is_told_there_and_waited_for_there() -> None:
+    """The signal was its doorbell: the answer that counts is the one on the socket."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid, name="app")
+    assert [AfterRestore] == [type(message) for message in driver.told(key)]
+    driver.handle(Left(-SHELL.pid))
+    assert State.AFTER_RESTORE is driver.state
+    assert AnswerReadiness() in driver.done(key)
+
+
+def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
+    """A fork of a mended process has its hooks behind it."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid, generation=1, forked=True, start_ticks=99)
+    assert driver.told(key) == []
+    assert State.READY is driver.state
+
+
+def test_those_who_cannot_answer_get_a_moment_and_are_never_called_done() -> None:
+    """SNAPEXT_SIGNAL_ACK=none: unconfirmed, and the boundary goes on."""
+    driver = Signalled(acknowledged=False)
+    driver.begin()
+    driver.rung(SHELL)
+    assert State.BEFORE_SNAPSHOT is driver.state
+    driver.handle(TimerFired(TimerName.GRACE))
+    assert [(SHELL.pid, "before_snapshot")] == [(f["pid"], f["phase"]) for f in driver.reports("unconfirmed")]
+    assert driver.reports("before_snapshot") == []
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
+
+
+def test_without_acknowledgement_those_on_the_socket_are_waited_for_all_the_same() -> None:
+    """The grace time is over, and a hook runs on."""
+    driver = Signalled(acknowledged=False)
+    key = driver.join()
+    driver.begin()
+    driver.rung(SHELL)
+    driver.handle(TimerFired(TimerName.GRACE))
+    assert State.BEFORE_SNAPSHOT is driver.state
+    driver.done(key)
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_signals_that_cannot_be_sent_fail_the_phase(restored) -> None:
+    """Somebody has asked for them: their hooks must not be lost in silence."""
+    driver = Signalled()
+    if restored:
+        driver.until_restored()
+    else:
+        driver.begin()
+    driver.handle(SignalsFailed("nobody knows the start command"))
+    assert (65 if restored else 64) == driver.failure_kind[1]
+    assert "nobody knows the start command" in driver.failure.message
+
+
+def test_without_signals_nobody_is_rung() -> None:
+    """It is opt-in."""
+    driver = Driver(settings())
+    driver.join(hooks=HookCounts(1, 1))
+    driver.until_after_restore()
+    assert not [action for action in driver.log if isinstance(action, Ring)]
+
+
+def test_the_status_names_the_signal_and_both_durations() -> None:
+    """Of a process that was signalled in both phases."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    driver.now_ms += 12
+    running = driver.machine.describe()["processes"][-SHELL.pid]
+    driver.acknowledge(SHELL.pid)
+    described = driver.machine.describe()["processes"][-SHELL.pid]
+    assert (running["how"], running["running"]) == ("RTMIN+4", "the handler of RTMIN+4")
+    assert described["durations_ms"] == {"before_snapshot": 0.0, "after_restore": 12.0}
+    assert described["running"] is None
