@@ -61,6 +61,7 @@ CASES = [
         {},
         'READINESS_CHECK_PORT: "9555"',
     ),
+    ("the readiness port", "error", {"SNAPEXT_MODE": "explicit"}, {}, 'AWS_LWA_READINESS_CHECK_PORT: "9555"'),
     (
         "the readiness protocol",
         "error",
@@ -134,6 +135,11 @@ CASES = [
             ("AWS_LWA_PORT", "web", "web"),
         )
     ),
+    ("snapext's settings", "error", {"SNAPEXT_SIGNALS": "nonsense"}, {}, "SNAPEXT_SIGNALS: nonsense"),
+    *(
+        ("the signals", "warning", {"SNAPEXT_SIGNALS": value}, {}, 'SNAPEXT_SIGNALS: "1"')
+        for value in ("USR2,RTMIN+5", "RTMIN+4,sigusr1", "URG, HUP", "WINCH,URG")
+    ),
     ("the names of snapext's settings", "warning", {"SNAPEXT_WORKER": "4"}, {}, 'SNAPEXT_WORKERS: "4"'),
     ("the names of snapext's settings", "warning", {"SNAPEXT_XYZZY": "4"}, {}, 'SNAPEXT_XYZZY: "4"'),
     ("the layer", "warning", {}, {"layers": ()}, "- <the ARN of your snapext layer version>"),
@@ -171,6 +177,9 @@ def test_every_rule_has_a_case():
             },
             {},
         ),
+        ({"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "explicit", "SNAPEXT_SIGNALS": "1"}, {}),
+        ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit", "READINESS_CHECK_PROTOCOL": "tcp"}, {}),
+        ({"SNAPEXT_SIGNALS": "RTMIN+4,RTMIN+5"}, {}),
         ({"AWS_LWA_ASYNC_INIT": "false", "AWS_LWA_PORT": "8000", "PORT": "9555"}, {}),
         ({"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": ""}, {}),
         *(({"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}, {}) for value in ("60", "0", "-1", "soon", "1_0", "")),

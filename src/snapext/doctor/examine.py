@@ -67,6 +67,7 @@ RULES = (
     Rule("the readiness timeout", adapter.readiness_timeout),
     Rule("the app's port", adapter.port_clash),
     Rule("snapext's settings", own.refused_settings),
+    Rule("the signals", own.shared_signals),
     Rule("the names of snapext's settings", own.misspelt_settings),
     Rule("the layer", platform.layer),
 )

@@ -23,9 +23,18 @@ ADAPTER_WRAPPER = "/opt/bootstrap"
 
 
 def readiness_port(function: Function) -> Iterator[Finding]:
-    """The adapter's readiness check has to ask our gate."""
+    """The adapter's readiness check has to ask our gate, unless the function says itself when it is up."""
     name, value = function.variable(*READINESS_PORT)
     ours = our_port(function)
+    if is_explicit(function):
+        if value == ours:
+            yield Finding(
+                Severity.ERROR,
+                f"{name} is {ours}, snapext's port, and {config.ENV_MODE} is 'explicit'",
+                "nobody answers there in that mode: snapext refuses it, and init fails",
+                function.remove_variable(name),
+            )
+        return
     if value == ours:
         return
     insists = function.variables.get(config.ENV_MODE) == "gate"
@@ -39,10 +48,15 @@ def readiness_port(function: Function) -> Iterator[Finding]:
     )
 
 
+def is_explicit(function: Function) -> bool:
+    """Whether the function is to run `snapext checkpoint`, and holds the boundary by that."""
+    return function.variables.get(config.ENV_MODE) == "explicit"
+
+
 def readiness_protocol(function: Function) -> Iterator[Finding]:
     """A TCP connect cannot be held until the hooks have run."""
     name, value = function.variable(*READINESS_PROTOCOL)
-    if value is not None and value.lower() == "tcp":
+    if value is not None and value.lower() == "tcp" and not is_explicit(function):
         yield Finding(
             Severity.ERROR,
             f"{name} is {value!r}",

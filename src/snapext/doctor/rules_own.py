@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
+from snapext._signals import ENV_SIGNALS
 from snapext.doctor.findings import Finding, Severity
 from snapext.doctor.ours import first_refused
 from snapext.doctor.rules_adapter import READINESS_PORT, READINESS_PROTOCOL
 from snapext.doctor.settings import Function
 from snapext_extension import config
+
+SERVERS_USE = {
+    "USR1": "gunicorn and nginx reopen their logs on it, and Node starts its debugger",
+    "USR2": "gunicorn and nginx start themselves anew on it",
+    "HUP": "gunicorn and nginx replace their workers on it: new ones would have to come before the phase can end",
+    "WINCH": "gunicorn and nginx end their workers on it",
+}
 
 
 def refused_settings(function: Function) -> Iterator[Finding]:
@@ -17,7 +25,7 @@ def refused_settings(function: Function) -> Iterator[Finding]:
     known = {name: value for name, value in function.variables.items() if isinstance(value, str)}
     for name in (*READINESS_PORT, *READINESS_PROTOCOL):  # judged above, together with what depends on them
         known.pop(name, None)
-    if known.get(config.ENV_MODE) == "gate":
+    if known.get(config.ENV_MODE) in ("gate", "explicit"):
         del known[config.ENV_MODE]
     while (error := first_refused(known)) is not None and error.variable in known:
         del known[error.variable]
@@ -30,6 +38,19 @@ def refused_settings(function: Function) -> Iterator[Finding]:
     for name, setting in function.variables.items():
         if name in config.KNOWN:
             function.read(name, setting)
+
+
+def shared_signals(function: Function) -> Iterator[Finding]:
+    """A signal that a server uses for itself does two things at once."""
+    value = function.variable(ENV_SIGNALS)[1]
+    names = [] if value is None else [name.strip().upper().removeprefix("SIG") for name in value.split(",")]
+    for name in [name for name in ("USR1", "USR2", "HUP", "WINCH") if name in names]:
+        yield Finding(
+            Severity.WARNING,
+            f"{ENV_SIGNALS} is {value!r}, and {name} is one that servers use themselves",
+            SERVERS_USE[name],
+            function.set_variable(ENV_SIGNALS, "1"),
+        )
 
 
 def misspelt_settings(function: Function) -> Iterator[Finding]:
