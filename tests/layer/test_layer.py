@@ -46,7 +46,11 @@ class TestBuild:
         assert run("build", "-o", target).returncode == 0
         assert target.stat().st_size < 150 * 1024
         modes = {info.filename: info.external_attr >> 16 for info in zipfile.ZipFile(target).infolist()}
-        assert {name for name, mode in modes.items() if mode & 0o111} == {"extensions/snapext", "snapext/bootstrap"}
+        assert {name for name, mode in modes.items() if mode & 0o111} == {
+            "bin/snapext",
+            "extensions/snapext",
+            "snapext/bootstrap",
+        }
         assert "python/snapext/__init__.py" in modes
         assert "python/snapext/autostart/sitecustomize.py" in modes
         assert "python/snapext_extension/__main__.py" in modes
@@ -129,7 +133,7 @@ class TestInstall:
         assert run("install", tmp_path).returncode == 0
         assert run("install", tmp_path).returncode == 0
         assert adapter.read_text() == "adapter"
-        assert sorted(path.name for path in (tmp_path / "opt").iterdir()) == ["extensions", "python", "snapext"]
+        assert sorted(path.name for path in (tmp_path / "opt").iterdir()) == ["bin", "extensions", "python", "snapext"]
 
     def test_another_user_can_read_it_whatever_the_umask_was(self, tmp_path: Path) -> None:
         """An image is built by root, and the function runs as somebody else."""

@@ -44,7 +44,7 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         (["--request", "GET", "--", "python"], "'GET' is not a method and a path"),
         (["--request", "FETCH /", "--", "python"], "'FETCH /' is not a method and a path"),
         (["--request", "GET / HTTP/1.1", "--", "python"], "is not a method and a path"),
-        (["--adapter", "/etc/passwd", "--", "python"], "neither builtin, builtin-1.1 nor an executable"),
+        (["--adapter", "/etc/passwd", "--", "python"], "neither builtin, builtin-1.1, none nor an executable"),
         (["--", "no-such-command"], "'no-such-command' is not a command that can be run"),
         (["--freese", "1", "--", "python"], "No such option"),
     ],
