@@ -45,10 +45,10 @@ dist/psutil: $(STAMP)
 layer-psutil: dist/psutil ## the same with psutil for both processors in it
 	$(MAKE) layer LAYER="$$(printf -- '--psutil %s ' dist/psutil/*.whl)"
 
-layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python from 3.11 to 3.14 that is found
+layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python from 3.12 to 3.14 that is found
 	@mkdir -p dist
 	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $(LAYER) \
-	  $$(.ci/pythons 3.11 3.12 3.13 3.14 | sed 's/^/--precompile /')
+	  $$(.ci/pythons 3.12 3.13 3.14 | sed 's/^/--precompile /')
 
 test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
 	.ci/test-all

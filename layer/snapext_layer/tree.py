@@ -14,8 +14,6 @@ from snapext.errors import SnapextError
 LEFT_OUT = ("snapext/cli/", "snapext/doctor/", "snapext/simulator/", "snapext/__main__.py")
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 
-COMMAND_MODULES = ("__init__", "_api", "_checkpoint", "_commands", "_control", "_endpoint", "_registry", "errors")
-
 # What the extension imports until it has registered, which every cold start waits for. /opt is read-only on Lambda, so
 # a file without its compiled form is compiled anew in every environment: 31 instead of 40 ms here, on Python 3.12. The
 # rest is imported while the runtime starts, and would make the layer four times as large.
@@ -23,8 +21,9 @@ COMMAND_MODULES = ("__init__", "_api", "_checkpoint", "_commands", "_control", "
 PRECOMPILED = (
     *(f"python/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api")),
     "python/snapext/autostart/sitecustomize.py",
-    # What `snapext checkpoint` and `snapext done` run.
-    *(f"python/snapext/{name}.py" for name in COMMAND_MODULES),
+    # What `snapext done` runs, which a restore waits for (16 instead of 20 ms), and `snapext checkpoint`.
+    *(f"python/snapext/{name}.py" for name in ("__init__", "_api", "_checkpoint", "_commands")),
+    *(f"python/snapext/{name}.py" for name in ("_control", "_endpoint", "_registry", "errors")),
 )
 
 
@@ -85,7 +84,7 @@ import importlib._bootstrap_external as external, importlib.util, sys
 for line in sys.stdin.buffer.read().split(b"\\0")[:-1]:
     path, _, source = line.partition(b"\\n")
     where = "/opt/" + path.decode()
-    code = compile(source, where, "exec", dont_inherit=True, optimize=0)
+    code = compile(source, where, "exec", dont_inherit=True, optimize=2)  # no docstrings: a quarter less
     data = external._code_to_hash_pyc(code, importlib.util.source_hash(source), False)
     name = importlib.util.cache_from_source(path.decode(), optimization="")
     sys.stdout.buffer.write(name.encode() + b"\\n" + str(len(data)).encode() + b"\\n" + data)
