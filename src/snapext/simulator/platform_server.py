@@ -145,6 +145,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if refusal is not None:
             self._read(headers)
             return refusal
+        # A runtime that streams piece by piece with Nagle's algorithm, as the web adapter does, waits for our ACKs.
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         body = self._read(headers, lambda: environment.step(Environment.first_byte))
         return environment.step(
             lambda e, now_ms: e.end_response(now_ms, body.content, body.trailers, is_complete=body.is_complete)
