@@ -1,0 +1,42 @@
+"""How restore latency grows with processes and with hooks; and what each of them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.life import Life, Setup
+from bench.rounds import Measure, Result, interleave
+from bench.stage import REAL, Stage
+
+PROCESSES = (1, 2, 4, 8, 16, 32, 64, 128)
+HOOKS = (1, 10, 100)
+BY_PROCESSES, BY_HOOKS = "restore_ms by processes", "restore_ms by hooks"
+
+
+def measure(
+    stage: Stage,
+    rounds: int,
+    tell: Callable[[str], None],
+    processes: tuple[int, ...] = PROCESSES,
+    hooks: tuple[int, ...] = HOOKS,
+) -> Result:
+    """The set-ups are called by their numbers. One hook in each process, and then several in one process."""
+    lives: dict[str, Measure] = {f"{count} processes": _life(stage, BY_PROCESSES, count, 1) for count in processes}
+    lives |= {f"{count} hooks": _life(stage, BY_HOOKS, 1, count) for count in hooks}
+    result = interleave(lives, rounds, tell)
+    result.figures = {
+        metric: {name.split()[0]: samples for name, samples in by_setup.items()}
+        for metric, by_setup in result.figures.items()
+    }
+    return result
+
+
+def _life(stage: Stage, metric: str, processes: int, hooks: int) -> Measure:
+    command = ("{python}", "many.py", str(processes), str(hooks))
+    setup = Setup(command, REAL, snapext=True, workers=processes)
+
+    def live() -> Mapping[str, float]:
+        with Life(setup, stage) as life:
+            return {metric: life.restore().restore_ms}
+
+    return live
