@@ -9,36 +9,62 @@ import time
 from collections.abc import Callable, Mapping
 
 from bench.life import TIMEOUT_S, Life, Setup, check
-from bench.rounds import Measure, Result, interleave
+from bench.rounds import Figures, Result
 from bench.stage import REAL, Stage
 from snapext.simulator import apigw
-from snapext.simulator.platform import Platform
 
 WITH, WITHOUT = "with snapext", "without snapext"
-BLOCK = 50
+AGAIN = "without snapext, a second one"
+"""The same as WITHOUT in another environment: what their ratio differs from 1 is the run's own noise."""
+BLOCK, BLOCKS, QUICK_BLOCKS = 50, 10, 4
 MODES = {"buffered": ("/", {}), "streaming": ("/stream", {"AWS_LWA_INVOKE_MODE": "response_stream"})}
 
 
-def measure(stage: Stage, rounds: int, tell: Callable[[str], None], block: int = BLOCK) -> Result:
-    """A round is one block of invocations in each environment. Latencies are kept one by one."""
-    result = Result(rounds=rounds)
+def measure(stage: Stage, rounds: int, tell: Callable[[str], None], blocks: int = BLOCKS) -> Result:
+    """A round is a new set of environments: each has its own luck with memory and cores, for all of its life.
+
+    Throughput is one figure an environment; latencies are kept one by one.
+    """
+    result = Result(rounds=rounds, warm_up=1)
     for mode, (path, env) in MODES.items():
-        latencies: dict[str, dict[str, list[float]]] = {"latency_ms": {}, "first_byte_ms": {}}
-        with contextlib.ExitStack() as lives:
-            blocks: dict[str, Measure] = {}
-            for name, setup in setups(env).items():
-                platform = lives.enter_context(Life(setup, stage)).platform
-                platform.restore()
-                platform.wait_ready(TIMEOUT_S)
-                blocks[name] = _block(platform, path, block, {m: v.setdefault(name, []) for m, v in latencies.items()})
-            part = interleave(blocks, rounds, lambda line, mode=mode: tell(f"{mode}, {line}"))  # type: ignore[misc]
-        warm = part.warm_up * block
-        result.figures |= {f"{metric}, {mode}": by_setup for metric, by_setup in part.figures.items()}
-        for metric, by_setup in latencies.items():
-            result.figures[f"{metric}, {mode}"] = {name: values[warm:] for name, values in by_setup.items()}
-        result.warm_up = part.warm_up
-        result.dropped += part.dropped
+        for number in range(rounds + 1):
+            measured = _side_by_side(stage, env, path, blocks, first=number)
+            tell(f"{mode}, round {number + 1} of {rounds + 1}")
+            if number > 0:
+                for metric, by_setup in measured.items():
+                    sums = result.figures.setdefault(f"{metric}, {mode}", {})
+                    for name in (WITH, WITHOUT, AGAIN):
+                        sums.setdefault(name, []).extend(by_setup[name])
     return result
+
+
+def _side_by_side(stage: Stage, env: Mapping[str, str], path: str, blocks: int, *, first: int) -> Figures:
+    """Start one environment of each kind and send each a block in turn; `first` turns the order."""
+    kinds = [*setups(env).items()]
+    first %= len(kinds)
+    kinds = kinds[first:] + kinds[:first]
+    payload = json.dumps(apigw.http_event("GET", path)).encode()
+    took_s: dict[str, float] = {name: 0.0 for name, _ in kinds}
+    figures: Figures = {"throughput_per_s": {}, "latency_ms": {}, "first_byte_ms": {}}
+    with contextlib.ExitStack() as lives:
+        platforms = {name: lives.enter_context(Life(setup, stage)).platform for name, setup in kinds}
+        for platform in platforms.values():
+            platform.restore()
+            platform.wait_ready(TIMEOUT_S)
+        for block in range(blocks + 1):
+            names = [*platforms] if block % 2 else [*reversed(platforms)]
+            for name in names:
+                gc.collect()
+                began = time.perf_counter()
+                results = [platforms[name].invoke(payload, TIMEOUT_S) for _ in range(BLOCK)]
+                if block > 0:  # the first of each warms it up
+                    took_s[name] += time.perf_counter() - began
+                    figures["latency_ms"].setdefault(name, []).extend(one.duration_ms for one in results)
+                    figures["first_byte_ms"].setdefault(name, []).extend(one.first_byte_ms for one in results)
+                for one in results:
+                    check(one.ok, one.body)
+    figures["throughput_per_s"] = {name: [blocks * BLOCK / seconds] for name, seconds in took_s.items()}
+    return figures
 
 
 def setups(env: Mapping[str, str]) -> dict[str, Setup]:
@@ -46,21 +72,5 @@ def setups(env: Mapping[str, str]) -> dict[str, Setup]:
     return {
         WITH: Setup(uvicorn, REAL, snapext=True, env={**env, "BENCH_LINK": "snapext"}),
         WITHOUT: Setup(uvicorn, REAL, env=env),
+        AGAIN: Setup(uvicorn, REAL, env=env),
     }
-
-
-def _block(platform: Platform, path: str, count: int, latencies: Mapping[str, list[float]]) -> Measure:
-    payload = json.dumps(apigw.http_event("GET", path)).encode()
-
-    def invoke() -> Mapping[str, float]:
-        gc.collect()
-        began = time.perf_counter()
-        results = [platform.invoke(payload, TIMEOUT_S) for _ in range(count)]
-        took_s = time.perf_counter() - began
-        for result in results:
-            check(result.ok, result.body)
-        latencies["latency_ms"] += [result.duration_ms for result in results]
-        latencies["first_byte_ms"] += [result.first_byte_ms for result in results]
-        return {"throughput_per_s": count / took_s}
-
-    return invoke

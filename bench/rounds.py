@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -32,24 +31,20 @@ def interleave(setups: Mapping[str, Measure], rounds: int, tell: Callable[[str],
     result = Result(rounds=rounds, warm_up=warm_up)
     names = list(setups)
     done = turn = 0
-    gc.disable()  # each measure collects its own garbage where nothing is timed
-    try:
-        while done < rounds + warm_up:
-            at = turn % len(names)
-            turn += 1
-            try:
-                measured = {name: setups[name]() for name in (*names[at:], *names[:at])}
-            except BenchError as error:
-                result.dropped.append(str(error))
-                if len(result.dropped) > MAX_DROPPED:
-                    raise
-                continue
-            done += 1
-            tell(f"round {done} of {rounds + warm_up}")
-            if done > warm_up:
-                _add(result.figures, names, measured)
-    finally:
-        gc.enable()
+    while done < rounds + warm_up:
+        at = turn % len(names)
+        turn += 1
+        try:
+            measured = {name: setups[name]() for name in (*names[at:], *names[:at])}
+        except BenchError as error:
+            result.dropped.append(str(error))
+            if len(result.dropped) > MAX_DROPPED:
+                raise
+            continue
+        done += 1
+        tell(f"round {done} of {rounds + warm_up}")
+        if done > warm_up:
+            _add(result.figures, names, measured)
     return result
 
 

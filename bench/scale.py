@@ -10,7 +10,7 @@ from bench.stage import REAL, Stage
 
 PROCESSES = (1, 2, 4, 8, 16, 32, 64, 128)
 HOOKS = (1, 10, 100)
-BY_PROCESSES, BY_HOOKS = "restore_ms by processes", "restore_ms by hooks"
+BY_PROCESSES, BY_HOOKS, FLOOR = "restore_ms by processes", "restore_ms by hooks", "floor_ms by processes"
 
 
 def measure(
@@ -21,7 +21,10 @@ def measure(
     hooks: tuple[int, ...] = HOOKS,
 ) -> Result:
     """The set-ups are called by their numbers. One hook in each process, and then several in one process."""
-    lives: dict[str, Measure] = {f"{count} processes": _life(stage, BY_PROCESSES, count, 1) for count in processes}
+    lives: dict[str, Measure] = {}
+    for count in processes:
+        lives[f"{count} processes"] = _life(stage, BY_PROCESSES, count, 1)
+        lives[f"{count} at the floor"] = _floor(stage, count)
     lives |= {f"{count} hooks": _life(stage, BY_HOOKS, 1, count) for count in hooks}
     result = interleave(lives, rounds, tell)
     result.figures = {
@@ -33,8 +36,15 @@ def measure(
 
 def _life(stage: Stage, metric: str, processes: int, hooks: int) -> Measure:
     command = ("{python}", "many.py", str(processes), str(hooks))
-    setup = Setup(command, REAL, snapext=True, workers=processes)
+    return _restore(stage, metric, Setup(command, REAL, snapext=True, workers=processes))
 
+
+def _floor(stage: Stage, processes: int) -> Measure:
+    """One bare process tells so many others, and hears from each."""
+    return _restore(stage, FLOOR, Setup(("{python}", "-I", "-S", "floor.py", str(processes))))
+
+
+def _restore(stage: Stage, metric: str, setup: Setup) -> Measure:
     def live() -> Mapping[str, float]:
         with Life(setup, stage) as life:
             return {metric: life.restore().restore_ms}
