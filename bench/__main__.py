@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from bench.parts import PARTS
 from bench.report import document, write_plots
 from bench.stage import BenchError, Stage
 
-DIGITS = 5
+DIGITS = 4
 
 
 @click.command()
@@ -39,10 +40,16 @@ def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, o
     if not render:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        raw.write_text(json.dumps(results, indent=1) + "\n")
+        raw.write_text(dumped(results))
     write_plots(results, folder)
     (output / "benchmarks.md").write_text(document(results))
     click.echo(f"{output / 'benchmarks.md'}: written")
+
+
+def dumped(results: dict[str, Any]) -> str:
+    """JSON with each list of figures on one line: ten thousand lines of one number are no easier to read."""
+    text = json.dumps(results, indent=1)
+    return re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def measure(quick: bool, only: tuple[str, ...], rounds: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,8 +48,10 @@ def _restore(by_setup: Mapping[str, Sequence[float]], pings: Mapping[str, Sequen
     def pairs(ours: str, theirs: str) -> Estimate:
         return estimate(ratios(by_setup[ours], by_setup[theirs]))
 
+    nothing_ms = statistics.median(by_setup[restore.NOTHING])
+
     def net(setup: str) -> list[float]:
-        return [ms - nothing for ms, nothing in zip(by_setup[setup], by_setup[restore.NOTHING], strict=True)]
+        return [ms - nothing_ms for ms in by_setup[setup]]
 
     for ours, theirs in (
         (restore.SNAPEXT_STAND_IN, restore.HTTP_STAND_IN),

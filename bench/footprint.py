@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from bench import restore
+from bench.kernel import forget_references, touched_pages
 from bench.life import RUNTIME, TIMEOUT_S, Life, Setup
-from bench.memory import forget_references, touched_pages
 from bench.rounds import Measure, Result, interleave
 from bench.stage import Stage
 from snapext.simulator.folder import EXTENSION

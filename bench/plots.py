@@ -10,15 +10,18 @@ from matplotlib.figure import Figure
 
 from bench.figures import line, quantile, summary
 
+MOST_DOTS = 500
 _COLOURS = ("#1f5fa8", "#d1661a", "#3a8a4d")
 
 
 def boxes(path: Path, title: str, unit: str, by_setup: Mapping[str, Sequence[float]]) -> None:
-    """Each set-up a box from its first to its third quartile, whiskers from p5 to p95, and every figure beyond."""
+    """A box from the first to the third quartile for each set-up, whiskers from p5 to p95; beyond, dots if few."""
     figure = Figure(figsize=(9, 0.9 + 0.42 * len(by_setup)), layout="constrained")
     axes = figure.subplots()
     names = [*by_setup][::-1]
-    axes.boxplot([by_setup[name] for name in names], orientation="horizontal", whis=(5, 95), widths=0.6, sym=".")
+    values = [by_setup[name] for name in names]
+    few = max(map(len, values)) <= MOST_DOTS
+    axes.boxplot(values, orientation="horizontal", whis=(5, 95), widths=0.6, sym=".", showfliers=few)
     axes.set_yticks(range(1, len(names) + 1), names)
     axes.set_title(title, loc="left")
     axes.set_xlabel(unit)
@@ -27,7 +30,9 @@ def boxes(path: Path, title: str, unit: str, by_setup: Mapping[str, Sequence[flo
     _save(figure, path)
 
 
-def growth(path: Path, title: str, unit: str, series: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+def growth(
+    path: Path, title: str, of_what: str, unit: str, series: Mapping[str, Mapping[str, Sequence[float]]]
+) -> None:
     """Figures by counts: the medians, p5 to p95 around them, and the straight line through the medians."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
@@ -41,6 +46,7 @@ def growth(path: Path, title: str, unit: str, series: Mapping[str, Mapping[str, 
         fit = f"fit: {at_0:.2f} + {slope:.3f} for each"
         axes.plot(counts, [at_0 + slope * count for count in counts], "--", color=colour, alpha=0.6, label=fit)
     axes.set_title(title, loc="left")
+    axes.set_xlabel(of_what)
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)
     axes.legend()

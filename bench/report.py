@@ -13,6 +13,7 @@ from bench.parts import PARTS, Part
 from bench.rounds import Figures
 
 UNITS = {"ms": "ms", "mb": "MB", "s": "1/s"}
+NOT_PLOTTED = ("threads", "own", "import_mb", "first_byte_ms")
 HELD = {True: "held", False: "**not held**", None: ""}
 
 _HEAD = """\
@@ -53,7 +54,7 @@ def plot_names(part: Part, figures: Figures) -> dict[str, str]:
     return {
         metric: f"{part.name}-{metric.replace(', ', '-').replace(' ', '-').replace('_', '-')}.svg"
         for metric, by_setup in figures.items()
-        if len(by_setup) > 1 and not metric.startswith(("threads", "own", "import_mb"))
+        if len(by_setup) > 1 and not metric.startswith(NOT_PLOTTED)
     }
 
 
@@ -65,10 +66,11 @@ def write_plots(results: Mapping[str, Any], folder: Path) -> None:
             continue
         figures: Figures = results["parts"][part.name]["figures"]
         for metric, name in plot_names(part, figures).items():
-            if metric == scale.BY_PROCESSES:
-                plots.growth(folder / name, metric, "ms", {"snapext": figures[metric], "floor": figures[scale.FLOOR]})
-            elif part.by_count:
-                plots.growth(folder / name, metric, "ms", {"snapext": figures[metric]})
+            if part.by_count:
+                series = {"snapext": figures[metric]}
+                if metric == scale.BY_PROCESSES:
+                    series["floor"] = figures[scale.FLOOR]
+                plots.growth(folder / name, metric, metric.rpartition(" ")[2], "ms", series)
             else:
                 plots.boxes(folder / name, metric, unit_of(metric), figures[metric])
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping
 
-from bench.life import Life, Setup
+import psutil
+
+from bench.kernel import cpu_ms
+from bench.life import RUNTIME, Life, Setup
 from bench.rounds import Measure, Result, interleave
 from bench.stage import REAL, Stage
 
 PROCESSES = (1, 2, 4, 8, 16, 32, 64, 128)
 HOOKS = (1, 10, 100)
+EXTENSION_CPU, PROCESS_CPU = "extension_cpu_ms by processes", "process_cpu_ms by processes"
 BY_PROCESSES, BY_HOOKS, FLOOR = "restore_ms by processes", "restore_ms by hooks", "floor_ms by processes"
 
 
@@ -36,17 +41,30 @@ def measure(
 
 def _life(stage: Stage, metric: str, processes: int, hooks: int) -> Measure:
     command = ("{python}", "many.py", str(processes), str(hooks))
-    return _restore(stage, metric, Setup(command, REAL, snapext=True, workers=processes))
+    setup = Setup(command, REAL, snapext=True, workers=processes)
+
+    def live() -> Mapping[str, float]:
+        with Life(setup, stage) as life:
+            extension, linked = (
+                life.extension_pid,
+                [child.pid for child in psutil.Process(life.pid(RUNTIME)).children()],
+            )
+            before = {pid: cpu_ms(pid) for pid in (extension, *linked)}
+            measured = {metric: life.restore().restore_ms}
+            if metric == BY_PROCESSES:
+                ran = {pid: cpu_ms(pid) - ms for pid, ms in before.items()}
+                measured |= {EXTENSION_CPU: ran.pop(extension), PROCESS_CPU: statistics.mean(ran.values())}
+            return measured
+
+    return live
 
 
 def _floor(stage: Stage, processes: int) -> Measure:
     """One bare process tells so many others, and hears from each."""
-    return _restore(stage, FLOOR, Setup(("{python}", "-I", "-S", "floor.py", str(processes))))
+    setup = Setup(("{python}", "-I", "-S", "floor.py", str(processes)))
 
-
-def _restore(stage: Stage, metric: str, setup: Setup) -> Measure:
     def live() -> Mapping[str, float]:
         with Life(setup, stage) as life:
-            return {metric: life.restore().restore_ms}
+            return {FLOOR: life.restore().restore_ms}
 
     return live

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench import restore
 from bench.children import Children
+from bench.kernel import pss_mb
 from bench.life import TIMEOUT_S, Life
-from bench.memory import pss_mb
 from bench.rounds import Measure, Result, interleave
 from bench.stage import REAL, BenchError, Stage, adapter_binary
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import restore, scale
+from bench.kernel import forget_references, pss_mb, touched_pages
 from bench.life import Life, Setup
-from bench.memory import forget_references, pss_mb, touched_pages
 from bench.rounds import interleave
 from bench.stage import BARE, Stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.figures import estimate, line, lines, quantile, ratios, summary
-from bench.memory import referenced
+from bench.kernel import referenced
 from bench.rounds import MAX_DROPPED, interleave
 from bench.stage import BenchError
 

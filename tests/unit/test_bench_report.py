@@ -26,6 +26,7 @@ def figures() -> dict[str, dict[str, dict[str, list[float]]]]:
     setups[restore.NOTHING] = times(1.0)
     by_processes = {str(count): times(2 + count / 10) for count in (1, 2, 64, 128)}
     invocations = {name: times(500.0) for name in (invocation.WITH, invocation.WITHOUT, invocation.AGAIN)}
+    by_count = (scale.BY_PROCESSES, scale.FLOOR, scale.BY_HOOKS, scale.EXTENSION_CPU, scale.PROCESS_CPU)
     starts = {startup.SNAPEXT: times(20.0), startup.EXIT_ONLY: times(4.0), startup.ISOLATED: times(20.0)}
     imports = {startup.PIP: times(1.0), startup.LAYER: times(9.0)}
     return {
@@ -34,7 +35,7 @@ def figures() -> dict[str, dict[str, dict[str, list[float]]]]:
             "first_response_ms, 1 worker": setups,
             "ping_cold_ms, 1 worker": {restore.FLOOR: times(0.2)},
         },
-        "scale": {scale.BY_PROCESSES: by_processes, scale.FLOOR: by_processes, scale.BY_HOOKS: by_processes},
+        "scale": dict.fromkeys(by_count, by_processes),
         "invocation": {f"throughput_per_s, {mode}": invocations for mode in invocation.MODES},
         "startup": {
             "register_ms": starts,
