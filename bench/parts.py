@@ -108,7 +108,7 @@ boundary with one process linked (PSS: of pages that processes share, each has i
         startup.measure,
         60,
         startup.measure,
-        5,
+        4,
         {"register_ms": startup.EXIT_ONLY},
     ),
     Part(
@@ -122,6 +122,6 @@ environment left alone for 10 ms.""",
         footprint.measure,
         20,
         footprint.measure,
-        3,
+        2,
     ),
 )
