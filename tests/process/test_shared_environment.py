@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from helpers import LIMIT_S, wait_until
-
 from snapext.simulator.replies import Blocked, Reply
 from snapext.simulator.shared_environment import SharedEnvironment
 
