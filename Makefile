@@ -61,9 +61,9 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable .
 	@touch $@
 
-bench: $(BENCH)/.installed ## measure everything, and write docs/benchmarks.md (QUICK=1: a coarse look in two minutes)
+bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
-	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
+	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
 
 pr: lint test e2e ## the whole gate: what CI runs
 

@@ -75,7 +75,10 @@ def measure(quick: bool, only: tuple[str, ...], rounds: int | None) -> dict[str,
             about = {"rounds": result.rounds, "warm_up": result.warm_up, "dropped": result.dropped}
             parts[part.name] = {**about, "figures": figures}
     run["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
-    command = "make bench" + (" QUICK=1" if quick else "")
+    chosen = [*(f"--only {name}" for name in only), *([f"--rounds {rounds}"] if rounds else [])]
+    command = " ".join(
+        ["make bench", *(["QUICK=1"] if quick else []), *([f"ARGS='{' '.join(chosen)}'"] if chosen else [])]
+    )
     return {"about": {"command": command, "quick": quick, "run": run}, "parts": parts}
 
 
