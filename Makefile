@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test test-all e2e layer layer-psutil pr clean
+.PHONY: help demo lint format test test-all e2e bench layer layer-psutil pr clean
 
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -52,6 +53,17 @@ layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python fro
 
 test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
 	.ci/test-all
+
+# In an environment of its own: on Lambda it would be Python 3.12 or later, whatever the rest of us develops with.
+$(BENCH)/.installed: pyproject.toml
+	"$$(.ci/pythons 3.12 3.13 3.11 | head -n 1)" -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable .
+	@touch $@
+
+bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)
+	.ci/e2e-tools $(BENCH)/bin/python
+	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
 
 pr: lint test e2e ## the whole gate: what CI runs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import io
 import re
 import socket
 import socketserver
@@ -94,6 +95,25 @@ class PlatformServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
             super().handle_error(request, client_address)
 
 
+class _PromptReader(io.RawIOBase):
+    """Reads a connection and acknowledges at once what it has read.
+
+    A runtime that streams piece by piece with Nagle's algorithm, as the web adapter does, waits for each of our ACKs;
+    the kernel would keep them back for 40 ms, and sends them early only when asked after each read.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._connection.recv_into(buffer)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return count
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One connection: finds the call, reads its body, hands both to the environment and writes the answer."""
 
@@ -101,6 +121,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave together
     server: PlatformServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_PromptReader(self.connection))
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -1,8 +1,8 @@
 """One environment shared by threads: the server's, which make calls, and the driver's, which act and wait.
 
-One lock guards the environment and one condition tells of its changes, so a call that is held open and a driver that
-waits are the same thing: they look, and sleep until something has changed. A watcher thread applies the restore
-deadline and delivers events to `on_event`.
+One lock guards the environment. A driver that waits looks, and sleeps until something has changed; a call that is held
+open sleeps until there is an answer to it, so that an extension that waits for its next event costs an invocation
+nothing here either. A watcher thread applies the restore deadline and delivers events to `on_event`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class SharedEnvironment:
         self._on_event = on_event
         self._delivered = 0
         self._is_closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._held: dict[Blocked, threading.Condition] = {}  # on the same lock
         self._watcher = threading.Thread(target=self._watch, name="platform-watcher", daemon=True)
 
     def start(self) -> None:
@@ -53,7 +55,7 @@ class SharedEnvironment:
         """Release every call that is held open and every driver that waits."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify_all()
+            self._wake()
 
     def join(self) -> None:
         """Wait until the watcher has ended."""
@@ -76,18 +78,21 @@ class SharedEnvironment:
             try:
                 return call(self._environment, self.now_ms())
             finally:
-                self._changed.notify_all()
+                self._wake()
 
     def answer(self, call: Callable[[Environment, float], Answer]) -> Reply | None:
         """Make a call and wait while it is held open; None when the platform stops first."""
         with self._changed:
             answer = self.step(call)
-            while isinstance(answer, Blocked):
-                reply = self._environment.reply_to(answer)
-                if reply is not None or self._is_closed:
-                    return reply
-                self._changed.wait()
-            return answer
+            if not isinstance(answer, Blocked):
+                return answer
+            answered = self._held[answer] = threading.Condition(self._lock)
+            try:
+                while (reply := self._environment.reply_to(answer)) is None and not self._is_closed:
+                    answered.wait()
+                return reply
+            finally:
+                del self._held[answer]
 
     def act(self, call: Callable[[Environment, float], None]) -> None:
         """Take a step as the driver, who goes on once `on_event` knows of it."""
@@ -115,6 +120,13 @@ class SharedEnvironment:
         if failure is not None:
             raise PlatformFailure(failure)
 
+    def _wake(self) -> None:
+        """Something has changed: wake the drivers and the watcher, and of the calls those that have their answer."""
+        self._changed.notify_all()
+        for call, answered in self._held.items():
+            if self._is_closed or self._environment.reply_to(call) is not None:
+                answered.notify()
+
     def _until_deadline_s(self) -> float | None:
         deadline_ms = self._environment.deadline_ms
         return None if deadline_ms is None else max(0.001, (deadline_ms - self.now_ms()) / 1000)
@@ -138,7 +150,7 @@ class SharedEnvironment:
                     self._changed.wait(self._until_deadline_s())
                     continue
                 # The tick may have failed the environment: whoever waits has to look again.
-                self._changed.notify_all()
+                self._wake()
             for event in events:
                 self._tell(event)
             with self._changed:

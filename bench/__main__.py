@@ -1,0 +1,86 @@
+"""`python -m bench`: measure, then write the figures, the plots and the report."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.machine import describe
+from bench.parts import PARTS
+from bench.report import document, write_plots
+from bench.stage import BenchError, Stage
+
+DIGITS = 4
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Few rounds: a coarse look, within two minutes.")
+@click.option("--only", multiple=True, type=click.Choice([part.name for part in PARTS]), help="One part; repeatable.")
+@click.option("--rounds", type=click.IntRange(min=2), help="So many rounds of each part, in place of its own number.")
+@click.option("--render", is_flag=True, help="Measure nothing; write the report again from results.json.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, metavar="DIR")
+def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, output: Path) -> None:
+    """Measure snapext against what else one could use, and write DIR/benchmarks.md."""
+    folder = output / "benchmarks"
+    raw = folder / "results.json"
+    try:
+        results = json.loads(raw.read_text()) if render else measure(quick, only, rounds)
+    except (BenchError, OSError, ValueError) as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(1)
+    if not render:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        raw.write_text(dumped(results))
+    write_plots(results, folder)
+    (output / "benchmarks.md").write_text(document(results))
+    click.echo(f"{output / 'benchmarks.md'}: written")
+
+
+def dumped(results: dict[str, Any]) -> str:
+    """JSON with each list of figures on one line: ten thousand lines of one number are no easier to read."""
+    text = json.dumps(results, indent=1)
+    return re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def measure(quick: bool, only: tuple[str, ...], rounds: int | None) -> dict[str, Any]:
+    """Everything that results.json holds."""
+    run, began = describe(), time.monotonic()
+    gc.disable()  # a collection is not to fall into what is timed; each life collects when it ends
+    parts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as root:
+        stage = Stage(Path(root))
+        for part in PARTS:
+            if only and part.name not in only:
+                continue
+
+            def tell(line: str, name: str = part.name) -> None:
+                click.echo(f"{time.monotonic() - began:6.0f} s  {name}: {line}", err=True)
+
+            count = rounds or (part.quick_rounds if quick else part.rounds)
+            result = (part.quick if quick else part.measure)(stage, count, tell)
+            figures = {
+                metric: {name: [round(value, DIGITS) for value in values] for name, values in by_setup.items()}
+                for metric, by_setup in result.figures.items()
+            }
+            about = {"rounds": result.rounds, "warm_up": result.warm_up, "dropped": result.dropped}
+            parts[part.name] = {**about, "figures": figures}
+    run["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
+    chosen = [*(f"--only {name}" for name in only), *([f"--rounds {rounds}"] if rounds else [])]
+    command = " ".join(
+        ["make bench", *(["QUICK=1"] if quick else []), *([f"ARGS='{' '.join(chosen)}'"] if chosen else [])]
+    )
+    return {"about": {"command": command, "quick": quick, "run": run}, "parts": parts}
+
+
+if __name__ == "__main__":
+    main()

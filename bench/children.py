@@ -1,0 +1,59 @@
+"""The processes of one environment. Each is started in a session of its own, and all that it starts ends with it.
+
+Not the simulator's Sandbox: that reads each process's output in a thread, which stays, and a run has a thousand lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
+
+
+class Children:
+    """Started by name; what they write goes into one file."""
+
+    def __init__(self, log: Path) -> None:
+        # What a child leaves behind becomes ours, so that it can be waited for and no zombie of a fork is left.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.log = log
+        self.pids: dict[str, int] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> int:
+        """Start a process and return its pid. Raises OSError if it cannot be started."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        self.pids[name] = process.pid
+        return process.pid
+
+    def kill(self) -> None:
+        """SIGKILL to everything, and wait until it is gone: the next life must have the machine for itself."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait()
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-process.pid, 0)
+
+    def last_words(self) -> str:
+        """The end of what they wrote, on one line."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return " | ".join(lines[-3:]) or "(nothing)"

@@ -1,0 +1,61 @@
+"""The pages that a restore touches: on Lambda each that is cold is a read from the snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from bench import restore
+from bench.kernel import forget_references, touched_pages
+from bench.life import RUNTIME, TIMEOUT_S, Life, Setup
+from bench.rounds import Measure, Result, interleave
+from bench.stage import Stage
+from snapext.simulator.folder import EXTENSION
+
+EXTENSION_SNAPEXT, APP_SNAPEXT = "the extension", "the app's process, snapext"
+EXTENSION_IDLE, APP_IDLE = "the extension, no restore", "the app's process, no restore"
+APP_HTTP, AWSLAMBDARIC = "the app's process, HTTP hooks", "awslambdaric's process"
+IDLE_S = 0.01
+"""Longer than a restore takes: what the processes touch in it without one."""
+
+
+def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
+    setups = restore.setups(1)
+    snapext = setups[restore.SNAPEXT_REAL]
+    lives = {
+        "snapext": _life(stage, snapext, {EXTENSION_SNAPEXT: EXTENSION, APP_SNAPEXT: RUNTIME}),
+        "HTTP hooks": _life(stage, setups[restore.HTTP_BARE], {APP_HTTP: RUNTIME}),
+        "no restore": _life(stage, snapext, {EXTENSION_IDLE: EXTENSION, APP_IDLE: RUNTIME}, idle=True),
+    }
+    if restore.AWSLAMBDARIC in setups:
+        lives["awslambdaric"] = _life(stage, setups[restore.AWSLAMBDARIC], {AWSLAMBDARIC: RUNTIME})
+    result = interleave(lives, rounds, tell)
+    by_process: dict[str, dict[str, list[float]]] = {}
+    for name, by_setup in result.figures.items():
+        metric, _, process = name.partition(": ")
+        (by_process.setdefault(metric, {})[process],) = by_setup.values()
+    result.figures = by_process
+    return result
+
+
+def _life(stage: Stage, setup: Setup, watched: Mapping[str, str], *, idle: bool = False) -> Measure:
+    """`watched`: what a process is called in the report, and in the life."""
+
+    def live() -> Mapping[str, float]:
+        with Life(setup, stage) as life:
+            pids = {title: life.pid(name) for title, name in watched.items()}
+            for pid in pids.values():
+                forget_references(pid)
+            if idle:
+                time.sleep(IDLE_S)  # this is the idle time itself
+            else:
+                life.platform.restore()
+                life.platform.wait_ready(TIMEOUT_S)
+            measured: dict[str, float] = {}
+            for title, pid in pids.items():
+                anonymous, of_files = touched_pages(pid)
+                measured[f"pages: {title}"] = anonymous + of_files
+                measured[f"own pages: {title}"] = anonymous
+            return measured
+
+    return live

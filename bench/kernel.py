@@ -1,0 +1,51 @@
+"""What the kernel says of a process: its memory, the pages it has touched, the time it has run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+PAGE_KB = 4
+_MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ (\d+)", re.MULTILINE)
+_REFERENCED = re.compile(r"^Referenced:\s+(\d+) kB$", re.MULTILINE)
+_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+
+
+def pss_mb(pid: int) -> float:
+    """Its share of memory: what it has for itself, and its part of what it shares."""
+    found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8"))
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def forget_references(pid: int) -> None:
+    """From now on the kernel counts anew which pages the process touches (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("1", encoding="utf-8")
+
+
+def touched_pages(pid: int) -> tuple[int, int]:
+    """The pages that it has touched since `forget_references`: its own ones, and those of files."""
+    return referenced(Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8"))
+
+
+def referenced(smaps: str) -> tuple[int, int]:
+    """Pages with the Referenced mark, in mappings without and with a file behind them (an inode)."""
+    anonymous = of_files = 0
+    starts = [*_MAPPING.finditer(smaps)]
+    ends = [*(mapping.start() for mapping in starts[1:]), len(smaps)]
+    for mapping, end in zip(starts, ends, strict=True):
+        found = _REFERENCED.search(smaps, mapping.end(), end)
+        pages = int(found[1]) // PAGE_KB if found else 0
+        if mapping[1] == "0":
+            anonymous += pages
+        else:
+            of_files += pages
+    return anonymous, of_files
+
+
+def cpu_ms(pid: int) -> float:
+    """How long its threads have run so far; in nanoseconds in the kernel, so that it is exact for a restore, too."""
+    ran_ns = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        ran_ns += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text(encoding="ascii").split()[0])
+    return ran_ns / 1e6

@@ -1,0 +1,136 @@
+"""The six parts of a run: what each measures, how often, and what the report says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bench import footprint, invocation, restore, scale, startup
+from bench.rounds import Result
+from bench.stage import Stage
+
+Tell = Callable[[str], None]
+Measurer = Callable[[Stage, int, Tell], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`reference`: for each metric (the part of its name before a comma) the set-up that the others are divided by.
+
+    `pairs`: figures at the same place belong to the same round.
+    """
+
+    name: str
+    title: str
+    text: str
+    measure: Measurer
+    rounds: int
+    quick: Measurer
+    quick_rounds: int
+    reference: Mapping[str, str] = field(default_factory=dict)
+    by_count: bool = False
+
+
+def _quick_restore(stage: Stage, rounds: int, tell: Tell) -> Result:
+    """Environments with 4 workers take twice as long."""
+    result, of_4 = restore.measure(stage, rounds, tell, (1,)), restore.measure(stage, 2, tell, (4,))
+    result.figures |= of_4.figures
+    result.dropped += of_4.dropped
+    return result
+
+
+def _quick_scale(stage: Stage, rounds: int, tell: Tell) -> Result:
+    return scale.measure(stage, rounds, tell, processes=(1, 8, 64), hooks=(1, 100))
+
+
+PARTS = (
+    Part(
+        "restore",
+        "Restore latency and first response",
+        """\
+`restore_ms`: from the moment at which the platform answers `restore/next` until it is asked for `invocation/next`;
+`first_response_ms`: from there until the first byte of the first response. Every hook is empty, so this is the way to
+the hooks and back. The invocation waits already when the environment is restored, as on Lambda. Each sample is a fresh
+environment, and all in it has been idle for 150 ms before: a restore happens once, and cold.
+
+- *real* is the web adapter 0.9.1, a native program. *stand-in* is this project's adapter of the 1.1 generation in
+  Python with `requests`, slower than a native one: no release from 1.1 on can be had from a package registry.
+  *bare* is the best case for that generation: raw sockets, and the POST and the second readiness check go over a
+  connection that is open already, which the real one opens anew (`bench/apps/bare_adapter.py`).
+- *HTTP hooks* are the adapter's own: a POST to the app, then a readiness check. **They, and counting pings, reach one
+  worker of several**; snapext reaches each. So with 4 workers snapext does four times what they do.
+- *counting pings* is the common workaround behind an adapter before 1.1: a middleware that takes the first request
+  after the readiness checks for the first one after the restore. Nobody asks for `restore/next`, so it has no
+  `restore_ms`; nothing is held back, and a failing hook is a failing request.
+- *awslambdaric* runs the hooks in its one process, and serves its own handler: no web server is behind it.
+- *floor*: a bare runtime over raw sockets that asks for `restore/next`, sends one line over a Unix socket to another
+  bare process (to each of 4), hears it back, and asks for `invocation/next`. It is measured by the same platform as
+  the others, so all of them carry the same cost of being measured, which *the measuring itself* shows: the same runtime
+  without the line. `ping_cold_ms` is that one round trip as the process itself sees it, `ping_hot_ms` the median of
+  2000 more in a loop: that is not what a restore sees.
+- The app is plain ASGI under uvicorn with h11, as `pip install uvicorn` gives it.""",
+        restore.measure,
+        50,
+        _quick_restore,
+        3,
+        {"restore_ms": restore.HTTP_BARE, "first_response_ms": restore.HTTP_BARE},
+    ),
+    Part(
+        "scale",
+        "Scale",
+        """\
+Restore latency by the number of linked processes (one empty hook in each), and by the number of hooks in one process.
+The processes are forks that do nothing else; the adapter is the real one. The floor is the bare runtime that tells so
+many bare processes and hears from each. Everything shares this machine's cores; `extension_cpu_ms` is how long the
+extension ran from the restore to the first response, `process_cpu_ms` how long each linked process did on average.""",
+        scale.measure,
+        20,
+        _quick_scale,
+        2,
+        by_count=True,
+    ),
+    Part(
+        "invocation",
+        "What an invocation costs",
+        f"""\
+Three environments live side by side behind the real adapter: one with snapext, two without, whose ratio shows the noise
+of this run. Each gets a block of {invocation.BLOCK} invocations in turn, one after another, {invocation.BLOCKS} times
+({invocation.QUICK_BLOCKS} in a quick run); each round is a new set of environments, and the order turns. An environment
+handles one invocation at a time, so throughput is that of one caller; it is that of an environment's median block.
+Latencies are of all invocations. The stream is of 8 pieces of 1 KB.""",
+        invocation.measure,
+        40,
+        lambda stage, rounds, tell: invocation.measure(stage, rounds, tell, blocks=invocation.QUICK_BLOCKS),
+        3,
+        {"throughput_per_s": invocation.WITHOUT},
+    ),
+    Part(
+        "startup",
+        "Start-up, memory and import",
+        """\
+`register_ms`: from `exec` of a program to its register call, which the start of the runtime waits for; one row is a
+bare interpreter that does nothing and ends, timed to its end. `pss_mb`: at that call, and for snapext around the
+boundary with one process linked (PSS: of pages that processes share, each has its part; other Pythons run here).
+`import_ms` and `import_mb`: `import snapext` in an interpreter that has imported nothing but `os`, `sys` and `time`;
+`first_hook_ms`: the first `register_after_restore` after it, which imports more and starts the link's thread. Below
+/opt nothing can be compiled for later, so from the layer each process compiles anew.""",
+        startup.measure,
+        60,
+        startup.measure,
+        3,
+        {"register_ms": startup.EXIT_ONLY},
+    ),
+    Part(
+        "footprint",
+        "The pages that a restore touches",
+        """\
+Pages of 4 KB that a process touches between the restore and `invocation/next` (`/proc/PID/clear_refs`, then
+`Referenced` in `smaps`); *own* are those with no file behind them. On Lambda a cold page is a read from the snapshot.
+Pages of the same file, such as the interpreter's, are read once for all processes. *no restore* is the same
+environment left alone for 10 ms.""",
+        footprint.measure,
+        20,
+        footprint.measure,
+        2,
+    ),
+)

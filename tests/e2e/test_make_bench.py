@@ -1,0 +1,25 @@
+"""`make bench` in small: one part, with the real adapter, to a report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_a_part_is_measured_and_reported(tmp_path: Path) -> None:
+    """Raw figures, plots and text; and the text can be written again without measuring."""
+    command = [sys.executable, "-m", "bench", "-o", str(tmp_path)]
+    subprocess.run([*command, "--quick", "--only", "startup", "--rounds", "2"], cwd=ROOT, check=True, timeout=100)
+    results = json.loads((tmp_path / "benchmarks" / "results.json").read_text())
+    assert {len(values) for values in results["parts"]["startup"]["figures"]["register_ms"].values()} == {2}
+    report = tmp_path / "benchmarks.md"
+    text = report.read_text()
+    assert "exec to register" in text
+    assert (tmp_path / "benchmarks" / "startup-register-ms.svg").exists()
+    report.unlink()
+    subprocess.run([*command, "--render"], cwd=ROOT, check=True, timeout=100)
+    assert report.read_text() == text
