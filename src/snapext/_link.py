@@ -10,9 +10,9 @@ import in the link's thread could be cut in half by a fork, and the module's imp
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
 import os
 import select
-import signal
 import socket
 import threading
 import time
@@ -73,7 +73,7 @@ class Link:
         self._forked = forked
         self._ended = False
         self._inode = 0
-        self._signal_mask: set[signal.Signals] = set()
+        self._signal_mask: set[int] = set()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._connection = Connection(Role.PROCESS)
@@ -97,11 +97,11 @@ class Link:
             self._thread = threading.Thread(target=self._run, name="snapext-link", daemon=True)
             # The thread begins with every signal blocked: one that the app has blocked for its own sigwait or signalfd
             # would otherwise be taken here, and do what it does by default.
-            self._signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # type: ignore[assignment]
+            self._signal_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
             try:
                 self._thread.start()
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
 
     def answer_signal(self, phase: str) -> None:
         """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up."""
@@ -310,11 +310,11 @@ class Link:
         if self._thread is not threading.current_thread():
             yield
             return
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
 
     def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
         error = outcome.error
