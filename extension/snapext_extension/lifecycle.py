@@ -215,6 +215,7 @@ class Lifecycle:
         self._phase_started_ms = 0.0
         self._last_id = 0
         self._boundary: dict[str, float] = {}
+        self._last_pending = 0
 
     def start(self, now_ms: float) -> list[Action]:
         """The first actions. Without a boundary the platform is not held back for a moment."""
@@ -511,7 +512,7 @@ class Lifecycle:
         self._do(Tell(key, make(self._last_id, max(1, int(self._deadline_ms - self._now_ms)))))
 
     def _end_phase_if_done(self) -> None:
-        if self._ringing or any(member.pending is not None for member in self._members.values()):
+        if self._ringing or self._is_anyone_pending():
             return
         if self.state is State.BEFORE_SNAPSHOT and not self._rings_end:
             self._ring()  # until nobody is found: one may have come while the others were busy
@@ -532,6 +533,17 @@ class Lifecycle:
             self._report("info", "ready", processes=len(self._members), duration_ms=duration_ms)
         elif self.state is State.READY:
             self._do(CancelTimer(TimerName.PHASE))
+
+    def _is_anyone_pending(self) -> bool:
+        """The last one who was is asked first: a look at all of them at each answer would grow with their square."""
+        last = self._members.get(self._last_pending)
+        if last is not None and last.pending is not None:
+            return True
+        for key, member in self._members.items():
+            if member.pending is not None:
+                self._last_pending = key
+                return True
+        return False
 
     def _let_the_snapshot_be_taken(self) -> None:
         self._ask_event()

@@ -21,16 +21,17 @@ class Reactor:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
+        self._events: dict[int, int] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._running = False
 
     def watch(self, fd: int, callback: Callable[[], None], events: int = READ) -> None:
         """Call back when `fd` is ready for `events`, or broken. Watching it again replaces what was there."""
-        if fd in self._callbacks:
-            self._epoll.modify(fd, events)
-        else:
+        if fd not in self._callbacks:
             self._epoll.register(fd, events)
-        self._callbacks[fd] = callback
+        elif self._events[fd] != events:
+            self._epoll.modify(fd, events)
+        self._callbacks[fd], self._events[fd] = callback, events
 
     def unwatch(self, fd: int) -> None:
         """Forget `fd`; to be called before it is closed. Unknown descriptors are fine."""

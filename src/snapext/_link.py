@@ -61,6 +61,8 @@ LOCAL_RETRY_S = 1.0
 SIGNAL_TIMEOUT_S = 5.0
 """Whoever has sent the signal waits for us: it takes no time to be told what for."""
 MAX_NAMES = 250
+AT_ONCE_AND_SILENTLY = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+"""Without the signal, which an app may have set to end it, when the extension is gone."""
 
 
 class Link:
@@ -354,8 +356,7 @@ class Link:
             self._unsent = b""  # the thread's next read finds it out as well
             return
         try:
-            # Without a signal, which an app may have set to end it, when the extension is gone.
-            sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = self._socket.send(self._unsent, AT_ONCE_AND_SILENTLY)
             self._unsent = self._unsent[sent:]
         except BlockingIOError:
             pass

@@ -64,7 +64,7 @@ class Connection:
             raise LocalProtocolError(f"{message.type} is not ours to send")
         if isinstance(message, self._our_greeting) == self._greeted:
             raise LocalProtocolError(f"{message.type} is out of order: one greeting comes first")
-        line = json.dumps(to_wire(message), separators=(",", ":")).encode() + b"\n"
+        line = _encode(to_wire(message)).encode() + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise LocalProtocolError(f"{message.type} takes {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
         self._greeted = True
@@ -112,7 +112,7 @@ class Connection:
 
 def _json_object(line: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        data = _decode(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"a line is not JSON: {type(error).__name__}: {error}") from None
     if not isinstance(data, dict):
@@ -122,3 +122,8 @@ def _json_object(line: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.dumps and json.loads make new ones at each call that asks for anything special.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
