@@ -1,0 +1,90 @@
+"""Apps that are not Python: a client in JavaScript on the socket, and programs that only know signals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from lives import APPS, IN_ORDER, Simulate, free_port
+
+from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener
+
+NODE = ROOT / "examples" / "node_app"
+ADAPTERS = pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])
+
+
+@ADAPTERS
+def test_hooks_of_a_node_app_run_in_order_and_once(simulate: Simulate, adapter: str) -> None:
+    """Async hooks are awaited, the last registered first before the snapshot, and all are behind before a request."""
+    life = simulate("node tracing_node.js", "--workers", "1", "--adapter", adapter, "--freeze", "0.1")
+    assert life.status == 0, life.stderr
+    (process,) = life.document["processes"]
+    assert (process["name"], life.hooks_of(process["pid"])) == ("tracing_node.js", IN_ORDER)
+    assert process["hooks"] == {"before_snapshot": 2, "after_restore": 2}
+    assert [answer["ran"] for answer in life.answers()] == [IN_ORDER]
+
+
+@ADAPTERS
+def test_the_node_example_serves_with_what_its_hooks_made(simulate: Simulate, adapter: str) -> None:
+    """The example as it is: the answer comes over the connection that was opened after the restore."""
+    life = simulate(["node", str(NODE / "server.js")], "--adapter", adapter)
+    assert life.status == 0, life.stderr
+    assert [answer["connection"] for answer in life.answers()] == ["opened after the restore"]
+    assert life.events("shutdown")[0]["ok"]
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    ("hook", "phase", "ended"), [("before_first", "before_snapshot", 1), ("after_first", "after_restore", 2)]
+)
+def test_a_node_hook_that_throws_fails_the_phase_and_is_named(
+    simulate: Simulate, hook: str, phase: str, ended: int, adapter: str
+) -> None:
+    """The report has the hook, the error's class, its message and its stack, and no request is served."""
+    life = simulate("node tracing_node.js", "--adapter", adapter, FAIL_IN=hook)
+    assert life.status == 1
+    (error,) = life.document["errors"]
+    assert (error["phase"], error["hook"], error["type"]) == (phase, hook, "TypeError")
+    assert "the pool is gone 🦀" in error["message"]
+    assert "tracing_node.js:" in error["stack"]
+    assert life.events("invoke") == []
+    assert len([line for line in life.trace if "hook" in line]) == ended
+
+
+def test_each_worker_of_a_node_cluster_has_its_own_hooks(simulate: Simulate) -> None:
+    """Two workers join, each runs all of its hooks, and the primary, which has none, is not waited for."""
+    life = simulate("node tracing_node.js", "--workers", "2", WORKERS="2")
+    assert life.status == 0, life.stderr
+    assert len(life.pids) == 2
+    assert {pid: life.hooks_of(pid) for pid in life.pids} == dict.fromkeys(life.pids, IN_ORDER)
+    assert [answer["ran"] for answer in life.answers()] == [IN_ORDER]
+
+
+def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> None:
+    """After its connection broke it comes back, answers the same phase with the new id, and keeps its generation."""
+    trace = tmp_path / "trace.jsonl"
+    with Listener(tmp_path / "bridge" / "bridge.sock") as listener:
+        env = {"SNAPEXT_SOCKET": str(listener.path), "PORT": str(free_port()), "TRACE_FILE": str(trace)}
+        app = subprocess.Popen(["node", "tracing_node.js"], cwd=APPS, env={**os.environ, **env})
+        try:
+            first = listener.accept()
+            assert first.greet().pid == app.pid
+            assert first.ask(BEFORE).ok
+            first.socket.sendall(b"this is no message\n")
+            assert first.is_hung_up()
+            second = listener.accept()
+            assert second.greet().generation == 0
+            again = second.ask(dataclasses.replace(BEFORE, id=9))
+            assert (again.id, len(again.hooks)) == (9, 2)
+            assert second.ask(AFTER).ok
+            second.socket.close()
+            third = listener.accept()
+            assert third.greet(dataclasses.replace(WELCOME, phase="ready", generation=1)).generation == 1
+        finally:
+            app.kill()
+            app.wait()
+    assert [json.loads(line)["hook"] for line in trace.read_text().splitlines()] == IN_ORDER
