@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lives import APPS, IN_ORDER, Simulate, free_port
+from lives import APPS, BIN, IN_ORDER, Simulate, free_port
 
 from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener
 
@@ -88,3 +91,51 @@ def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> No
             app.kill()
             app.wait()
     assert [json.loads(line)["hook"] for line in trace.read_text().splitlines()] == IN_ORDER
+
+
+NGINX = ROOT / "examples" / "nginx_gunicorn" / "run.sh"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[str]:
+    """A folder for temporary files that nginx's workers, which are not root, may enter."""
+    with tempfile.TemporaryDirectory(prefix="snapext-test-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield folder
+
+
+def test_nginx_is_reloaded_by_the_script_that_is_signalled(simulate: Simulate, open_folder: str) -> None:
+    """gunicorn's workers are told on the socket, the script by a signal, and nginx reloads before the first request."""
+    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    life = simulate([str(NGINX)], "--workers", "2", **env)
+    assert life.status == 0, life.stderr
+    assert os.listdir(open_folder) == []
+    assert [event["name"] for event in life.events("process_signalled")] == ["run.sh"]
+    assert sorted(process["name"] for process in life.document["processes"]) == ["gunicorn", "gunicorn", "run.sh"]
+    assert "SIGHUP) received" in life.stderr
+    assert [answer["connection"] for answer in life.answers()] == ["opened after the restore"]
+    assert life.events("shutdown")[0]["ok"]
+
+
+def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_path: Path, open_folder: str) -> None:
+    """The script says what it could not do, and that is the reason that the platform gets."""
+    nginx = tmp_path / "nginx"
+    nginx.write_text(f'#!/bin/sh\ncase "$*" in *reload) exit 1; esac\nexec {shutil.which("nginx")} "$@"\n')
+    nginx.chmod(0o755)
+    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}"}
+    life = simulate([str(NGINX)], "--workers", "2", **env)
+    assert life.status == 1
+    (error,) = life.document["errors"]
+    assert error["phase"] == "after_restore"
+    assert "nginx does not reload" in error["message"]
+    assert life.events("invoke") == []
+
+
+def test_a_runtime_in_bash_serves_after_its_checkpoint(simulate: Simulate) -> None:
+    """The example as it is, in explicit mode and without an adapter."""
+    run = str(ROOT / "examples" / "shell_runtime" / "run.sh")
+    options = ("--adapter", "none", "--request", "GET /hello", "--request", "GET /again")
+    life = simulate([run], *options, SNAPEXT_MODE="explicit", PATH=f"{BIN}:{os.environ['PATH']}")
+    assert life.status == 0, life.stderr
+    said = [(answer["path"], answer["connection"]) for answer in life.answers()]
+    assert said == [("/hello", "opened after the restore"), ("/again", "opened after the restore")]
