@@ -93,6 +93,28 @@ def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> No
     assert [json.loads(line)["hook"] for line in trace.read_text().splitlines()] == IN_ORDER
 
 
+SHORT_LIFE = f"require({json.dumps(str(NODE / 'snapext'))}).afterRestore(() => {{}}); setTimeout(() => {{}}, 250)"
+
+
+@pytest.mark.parametrize("code", [SHORT_LIFE, SHORT_LIFE.partition(";")[0]], ids=["works on", "ends at once"])
+def test_a_node_app_without_an_extension_is_left_alone(tmp_path: Path, code: str) -> None:
+    """It ends when it would have ended, and nothing is said."""
+    env = {**os.environ, "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
+    app = subprocess.run(["node", "-e", code], env=env, capture_output=True, text=True, timeout=20)
+    assert (app.returncode, app.stdout, app.stderr) == (0, "", "")
+
+
+def test_a_node_app_does_not_connect_where_others_may_enter(tmp_path: Path) -> None:
+    """A socket in a folder that is open to other users may be anybody's."""
+    with Listener(tmp_path / "bridge" / "bridge.sock") as listener:
+        listener.path.parent.chmod(0o755)
+        env = {**os.environ, "SNAPEXT_SOCKET": str(listener.path)}
+        subprocess.run(["node", "-e", SHORT_LIFE], env=env, check=True, timeout=20)
+        listener.server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.server.accept()
+
+
 NGINX = ROOT / "examples" / "nginx_gunicorn" / "run.sh"
 
 
@@ -132,10 +154,11 @@ def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_p
 
 
 def test_a_runtime_in_bash_serves_after_its_checkpoint(simulate: Simulate) -> None:
-    """The example as it is, in explicit mode and without an adapter."""
+    """The example as it is, in explicit mode and without an adapter; an event may be longer than an argument."""
     run = str(ROOT / "examples" / "shell_runtime" / "run.sh")
-    options = ("--adapter", "none", "--request", "GET /hello", "--request", "GET /again")
+    long = f"/{'x' * 100_000}"  # it is in an event twice; Linux takes arguments of 128 KiB
+    options = ("--adapter", "none", "--request", "GET /hello", "--request", f"GET {long}")
     life = simulate([run], *options, SNAPEXT_MODE="explicit", PATH=f"{BIN}:{os.environ['PATH']}")
     assert life.status == 0, life.stderr
     said = [(answer["path"], answer["connection"]) for answer in life.answers()]
-    assert said == [("/hello", "opened after the restore"), ("/again", "opened after the restore")]
+    assert said == [("/hello", "opened after the restore"), (long, "opened after the restore")]
