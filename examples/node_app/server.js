@@ -1,0 +1,28 @@
+"use strict";
+// A web server on Node's own http module, with hooks; it listens on 127.0.0.1:$PORT.
+const crypto = require("node:crypto"), http = require("node:http");
+const { beforeSnapshot, afterRestore } = require("./snapext");
+
+const state = { connection: "opened at init", token: crypto.randomUUID() };
+
+beforeSnapshot(async function closeConnection() {
+  state.connection = null;
+});
+
+afterRestore(async function reconnect() {
+  state.connection = "opened after the restore";
+});
+
+afterRestore(function renewToken() {
+  state.token = crypto.randomUUID();
+});
+
+const server = http.createServer((_request, response) => {
+  response.setHeader("Content-Type", "application/json");
+  response.end(JSON.stringify({ pid: process.pid, ...state }));
+});
+server.listen(Number(process.env.PORT || 8080), "127.0.0.1");
+process.on("SIGTERM", () => {
+  server.close();
+  server.closeAllConnections();
+});
