@@ -273,7 +273,7 @@ def _invoke_trouble(request: Request, kind: str, message: str) -> Trouble:
 
 
 def _seen(phase: str, error_type: str) -> str:
-    """What the function's users would have been told (see the facts on SnapStart in docs/limits)."""
+    """What the function's users would have been told."""
     if error_type == "Runtime.RestoreHookUserTimeout":
         return "each invocation that would have started this clone fails with SnapStartTimeoutException"
     if phase in ("restore", "after_restore"):
