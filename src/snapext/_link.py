@@ -310,11 +310,12 @@ class Link:
         if self._thread is not threading.current_thread():
             yield
             return
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+        # What it was, and not all: under gevent "our thread" is a greenlet, and the mask that of the app's main thread.
+        own = signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            signal.pthread_sigmask(signal.SIG_SETMASK, own)
 
     def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
         error = outcome.error
