@@ -62,7 +62,7 @@ def test_a_failing_hook_ends_the_checkpoint_as_it_ends_the_managed_runtime(
     simulate: Simulate, tmp_path: Path, phase: str, status: int
 ) -> None:
     """With its status and one line that names the hook; no invocation is served."""
-    life = simulate(shell(), *RUNTIME, SERVER="misbehaving_server.py", MISBEHAVE=phase, **EXPLICIT)
+    life = simulate(shell(), *RUNTIME, SERVER="python misbehaving_server.py", MISBEHAVE=phase, **EXPLICIT)
     assert life.status == 1
     assert life.events("invoke") == []
     assert life.requests() == []

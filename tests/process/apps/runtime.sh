@@ -1,11 +1,12 @@
 #!/bin/bash
 # A runtime in bash around the tracing server, in the manner of examples/shell_runtime. $1 is what it does for a
-# checkpoint: a command line. What that says, and its status, is left in $TRACE_FILE.checkpoint.
+# checkpoint: a command line. What that says, and its status, is left in $TRACE_FILE.checkpoint. SERVER is another
+# server's command line, AFTER what is done between the checkpoint and the first invocation.
 set -u
 runtime=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime
 app=http://127.0.0.1:$PORT
 
-python "${SERVER:-tracing_http_server.py}" &
+eval "${SERVER:-python tracing_http_server.py} &"
 until curl --silent --fail --output /dev/null "$app/ready"; do
   kill -0 $! 2>/dev/null || exit 1
   sleep 0.02
