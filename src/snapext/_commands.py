@@ -14,7 +14,8 @@ from snapext._endpoint import acknowledgement_path, socket_path, why_refuse_dire
 from snapext.errors import CheckpointError, ControlError
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
-MAX_MESSAGE_CHARS = 1_000
+MAX_MESSAGE_BYTES = 2_000
+"""With the pids of our parents before it, no more than a pipe takes in one piece (PIPE_BUF, pipe(7))."""
 USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]
 snapext: what else there is (simulate, layer, doctor, signal) runs on your own machine: pip install lambda-snapext"""
 
@@ -57,8 +58,11 @@ def checkpoint() -> int:
 def done(failed: str | None) -> int:
     """Say that the handler which runs this command is done: the extension knows it among our ancestors."""
     path = acknowledgement_path(socket_path(os.environ, os.geteuid()))
-    what = "" if failed is None else f" failed {' '.join(failed.split())[:MAX_MESSAGE_CHARS]}"
-    line = f"{','.join(map(str, _ancestors()))}{what}\n".encode(errors="replace")
+    what = b""
+    if failed is not None:
+        said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
+        what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
+    line = ",".join(map(str, _ancestors())).encode() + what + b"\n"
     try:
         why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
         if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):

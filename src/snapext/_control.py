@@ -68,9 +68,12 @@ def _result(peer: socket.socket, path: str) -> dict[str, Any]:
     while data := peer.recv(65536):
         *lines, received = (received + data).split(b"\n")
         for line in lines:
-            message = json.loads(line)
-            if message["type"] == "result":
-                return dict(message)
+            try:
+                message = json.loads(line)
+                if message["type"] == "result":
+                    return dict(message)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ControlError(f"what listens at {path} is no extension of ours: it says {line[:80]!r}") from error
     raise ControlError(f"the extension at {path} has ended without an answer; its log says why")
 
 

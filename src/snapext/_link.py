@@ -312,11 +312,12 @@ class Link:
         if self._thread is not threading.current_thread():
             yield
             return
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
+        # What it was, and not all: under gevent "our thread" is a greenlet, and the mask that of the app's main thread.
+        own = _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
         try:
             yield
         finally:
-            _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, own)
 
     def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
         error = outcome.error

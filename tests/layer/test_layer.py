@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import stat
@@ -12,8 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from helpers import Listener
+from snapext.protocol import Result
+from snapext_extension.processes import parse_stat
+
 SNAPEXT = [sys.executable, "-m", "snapext", "layer"]
 PYTHON = str(Path(sys.executable).resolve())
+LAMBDAS_PATH = f"{Path(PYTHON).parent}:/usr/bin:/bin"
+"""An interpreter by its version's name, and little else: no virtual environment."""
 
 
 def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -257,6 +264,146 @@ class TestWrapper:
         assert done.returncode == 126
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+    def test_with_signals_it_leaves_who_the_start_command_is(self, opt: Path, tmp_path: Path) -> None:
+        """The handler's script has the pid that it had itself, and the script may start at any time after."""
+        script = tmp_path / "run.sh"
+        script.write_text("#!/bin/sh\necho $$ $SNAPEXT_SOCKET\ncat /proc/$$/stat\n")
+        script.chmod(0o755)
+        socket = tmp_path / "bridge" / "bridge.sock"
+        env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "run.sh", "SNAPEXT_SOCKET": str(socket)}
+        done = self.start(opt, "true", **env, SNAPEXT_SIGNALS="1")
+        assert (done.returncode, done.stderr) == (0, "")
+        said, now = done.stdout.splitlines()
+        left = parse_stat((tmp_path / "bridge" / "start-command").read_bytes())
+        assert said == f"{left.pid} {socket}"
+        assert (left.pid, left.start_ticks) == (parse_stat(now.encode()).pid, parse_stat(now.encode()).start_ticks)
+        assert stat.S_IMODE((tmp_path / "bridge").stat().st_mode) == 0o700
+
+    def test_a_second_start_replaces_what_the_first_has_left(self, opt: Path, tmp_path: Path) -> None:
+        """An environment that the platform has reset keeps its /tmp."""
+        env = {"_HANDLER": "app.handler", "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
+        for _ in range(2):
+            done = self.start(opt, "sh", "-c", "echo $$", **env, SNAPEXT_TRANSPORT="signal")
+            assert parse_stat((tmp_path / "bridge" / "start-command").read_bytes()).pid == int(done.stdout)
+
+    def test_without_signals_it_leaves_nothing(self, opt: Path, tmp_path: Path) -> None:
+        """Not even the folder."""
+        env = {"_HANDLER": "app.handler", "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
+        assert self.start(opt, "true", **env).returncode == 0
+        assert not (tmp_path / "bridge").exists()
+
+    def test_a_place_that_cannot_be_written_is_one_line(self, opt: Path) -> None:
+        """Nobody could be told by signal: the function does not start."""
+        env = {"_HANDLER": "app.handler", "SNAPEXT_SOCKET": "/proc/none/bridge.sock", "SNAPEXT_SIGNALS": "1"}
+        done = self.start(opt, "true", **env)
+        assert done.returncode == 126
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert json.loads(done.stderr)["message"] == "/proc/none/start-command cannot be written"
+
+
+class TestCommand:
+    """`bin/snapext`, which a function finds on its PATH."""
+
+    def start(self, opt: Path, folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [opt / "bin" / "snapext", *words],
+            env={"PATH": LAMBDAS_PATH, "SNAPEXT_SOCKET": str(folder / "bridge.sock"), **env},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        )
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "bridge").mkdir(mode=0o700)
+        return tmp_path / "bridge"
+
+    def test_it_is_found_on_the_path(self, opt: Path) -> None:
+        """By its name alone, as a script calls it."""
+        env = {"PATH": f"{LAMBDAS_PATH}:{opt}/bin"}
+        done = subprocess.run(["sh", "-c", "snapext"], env=env, capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: snapext checkpoint | done")
+
+    def test_done_writes_the_pids_of_its_parents(self, opt: Path, folder: Path) -> None:
+        """And what has failed."""
+        os.mkfifo(folder / "done", 0o600)
+        reader = os.open(folder / "done", os.O_RDWR | os.O_NONBLOCK)
+        assert self.start(opt, folder, "done").returncode == 0
+        assert os.read(reader, 4096).decode().split(",")[0] == str(os.getpid())
+        assert self.start(opt, folder, "done", "--failed", "no database").returncode == 0
+        assert os.read(reader, 4096).decode().endswith(" failed no database\n")
+        os.close(reader)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [(["done"], "nobody waits for this"), (["status"], "no extension listens"), (["checkpoint"], "no extension")],
+    )
+    def test_without_an_extension_each_is_one_line(self, opt: Path, folder: Path, words: list[str], said: str) -> None:
+        """And status 1."""
+        done = self.start(opt, folder, *words, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert said in done.stderr
+
+    def test_a_checkpoint_where_there_is_no_snapshot_returns_at_once(self, opt: Path, folder: Path) -> None:
+        """In silence."""
+        done = self.start(opt, folder, "checkpoint", AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_status_and_checkpoint_give_the_extensions_answer(self, opt: Path, folder: Path) -> None:
+        """The status as text or JSON, the checkpoint as its exit status and one line."""
+        status = {"mode": "gate", "phase": "init", "generation": 0, "environment_id": None}
+        status |= {"processes": [], "boundary": {}}
+        env = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+        with Listener(folder / "bridge.sock") as listener, concurrent.futures.ThreadPoolExecutor() as pool:
+
+            def ask(result: Result, *words: str) -> subprocess.CompletedProcess[str]:
+                done = pool.submit(self.start, opt, folder, *words, **env)
+                peer = listener.accept()
+                assert peer.greet().role == "control"
+                peer.send(result)
+                return done.result()
+
+            assert json.loads(ask(Result(True, status=status), "status", "--json").stdout) == status
+            assert ask(Result(True, status=status), "status").stdout.startswith("phase        init (mode gate)\n")
+            failed = ask(Result(False, "hook app.open failed", 65), "checkpoint")
+            assert (failed.returncode, failed.stdout) == (65, "")
+            assert failed.stderr == "snapext: hook app.open failed\n"
+
+    def test_signal_is_refused_with_a_reason(self, opt: Path, folder: Path) -> None:
+        """It is a simulation, and this is the platform."""
+        done = self.start(opt, folder, "signal", "after-restore", "--all")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "the platform alone says when hooks run" in done.stderr
+
+    @pytest.mark.parametrize("words", [["simulate", "--", "true"], ["layer"], ["doctor"], ["done", "now"], [], ["-h"]])
+    def test_anything_else_is_the_usage(self, opt: Path, folder: Path, words: list[str]) -> None:
+        """And where the rest is to be had."""
+        done = self.start(opt, folder, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]\n")
+        assert "pip install lambda-snapext" in done.stderr
+
+    def test_neither_the_functions_modules_nor_its_packages_are_looked_at(
+        self, opt: Path, folder: Path, tmp_path: Path
+    ) -> None:
+        """A json.py in the function's folder is not ours to import, and click is not there."""
+        task = tmp_path / "task"
+        task.mkdir()
+        for name in ("json", "socket", "os", "click", "sitecustomize"):
+            (task / f"{name}.py").write_text("raise SystemExit('imported')")
+        done = subprocess.run(
+            [opt / "bin" / "snapext", "status"],
+            env={"PATH": LAMBDAS_PATH, "PYTHONPATH": str(task), "SNAPEXT_SOCKET": str(folder / "bridge.sock")},
+            cwd=task,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 1
+        assert "no extension listens" in done.stderr
 
 
 def _wheel(path: Path, content: str) -> None:

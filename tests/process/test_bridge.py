@@ -1,6 +1,7 @@
 """The real bridge against hostile peers, and good peers beside them."""
 
 import contextlib
+import dataclasses
 import os
 import socket
 import stat
@@ -11,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from helpers import BEFORE, HELLO, LIMIT_S, WELCOME, App, Loop, MemoryLog, clean_environ, wait_until
-from snapext.protocol import BeforeSnapshot, Connection, HookCounts, Hooks, Role, Running, Welcome
+from snapext.protocol import (
+    BeforeSnapshot,
+    Checkpoint,
+    Connection,
+    Described,
+    Done,
+    HookCounts,
+    Hooks,
+    Role,
+    Running,
+    StatusRequest,
+    Welcome,
+)
 from snapext_extension import bridge as bridge_module
 from snapext_extension.bridge import Bridge, BridgeError
 
@@ -313,6 +326,42 @@ def test_nonsense_ends_that_one_connection(serve, log, recorder, connect, is_ser
     assert is_served()
     bystander.send(Running(77, "bystander"))
     wait_until(lambda: Running(77, "bystander") in recorder.messages)
+
+
+FOREIGN_WORDS = [
+    ("control", Done(1, True, 0.0)),
+    ("control", Running(1, "hook")),
+    ("control", Hooks(HookCounts(1, 1))),
+    ("control", Described(1, (), ())),
+    ("app", Checkpoint()),
+    ("app", StatusRequest()),
+    ("root", Running(1, "hook")),
+]
+
+
+@pytest.mark.parametrize(
+    ("role", "message"), FOREIGN_WORDS, ids=[f"{role} {said.type}" for role, said in FOREIGN_WORDS]
+)
+def test_a_role_has_its_own_words(serve, log, recorder, connect, is_served, role, message):
+    """A command cannot answer for a process, nor can a process ask for a checkpoint: whoever tries is hung up on."""
+    serve()
+    bad = connect()
+    with contextlib.suppress(BrokenPipeError):
+        bad.send(dataclasses.replace(HELLO, role=role), message)
+
+    assert bad.is_hung_up()
+    assert len(log.reasons("connection_closed")) == 1
+    assert recorder.messages == []
+    assert is_served()
+
+
+def test_a_command_may_ask(serve, recorder, connect):
+    """For the status, and for the checkpoint."""
+    serve()
+    command = connect()
+    command.send(dataclasses.replace(HELLO, role="control"), StatusRequest(), Checkpoint())
+
+    assert [StatusRequest(), Checkpoint()] == wait_until(lambda: len(recorder.messages) == 2 and recorder.messages)
 
 
 def test_what_was_said_before_the_nonsense_counts(serve, recorder, connect):

@@ -175,9 +175,22 @@ class Telling:
                 return
 
     def left(self, key: int, pid: int) -> None:
+        """A killed process loses its connection before it is seen to be gone: the kernel says when (pidfd_open(2))."""
         self._joined.pop(key, None)
-        if pid in self._told and not psutil.pid_exists(pid):
+        if pid not in self._told or self._told[pid].ok is not None:
+            return
+        try:
+            process = os.pidfd_open(pid)
+        except OSError:  # gone already
             self.rung_ended(pid)
+            return
+
+        def ended() -> None:
+            self._reactor.unwatch(process)
+            os.close(process)
+            self.rung_ended(pid)
+
+        self._reactor.watch(process, ended)
 
     def rung_ended(self, pid: int) -> None:
         self._settle(pid, ok=False, outcome="ended before it answered")
