@@ -103,7 +103,7 @@ class Doorbell:
         except BlockingIOError:
             return
         *lines, self._received = (self._received + data).split(b"\n")
-        for line in lines:
+        for line in filter(None, lines):
             self._take(line)
         if len(self._received) > MAX_LINE_BYTES:
             self._complain("a line is longer than 4096 bytes")

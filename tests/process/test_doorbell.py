@@ -239,7 +239,7 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, 
 JUNK = {
     "binary": bytes(range(256)) * 100 + b"\n",
     "endless": b"x" * 1_000_000 + b"\n",
-    "empty lines": b"\n" * 1_000,
+    "blank lines": b" \n" * 1_000,
     "negative": b"-7\n",
     "huge": b"9" * 3_000 + b"\n",
     "many": b"7," * 2_000 + b"\n",
