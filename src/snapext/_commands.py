@@ -68,6 +68,7 @@ def done(failed: str | None) -> int:
         if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
             return fail(f"{path} is not used: {why or 'it is not a pipe'}")
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
         os.write(pipe, line)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
