@@ -233,6 +233,24 @@ def test_done_says_what_failed_in_one_line_that_the_pipe_takes_whole(folder: Pat
     assert match[2] == " ".join(match[2].split())
 
 
+def test_done_waits_for_room_in_a_full_pipe(folder: Path) -> None:
+    """Whoever floods it does not lose the others' answers."""
+    os.mkfifo(folder / "done", 0o600)
+    reader = os.open(folder / "done", os.O_RDWR | os.O_NONBLOCK)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(reader, b"x" * 4095 + b"\n")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        future = pool.submit(run, folder, "done")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(1)
+        assert len(os.read(reader, filled)) == filled
+        assert future.result(20).returncode == 0
+    assert str(os.getpid()).encode() in os.read(reader, 4096).split(b",")
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     "words", [["done", "--failed"], ["done", "now"], ["status", "--yaml"], ["checkpoint", "now"], ["chekpoint"]]
 )
