@@ -62,7 +62,8 @@ def done(failed: str | None) -> int:
     if failed is not None:
         said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
         what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
-    line = ",".join(map(str, _ancestors())).encode() + what + b"\n"
+    # A line of its own, even behind one that somebody has not ended.
+    line = b"\n" + ",".join(map(str, _ancestors())).encode() + what + b"\n"
     try:
         why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
         if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
