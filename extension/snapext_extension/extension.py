@@ -65,6 +65,7 @@ class Extension:
         )
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
+        self._warned_of: set[tuple[int, str]] = set()
         if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)
@@ -237,8 +238,20 @@ class Extension:
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return
+        self._warn_of_those_who_wait(ring, number)
         told = tuple(Process(process.pid, process.name) for process in rung)
         self._event(events.Rung(told, _signals.name(number)))
+
+    def _warn_of_those_who_wait(self, ring: events.Ring, number: int) -> None:
+        """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
+        for pid in {pid for caller in ring.callers for pid in processes.ancestors(caller)}:
+            stat = processes.stat(pid)
+            if stat is None or pid in ring.left_alone or (pid, ring.phase) in self._warned_of:
+                continue
+            if processes.catches(pid, number):
+                self._warned_of.add((pid, ring.phase))
+                why = f"it waits for `snapext checkpoint`, and was not sent {_signals.name(number)}, which it catches"
+                self._log.write("warning", "not_signalled", pid=pid, name=stat.name, phase=ring.phase, message=why)
 
     def _on_timer(self, timer: events.TimerName) -> None:
         self._event(events.TimerFired(timer))

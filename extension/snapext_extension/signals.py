@@ -110,6 +110,8 @@ class Doorbell:
             self._received = b""
 
     def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return  # `snapext done` begins with one
         match = _LINE.fullmatch(line.decode("utf-8", "replace").strip()[:MAX_LINE_BYTES])
         if match is None:
             self._complain(f"{line[:80]!r} is neither 'PID' nor 'PID failed MESSAGE'")

@@ -62,14 +62,14 @@ def done(failed: str | None) -> int:
     if failed is not None:
         said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
         what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
-    # The newline before it ends what somebody else may have left half written.
+    # A line of its own, even behind one that somebody has not ended.
     line = b"\n" + ",".join(map(str, _ancestors())).encode() + what + b"\n"
     try:
         why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
         if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
             return fail(f"{path} is not used: {why or 'it is not a pipe'}")
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        os.set_blocking(pipe, True)  # it has a reader, which empties it soon if it is full
+        os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
         os.write(pipe, line)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):

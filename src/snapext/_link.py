@@ -82,6 +82,7 @@ class Link:
         self._unsent = b""
         self._told = HookCounts()
         self._outcomes: dict[tuple[str, int], _runner.Outcome] = {}
+        self._teller = 0
         self._answering: int | None = None  # the thread that answers a signal
         self._takes_part = True
         self.phase = "init"
@@ -198,7 +199,11 @@ class Link:
             if why is None:
                 peer.connect(path)
                 credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE)
-                if peer_pid_and_uid(credentials)[1] == uid:
+                pid, peer_uid = peer_pid_and_uid(credentials)
+                if peer_uid == uid:
+                    if pid != self._teller:  # another `snapext signal`: what its predecessor was told is no answer
+                        self._teller = pid
+                        self._outcomes.clear()
                     return peer
                 why = "another user's process listens on it"
             _warn(f"{path} is not used: {why}")

@@ -332,7 +332,7 @@ class TestCommand:
         os.mkfifo(folder / "done", 0o600)
         reader = os.open(folder / "done", os.O_RDWR | os.O_NONBLOCK)
         assert self.start(opt, folder, "done").returncode == 0
-        assert os.read(reader, 4096).decode().split(",")[0] == str(os.getpid())
+        assert os.read(reader, 4096).decode().strip().split(",")[0] == str(os.getpid())
         assert self.start(opt, folder, "done", "--failed", "no database").returncode == 0
         assert os.read(reader, 4096).decode().endswith(" failed no database\n")
         os.close(reader)

@@ -138,6 +138,21 @@ def test_a_runtime_in_python_calls_it(simulate: Simulate, transport: str) -> Non
     assert [line["restored"] for line in life.trace if line["phase"] == "checkpoint"] == [True]
 
 
+def test_who_waits_for_the_command_and_could_only_be_signalled_is_warned_of(simulate: Simulate) -> None:
+    """A shell could not answer while it waits, so nobody who does is signalled; that handlers are lost is said."""
+    environ = {**EXPLICIT, "SNAPEXT_TRANSPORT": "signal", "CHECKPOINT": "command"}
+    life = simulate("python checkpointing.py", *RUNTIME, **environ)
+    assert life.status == 0, life.stderr
+    assert life.events("process_signalled") == []
+    (answer,) = life.answers()
+    warnings = [event for event in life.events("warning") if event["about"] == "not_signalled"]
+    assert [(event["pid"], event["phase"]) for event in warnings] == [
+        (answer["pid"], "before_snapshot"),
+        (answer["pid"], "after_restore"),
+    ]
+    assert "snapext checkpoint" in warnings[0]["message"]
+
+
 def test_called_twice_it_crosses_once(simulate: Simulate) -> None:
     """The second call returns at once."""
     life = simulate("python checkpointing.py", *RUNTIME, CHECKPOINT="twice", **EXPLICIT)

@@ -209,7 +209,7 @@ def test_done_names_its_parents_from_the_inside_out(folder: Path) -> None:
     env = clean_environ(SNAPEXT_SOCKET=str(folder / "bridge.sock"))
     done = subprocess.run(["bash", "-c", code], env=env, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
-    pids = os.read(reader, 4096).decode().strip("\n").split(",")
+    pids = os.read(reader, 4096).decode().strip().split(",")
     os.close(reader)
     assert pids[:2] == [done.stdout.strip(), str(os.getpid())]
 
@@ -227,9 +227,28 @@ def test_done_says_what_failed_in_one_line_that_the_pipe_takes_whole(folder: Pat
     line = os.read(reader, 100_000)
     os.close(reader)
     assert len(line) <= 4096
+    assert line.count(b"\n") == 2
     match = re.fullmatch(r"\n(\d+,){20,}\d+ failed (.*)\n", line.decode())
     assert match is not None
     assert match[2] == " ".join(match[2].split())
+
+
+def test_done_waits_for_room_in_a_full_pipe(folder: Path) -> None:
+    """Whoever floods it does not lose the others' answers."""
+    os.mkfifo(folder / "done", 0o600)
+    reader = os.open(folder / "done", os.O_RDWR | os.O_NONBLOCK)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(reader, b"x" * 4095 + b"\n")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        future = pool.submit(run, folder, "done")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(1)
+        assert len(os.read(reader, filled)) == filled
+        assert future.result(20).returncode == 0
+    assert str(os.getpid()).encode() in os.read(reader, 4096).strip().split(b",")
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

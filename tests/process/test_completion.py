@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ from helpers import LIMIT_S, ROOT, clean_environ
 INTERACTIVE = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 # What a user's own ~/.zshrc does before.
 BEFORE = {"bash": "", "zsh": "autoload -Uz compinit && compinit -u -D; "}
+
+
+def needs(shell: str) -> None:
+    """`.ci/programs` installs what is missing, so that nothing is left out in CI."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: .ci/programs does it")
 
 
 def environ(home: Path) -> dict[str, str]:
@@ -72,6 +79,7 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[[str], Terminal]]:
     with contextlib.ExitStack() as stack:
 
         def open_terminal(shell: str) -> Terminal:
+            needs(shell)
             terminal = Terminal(INTERACTIVE[shell], environ(tmp_path))
             stack.callback(terminal.close)
             line = f'eval "$(_SNAPEXT_COMPLETE={shell}_source snapext)"'
@@ -116,6 +124,7 @@ def test_what_a_command_takes_is_completed(open_terminal: Callable[[str], Termin
 )
 def test_fish_offers_the_same(tmp_path: Path, typed: str, offered: set[str]) -> None:
     """With what each command is for."""
+    needs("fish")
     script = f"_SNAPEXT_COMPLETE=fish_source snapext | source; complete -C '{typed}'"
     done = run(tmp_path, "fish", "--no-config", "-c", script)
     assert (done.returncode, done.stderr) == (0, "")

@@ -7,6 +7,8 @@ import dataclasses
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -228,7 +230,7 @@ def test_anything_else_in_its_place_is_refused(
 
 def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, tmp_path: Path) -> None:
     """From several writers that come and go, in one piece or in several."""
-    for said in (b"7\n", b"8,9,10 failed no database\n11", b"\n", b" 12  failed \r\n", b"13 failed\n"):
+    for said in (b"7\n", b"8,9,10 failed no database\n11", b"\n", b" 12  failed \r\n", b"\n\n13 failed\n"):
         with open(tmp_path / "done", "wb", buffering=0) as pipe:
             pipe.write(said)
     wait_until(lambda: len(ears.said) == 5)
@@ -236,10 +238,22 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, 
     assert ears.said == [((7,), None), ((8, 9, 10), "no database"), ((11,), None), ((12,), unsaid), ((13,), unsaid)]
 
 
+def test_a_line_that_nobody_ends_does_not_take_the_next_answer_with_it(
+    loop: Loop, bell: Doorbell, ears: Ears, tmp_path: Path
+) -> None:
+    """`snapext done` begins a line of its own."""
+    with open(tmp_path / "done", "wb", buffering=0) as pipe:
+        pipe.write(b"x" * 3_000)
+        env = clean_environ(SNAPEXT_SOCKET=str(tmp_path / "bridge.sock"))
+        tmp_path.chmod(0o700)
+        subprocess.run([sys.executable, "-m", "snapext", "done"], env=env, check=True, timeout=30)
+    wait_until(lambda: ears.said)
+    assert [(said[0][0], said[1]) for said in ears.said] == [(os.getpid(), None)]
+
+
 JUNK = {
     "binary": bytes(range(256)) * 100 + b"\n",
     "endless": b"x" * 1_000_000 + b"\n",
-    "blank lines": b" \n" * 1_000,
     "negative": b"-7\n",
     "huge": b"9" * 3_000 + b"\n",
     "many": b"7," * 2_000 + b"\n",

@@ -96,6 +96,17 @@ def test_a_linked_process_runs_its_hooks_by_pid(place: Path, start: Start) -> No
     assert ran(place, pid) == ["up", *IN_ORDER, *IN_ORDER]
 
 
+@pytest.mark.parametrize("env", [{}, {"SNAPEXT_TRANSPORT": "signal"}], ids=["socket", "signal"])
+def test_the_same_phase_again_runs_the_hooks_again(place: Path, start: Start, env: dict[str, str]) -> None:
+    """Somebody tries them out: what the last command was told is no answer to this one."""
+    pid = start("standing.py", MISBEHAVE="raise once", **env)
+    assert tell(place, "after-restore", "--pid", str(pid), "--wait").returncode == 1
+    assert tell(place, "after-restore", "--pid", str(pid), "--wait").returncode == 0
+    for _ in range(2):
+        assert tell(place, "before-snapshot", "--pid", str(pid), "--wait").returncode == 0
+    assert ran(place, pid) == ["up", *HOOKS["after"] * 2, *HOOKS["before"] * 2]
+
+
 def test_without_wait_they_are_told_and_no_more(place: Path, start: Start) -> None:
     """The command ends, and the hooks run."""
     pid = start("standing.py")

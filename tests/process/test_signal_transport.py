@@ -58,6 +58,19 @@ def test_a_program_of_one_thread_runs_its_hooks_in_it(simulate: Simulate, adapte
     assert answer["caught"] == ["earlier"]
 
 
+def test_a_preloaded_master_and_its_gevent_workers_are_all_told(simulate: Simulate) -> None:
+    """Handlers are inherited by a fork, and each process answers for itself."""
+    life = simulate(f"{GEVENT} --preload", **SIGNAL)
+    check_boundary(life, 3, GEVENT_ORDER)
+
+
+def test_one_that_comes_to_the_socket_is_confirmed_whatever_others_can(simulate: Simulate) -> None:
+    """SNAPEXT_SIGNAL_ACK=none is for those who cannot answer; it can."""
+    life = simulate("python one_thread.py", SNAPEXT_SIGNAL_ACK="none", **SIGNAL)
+    check_boundary(life, 1, IN_ORDER)
+    assert life.events("warning") == []
+
+
 def test_other_signals_can_be_chosen(simulate: Simulate) -> None:
     """The client and the extension read the same setting."""
     life = simulate("python one_thread.py", SNAPEXT_SIGNALS="USR1,RTMIN+5", **SIGNAL)

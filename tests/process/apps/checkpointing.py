@@ -1,10 +1,12 @@
 """A Lambda runtime in Python, whose own process has the hooks: it calls snapext.checkpoint(), then asks for events.
 
-CHECKPOINT=twice calls it once more. HOOK=raise:before or raise:after makes a hook fail, and what is caught is traced.
+CHECKPOINT=twice calls it once more, CHECKPOINT=command runs the command instead.
+HOOK=raise:before or raise:after makes a hook fail, and what is caught is traced.
 """
 
 import json
 import os
+import subprocess
 import urllib.request
 
 import tracing
@@ -25,7 +27,10 @@ if os.environ.get("HOOK", "").startswith("raise"):
 
 try:
     for _ in range(2 if os.environ.get("CHECKPOINT") == "twice" else 1):
-        snapext.checkpoint()
+        if os.environ.get("CHECKPOINT") == "command":
+            subprocess.run(["snapext", "checkpoint"], check=True)
+        else:
+            snapext.checkpoint()
         tracing.record("checkpoint", hook="checkpoint", restored=snapext.is_restored())
 except CheckpointError as error:
     tracing.record("refused", hook="refused", message=str(error), exit_status=error.exit_status)

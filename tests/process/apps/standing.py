@@ -1,6 +1,6 @@
 """A program that stands by for `snapext signal`: it has hooks and no extension. It writes what runs into $TRACE_FILE.
 
-MISBEHAVE=raise, hang or die is what its second after-restore hook does. Its handlers of its own are for SIGTERM alone.
+MISBEHAVE=raise, raise once, hang or die is what its last after-restore hook does.
 """
 
 import os
@@ -16,7 +16,9 @@ HOW = os.environ.get("MISBEHAVE", "")
 
 @snapext.register_after_restore
 def misbehave():
-    if HOW == "raise":
+    global HOW
+    if HOW.startswith("raise"):
+        HOW = "" if HOW.endswith("once") else HOW
         raise ValueError("the pool is gone")
     if HOW == "hang":
         threading.Event().wait(60)
