@@ -233,25 +233,22 @@ class Extension:
         assert signals is not None and self._doorbell is not None, "BUG: rings without signals"  # noqa: S101, PT018
         number = signals[0 if ring.phase == BEFORE_SNAPSHOT else 1]
         try:
-            found = candidates(start_command_path(self._config.socket_path), ring.left_alone, ring.callers)
+            found, waiting = candidates(start_command_path(self._config.socket_path), ring.left_alone, ring.callers)
             rung = self._doorbell.ring(found, number)
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return
-        self._warn_of_those_who_wait(ring, number)
+        self._warn_of_those_who_wait(ring.phase, number, waiting)
         told = tuple(Process(process.pid, process.name) for process in rung)
         self._event(events.Rung(told, _signals.name(number)))
 
-    def _warn_of_those_who_wait(self, ring: events.Ring, number: int) -> None:
+    def _warn_of_those_who_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
         """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
-        for pid in {pid for caller in ring.callers for pid in processes.ancestors(caller)}:
-            stat = processes.stat(pid)
-            if stat is None or pid in ring.left_alone or (pid, ring.phase) in self._warned_of:
-                continue
-            if processes.catches(pid, number):
-                self._warned_of.add((pid, ring.phase))
+        for stat in waiting:
+            if (stat.pid, phase) not in self._warned_of and processes.catches(stat.pid, number):
+                self._warned_of.add((stat.pid, phase))
                 why = f"it waits for `snapext checkpoint`, and was not sent {_signals.name(number)}, which it catches"
-                self._log.write("warning", "not_signalled", pid=pid, name=stat.name, phase=ring.phase, message=why)
+                self._log.write("warning", "not_signalled", pid=stat.pid, name=stat.name, phase=phase, message=why)
 
     def _on_timer(self, timer: events.TimerName) -> None:
         self._event(events.TimerFired(timer))

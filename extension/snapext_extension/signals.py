@@ -103,7 +103,7 @@ class Doorbell:
         except BlockingIOError:
             return
         *lines, self._received = (self._received + data).split(b"\n")
-        for line in filter(None, lines):
+        for line in lines:
             self._take(line)
         if len(self._received) > MAX_LINE_BYTES:
             self._complain("a line is longer than 4096 bytes")
@@ -126,11 +126,13 @@ class Doorbell:
             self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
 
 
-def candidates(start_command_path: str, left_alone: Collection[int], callers: Collection[int]) -> list[Stat]:
-    """The processes of the start command, but for those on the socket, and those that wait for `snapext checkpoint`.
+def candidates(
+    start_command_path: str, left_alone: Collection[int], callers: Collection[int]
+) -> tuple[list[Stat], list[Stat]]:
+    """The processes of the start command that are not on the socket: those to tell, and those that could not answer.
 
-    A shell does not run a trap while it waits for a command in the foreground, so whoever called the checkpoint, and
-    whoever called that, could not answer. Raises SignalError when nobody knows the start command.
+    A shell does not run a trap while it waits for a command in the foreground, so whoever called `snapext checkpoint`,
+    and whoever called that, could not. Raises SignalError when nobody knows the start command.
     """
     try:
         with open(start_command_path, "rb") as file:
@@ -141,7 +143,8 @@ def candidates(start_command_path: str, left_alone: Collection[int], callers: Co
             "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"
         ) from None
     waiting = {pid for caller in callers for pid in processes.ancestors(caller)}
-    return [process for process in processes.tree(root) if process.pid not in waiting | set(left_alone)]
+    found = [process for process in processes.tree(root) if process.pid not in left_alone]
+    return [one for one in found if one.pid not in waiting], [one for one in found if one.pid in waiting]
 
 
 def _make_pipe(path: str, uid: int) -> int:
