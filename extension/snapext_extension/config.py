@@ -108,7 +108,10 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
     if not path.startswith("/") or len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
     _choice(environ, ENV_RESEED, "1", ("0", "1"))
-    _choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
+    transport = _choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
+    if transport == "signal" and ENV_WORKERS in environ:
+        accepted = f"not with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
+        raise ConfigError(ENV_WORKERS, environ[ENV_WORKERS], accepted)
     return Config(
         snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
         mode=mode,

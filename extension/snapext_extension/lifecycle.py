@@ -201,6 +201,7 @@ class Lifecycle:
         self._waiting: list[int] = []
         self._rung: set[int] = set()
         self._ringing = False
+        self._rung_ever = False
         self._rings_end = True
         self._asked_event = False
         self._lost: set[int] = set()
@@ -312,7 +313,8 @@ class Lifecycle:
             self._report(
                 "warning",
                 "no_process_joined",
-                message="no process has registered a hook: does the app import snapext or snapshot_restore_py?",
+                message="no process has registered a hook: does the app import snapext or snapshot_restore_py, and was "
+                "it up before the checkpoint?",
             )
         for key in self._on_socket():
             self._tell_before_snapshot(key)
@@ -349,6 +351,7 @@ class Lifecycle:
             )
         elif owed:
             if self.state is State.READY:
+                self._report("warning", "joined_too_late", member, lost="before_snapshot hooks, and to be first")
                 self._begin_phase(self._settings.after_restore_timeout_ms)
             self._tell_after_restore(event.key)
         elif lost or rung:
@@ -440,6 +443,10 @@ class Lifecycle:
 
     def _on_rung(self, event: Rung) -> None:
         self._ringing = False
+        self._rung_ever = self._rung_ever or bool(event.processes)
+        if self.generation and not self._rung_ever:
+            message = f"SNAPEXT_SIGNALS is set, and no process of the function has a handler (none for {event.signal})"
+            self._report("warning", "nobody_signalled", message=message)
         self._rings_end = not event.processes
         for process in event.processes:
             self._rung.add(process.pid)

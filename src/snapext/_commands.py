@@ -73,7 +73,7 @@ def done(failed: str | None) -> int:
         os.write(pipe, line)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
-            return fail(f"nobody waits for this: no extension reads {path} (is SNAPEXT_SIGNALS set for the function?)")
+            return fail(f"nobody waits for this: no extension reads {path}; is SNAPEXT_SIGNALS set?")
         return fail(f"{path} cannot be written: {error.strerror}")
     return 0
 
@@ -87,7 +87,7 @@ def status(*, as_json: bool) -> int:
     try:
         answer = ask("status")
     except ControlError as error:
-        return fail(f"{error}: there is one only inside a function, or under `snapext simulate`")
+        return fail(f"{error}: there is one in a function, and in `snapext simulate`, whose processes have it")
     found = answer["status"]
     text = json.dumps(found, indent=2) if as_json else "\n".join(lines(found))
     os.write(1, text.encode() + b"\n")

@@ -14,13 +14,13 @@ from snapext.cli.fail import one_line
 @click.argument("phase", type=click.Choice(["before-snapshot", "after-restore"]))
 @click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="P", help="This process; repeatable.")
 @click.option("--name", "pattern", metavar="GLOB", help="Processes whose name or script matches, such as 'gunicorn*'.")
-@click.option("--all", "everyone", is_flag=True, help="Every process that takes part.")
+@click.option("--all", "everyone", is_flag=True, help="Every process on this machine that takes part.")
 @click.option("--wait", is_flag=True, help="Wait for their answers, and fail if one fails or does not come.")
 def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: bool, wait: bool) -> None:
     """Tell running processes of a phase, as the extension would: a simulation without a platform.
 
     A process takes part if it is linked (it has registered a hook), or has SNAPEXT_SIGNALS among its variables and
-    catches that signal. Prints a line for each: who, how, and how it went. Exit status: 0 when all were told (with
+    catches that signal; one that is named by --pid needs no variable. Without --wait nobody reads the answers. Prints a line for each: who, how, and how it went. Exit status: 0 when all were told (with
     --wait: and answered well), 1 when not, 2 for wrong usage.
 
     \b

@@ -11,6 +11,7 @@ import socket
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from snapext.errors import SimulationError
 from snapext.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
@@ -58,9 +59,18 @@ def _say(line: str, *, err: bool) -> None:
         click.echo(line, err=err)
 
 
+def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    words = [word for word in (*BUILTIN_ADAPTERS, NO_ADAPTER) if word.startswith(incomplete)]
+    return [CompletionItem(word) for word in words] or _files(_context, _parameter, incomplete)
+
+
+def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
 def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     if shutil.which(value[0]) is None:
-        raise click.BadParameter(f"{value[0]!r} is not a command that can be run")
+        raise click.BadParameter(f"{value[0]!r} is not a command that can be run (a script has to be executable)")
     return value
 
 
@@ -100,6 +110,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 @click.option(
     "--adapter",
     callback=_adapter,
+    shell_complete=_adapters,
     default="builtin",
     show_default=True,
     metavar="builtin|builtin-1.1|PATH|none",
@@ -115,7 +126,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     help="Give up if the story has not ended by then.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to standard error.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command, shell_complete=_files)
 def simulate(
     port: int,
     workers: int | None,

@@ -73,7 +73,9 @@ def extension_environment(environ: Mapping[str, str], address: str, folder: str,
         "SNAPEXT_PORT": gate_port,
         "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
     }
-    if plan.adapter != NO_ADAPTER and environ.get("SNAPEXT_MODE") != "explicit":
+    if plan.adapter == NO_ADAPTER:
+        env.setdefault("SNAPEXT_MODE", "explicit")
+    elif environ.get("SNAPEXT_MODE") != "explicit":
         env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)

@@ -172,7 +172,11 @@ class Simulation:
             message = result.body.decode("utf-8", "replace")
             self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
             return
-        response = apigw.parse_response(result.body)
+        try:
+            response = apigw.parse_response(result.body)
+        except SimulationError as error:
+            self.recorder.trouble(_invoke_trouble(request, "Runtime.BadAnswer", str(error)))
+            return
         body = response.body.decode("utf-8", "replace")
         duration_ms = round(result.duration_ms, 3)
         fields = {"method": request.method, "path": request.path, "status": response.status}

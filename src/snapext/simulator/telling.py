@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import psutil
 
 from snapext import _signals
-from snapext._endpoint import acknowledgement_path
+from snapext._endpoint import ENV_SOCKET, acknowledgement_path
 from snapext.errors import ConfigError, SimulationError, SnapextError
 from snapext.protocol import CONTROL, PROTOCOL_VERSION, AfterRestore, BeforeSnapshot, Done, Hello, Message, Welcome
 from snapext_extension import processes
@@ -131,6 +131,8 @@ class Telling:
             if stat is None or pid in on_socket or pid == os.getpid() or (pid in above_us and not named):
                 continue
             variables = processes.environment(pid)
+            if not named and variables.get(ENV_SOCKET, self._config.socket_path) != self._config.socket_path:
+                continue  # it belongs to another function, one that is being simulated, say
             number = _signal_of(variables, self._phase, anyway=named)
             if number is None or not self._whom.includes(pid, stat.name, *_names(pid)):
                 continue
