@@ -97,10 +97,11 @@ class Driver:
         generation: int = 0,
         forked: bool = False,
         start_ticks: int = 0,
+        signalled: bool = False,
     ) -> int:
         self._keys += 1
         process = Process(pid or 1000 + self._keys, name)
-        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks))
+        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks, signalled))
         return self._keys
 
     def app_ready_and_settled(self) -> list[Action]:

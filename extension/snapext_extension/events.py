@@ -14,6 +14,7 @@ class TimerName(enum.Enum):
     SETTLE = "settle"
     PHASE = "phase"
     GRACE = "grace"
+    RING = "ring"
 
 
 # --- events: what has happened ---------------------------------------------------------------------------------------
@@ -26,7 +27,10 @@ class AppReady:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot."""
+    """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot.
+
+    signalled: it comes because it was sent the signal of this phase.
+    """
 
     key: int
     process: Process
@@ -35,6 +39,7 @@ class Joined:
     generation: int
     forked: bool
     start_ticks: int
+    signalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,16 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """The answer to Ring: these processes were sent the signal of that name."""
+    """The answer to Ring: these processes were sent the signal of that name.
+
+    missing: one that was expected lives, and does not catch the signal. fleeting: some were so young that they may be
+    about to become another program, and were left for another look.
+    """
 
     processes: tuple[Process, ...]
     signal: str
+    missing: Process | None = None
+    fleeting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +92,14 @@ class SignalsFailed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The first of these processes that was sent a signal is done; `error` says why it failed, if it did."""
+    """The first of these processes that was sent a signal is done; `error` says why it failed, if it did.
+
+    since_ticks: when the answer began to be given, in clock ticks since boot; None if the writer did not say.
+    """
 
     pids: tuple[int, ...]
     error: str | None
+    since_ticks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +206,15 @@ class Ring:
     """Tell those of the phase that are not on the socket, by signal; answered by Rung at once. Always the last action.
 
     left_alone: processes that are told otherwise, or have been. callers: those that wait for the checkpoint.
+    expected: processes that have hooks to run and come to the socket only when they are signalled.
+    accept_fleeting: there have been looks enough.
     """
 
     phase: str
     left_alone: frozenset[int]
     callers: frozenset[int]
+    expected: frozenset[int] = frozenset()
+    accept_fleeting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

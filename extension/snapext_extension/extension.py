@@ -66,6 +66,7 @@ class Extension:
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
         self._warned_of: set[tuple[int, str]] = set()
+        self._exempt: set[int] = set()
         if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)
@@ -129,7 +130,11 @@ class Extension:
         stat = processes.stat(pid)
         parent_pid, start_ticks = (0, 0) if stat is None else (stat.parent_pid, stat.start_ticks)
         process = Process(pid, hello.name)
-        self._event(events.Joined(key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks))
+        self._event(
+            events.Joined(
+                key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks, hello.signalled
+            )
+        )
 
     def said(self, key: int, message: Message) -> None:
         if isinstance(message, Running):
@@ -172,8 +177,8 @@ class Extension:
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))
 
-    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None:
-        self._event(events.Acknowledged(pids, error))
+    def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None:
+        self._event(events.Acknowledged(pids, error, since_ticks))
 
     def rung_ended(self, pid: int) -> None:
         self._event(events.Left(-pid))
@@ -232,15 +237,18 @@ class Extension:
         signals = self._config.signals
         assert signals is not None and self._doorbell is not None, "BUG: rings without signals"  # noqa: S101, PT018
         number = signals[0 if ring.phase == BEFORE_SNAPSHOT else 1]
+        self._exempt.update(pid for caller in ring.callers for pid in processes.ancestors(caller))
         try:
-            found, waiting = candidates(start_command_path(self._config.socket_path), ring.left_alone, ring.callers)
-            rung = self._doorbell.ring(found, number)
+            found = candidates(start_command_path(self._config.socket_path), ring.left_alone, self._exempt, number)
+            rung = self._doorbell.ring(found.told, number)
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return
-        self._warn_of_those_who_wait(ring.phase, number, waiting)
+        self._warn_of_those_who_wait(ring.phase, number, found.waiting)
         told = tuple(Process(process.pid, process.name) for process in rung)
-        self._event(events.Rung(told, _signals.name(number)))
+        fleeting = bool(found.fleeting) and not ring.accept_fleeting
+        missing = None if fleeting else _first_alive(ring.expected - {process.pid for process in rung})
+        self._event(events.Rung(told, _signals.name(number), missing, fleeting))
 
     def _warn_of_those_who_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
         """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
@@ -279,6 +287,11 @@ class Extension:
         report(self._api, self._log, failure)
         self._exit_status = failure.exit_status
         self._reactor.stop()
+
+
+def _first_alive(pids: frozenset[int]) -> Process | None:
+    stats = (processes.stat(pid) for pid in sorted(pids))
+    return next((Process(stat.pid, stat.name) for stat in stats if stat is not None and stat.state not in "ZX"), None)
 
 
 def report(api: LambdaApi, log: Log, failure: Failure, extension_path: str = EXTENSION_EXIT_ERROR) -> None:

@@ -130,6 +130,11 @@ MAX_SETTLES = 10
 """The settling is started anew by whatever joins, but ends after so many times its length."""
 MIN_LISTEN_MS = 300
 """A client that finds nobody tries again after at most 100 ms."""
+LOOK_AGAIN_MS = 20
+MAX_LOOKS = 5
+"""A program that forks all the time always has young children. Whoever was one at first is none at the last look."""
+MAX_UNASKED = 10
+MAX_ANSWER_CHARS = 4_000
 GRACE_MS = 200
 """For those that cannot say when they are done."""
 
@@ -203,6 +208,11 @@ class Lifecycle:
         self._ringing = False
         self._rung_ever = False
         self._rings_end = True
+        self._looks = 0
+        self._look_is_due = False
+        self._by_signal: set[int] = set()  # told by signal, whether or not they are on the socket as well
+        self._expected: set[int] = set()  # on the socket only when they are signalled, with hooks for the restore
+        self._unasked = 0
         self._asked_event = False
         self._lost: set[int] = set()
         self._actions: list[Action] = []
@@ -273,7 +283,8 @@ class Lifecycle:
             why = "the web adapter's readiness check holds the boundary already (gate mode): remove the checkpoint"
             self._do(Tell(event.key, Result(False, why, EXIT_OTHER)))
         else:
-            self._waiting.append(event.key)
+            if event.key not in self._waiting:
+                self._waiting.append(event.key)
             if self.state is State.INIT and not self._app_ready:
                 self._app_ready = True
                 self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
@@ -336,7 +347,11 @@ class Lifecycle:
             del self._members[key]
         self._members[event.key] = member
         # One that was told by signal comes to be told all: that is its answer.
-        rung = self._members.pop(-event.process.pid, None)
+        rung = self._members.pop(-event.process.pid, None) if event.signalled else None
+        if rung is not None:
+            self._by_signal.discard(event.process.pid)
+            if event.hooks.after_restore:
+                self._expected.add(event.process.pid)
         owed = self._owes_after_restore(event)
         self._report("debug", "process_joined", member, hooks=counts(event.hooks), forked=event.forked)
         generation = 0 if owed else self.generation
@@ -436,28 +451,45 @@ class Lifecycle:
 
     def _ring(self) -> None:
         if self._settings.signals:
-            on_socket = {self._members[key].process.pid for key in self._on_socket()}
+            on_socket = {self._members[key].process.pid for key in self._on_socket()} - self._by_signal
             self._ringing = True
-            callers = frozenset(self._callers[key] for key in self._waiting)
-            self._do(Ring(self._phase(), frozenset(on_socket | self._rung), callers))
+            self._looks += 1
+            self._do(
+                Ring(
+                    self._phase(),
+                    left_alone=frozenset(on_socket | self._rung),
+                    callers=frozenset(self._callers[key] for key in self._waiting),
+                    expected=frozenset(self._expected - self._rung) if self.generation else frozenset(),
+                    accept_fleeting=self._looks >= MAX_LOOKS,
+                )
+            )
 
     def _on_rung(self, event: Rung) -> None:
         self._ringing = False
         self._rung_ever = self._rung_ever or bool(event.processes)
-        if self.generation and not self._rung_ever:
-            message = f"SNAPEXT_SIGNALS is set, and no process of the function has a handler (none for {event.signal})"
-            self._report("warning", "nobody_signalled", message=message)
-        self._rings_end = not event.processes
+        self._rings_end = not event.processes and not event.fleeting
         for process in event.processes:
             self._rung.add(process.pid)
+            self._by_signal.add(process.pid)
             self._last_id += 1
             member = Member(process, 0, HookCounts(), self._last_id, self._now_ms, signal=event.signal)
             if (earlier := self._members.get(-process.pid)) is not None:
                 member.durations_ms = earlier.durations_ms
             self._members[-process.pid] = member
             self._report("debug", "process_signalled", member, phase=self._phase(), signal=event.signal)
+        if event.missing is not None:
+            reason = f"{event.missing} has hooks to run, and does not catch {event.signal} any more"
+            self._fail(signals_failed(self._phase(), reason, reportable=self._reportable()))
+            return
         if event.processes and not self._settings.acknowledged:
             self._do(SetTimer(TimerName.GRACE, GRACE_MS))
+        self._look_is_due = event.fleeting
+        if event.fleeting:
+            self._do(SetTimer(TimerName.RING, LOOK_AGAIN_MS))
+        elif self.generation and not self._rung_ever:
+            self._rung_ever = True
+            message = f"SNAPEXT_SIGNALS is set, and no process of the function has a handler (none for {event.signal})"
+            self._report("warning", "nobody_signalled", message=message)
         self._end_phase_if_done()
 
     def _on_signals_failed(self, event: SignalsFailed) -> None:
@@ -465,14 +497,22 @@ class Lifecycle:
         self._fail(signals_failed(self._phase(), event.reason, reportable=self._reportable()))
 
     def _on_acknowledged(self, event: Acknowledged) -> None:
-        for pid in event.pids:
-            member = self._members.get(-pid)
-            if member is not None and member.pending is not None:
-                error = None if event.error is None else HookFailure("HandlerFailed", event.error, "", None)
-                took_ms = round(self._now_ms - member.told_ms, 3)
-                self._on_phase_done(PhaseDone(-pid, Done(member.pending, error is None, took_ms, (), error)))
-                return
-        self._report("warning", "acknowledged_unasked", pids=event.pids)
+        pid = next((pid for pid in event.pids if pid in self._rung), None)
+        member = None if pid is None else self._members.get(-pid)
+        stale = event.since_ticks is not None and event.since_ticks < self._restored_ticks()
+        if member is None or member.pending is None or stale:
+            self._unasked += 1
+            if self._unasked <= MAX_UNASKED:
+                self._report("warning", "acknowledged_unasked", pids=event.pids[:MAX_UNASKED])
+            return
+        error = None if event.error is None else HookFailure("HandlerFailed", event.error, "", None)
+        took_ms = round(self._now_ms - member.told_ms, 3)
+        done = Done(member.pending, error is None, took_ms, (), error)
+        self._on_phase_done(PhaseDone(-member.process.pid, done))
+
+    def _restored_ticks(self) -> int:
+        """What was begun before it answers what was asked before the snapshot, however late it comes."""
+        return 0 if self._identity is None else self._identity.boot_ticks
 
     def _on_grace_over(self) -> None:
         """Nobody has said that they are done, and nobody will: it is not to be called that."""
@@ -493,6 +533,8 @@ class Lifecycle:
 
     def _begin_phase(self, timeout_ms: int) -> None:
         self._rung.clear()
+        self._looks = 0
+        self._look_is_due = False
         self._rings_end = not self._settings.signals
         self._phase_started_ms = self._now_ms
         self._deadline_ms = self._now_ms + timeout_ms
@@ -521,8 +563,9 @@ class Lifecycle:
     def _end_phase_if_done(self) -> None:
         if self._ringing or self._is_anyone_pending():
             return
-        if self.state is State.BEFORE_SNAPSHOT and not self._rings_end:
-            self._ring()  # until nobody is found: one may have come while the others were busy
+        if self.state in (State.BEFORE_SNAPSHOT, State.AFTER_RESTORE) and not self._rings_end:
+            if not self._look_is_due:
+                self._ring()  # until nobody is found: one may have come while the others were busy
             return
         duration_ms = round(self._now_ms - self._phase_started_ms, 3)
         if self.state is State.BEFORE_SNAPSHOT:
@@ -622,6 +665,9 @@ class Lifecycle:
                 self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
         elif event.timer is TimerName.GRACE:
             self._on_grace_over()
+        elif event.timer is TimerName.RING and self._look_is_due:
+            self._look_is_due = False
+            self._end_phase_if_done()
 
     def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
         self._move(Trigger.SHUTDOWN)
@@ -634,7 +680,7 @@ class Lifecycle:
     def _fail(self, failure: Failure) -> None:
         self._move(Trigger.FAILURE)
         self._do(Fail(failure))
-        self._answer_callers(Result(False, failure.message, failure.exit_status))
+        self._answer_callers(Result(False, failure.message[:MAX_ANSWER_CHARS], failure.exit_status))
 
     # --- the machine's own -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -69,6 +70,19 @@ def catches(pid: int, number: int) -> bool:
     except OSError:
         pass
     return False
+
+
+def program(pid: int) -> str:
+    """The name of the file that a process executes; empty if it may not be read."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def now_ticks() -> int:
+    """The present, as starts of processes are given: in clock ticks since boot."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def environment(pid: int) -> dict[str, str]:

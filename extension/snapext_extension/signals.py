@@ -12,6 +12,7 @@ import re
 import signal
 import stat as file_modes
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.errors import SnapextError
@@ -23,7 +24,9 @@ from snapext_extension.reactor import Reactor
 MAX_LINE_BYTES = 4096
 """What a pipe takes in one piece, so that two writers do not mix (PIPE_BUF, pipe(7))."""
 MAX_COMPLAINTS = 10
-_LINE = re.compile(r"(\d{1,10}(?:,\d{1,10})*)(?: +failed(?: +(.*))?)?")
+_LINE = re.compile(r"(\d{1,10}(?:,\d{1,10})*)(?: +since +(\d{1,18}))?( +failed(?: +(.*))?)?")
+FLEETING_TICKS = 5
+"""A child this young may be a fork that is about to execute something else: it has its parent's handlers until then."""
 
 
 class SignalError(SnapextError):
@@ -33,7 +36,7 @@ class SignalError(SnapextError):
 class Listener(Protocol):
     """Who hears what became of a signal."""
 
-    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None: ...
+    def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
     def rung_ended(self, pid: int) -> None: ...
 
 
@@ -117,8 +120,8 @@ class Doorbell:
             self._complain(f"{line[:80]!r} is neither 'PID' nor 'PID failed MESSAGE'")
             return
         pids = tuple(int(pid) for pid in match[1].split(","))
-        failed = " failed" in match[0]
-        self._listener.acknowledged(pids, (match[2] or "its handler says no more") if failed else None)
+        error = None if match[3] is None else match[4] or "its handler says no more"
+        self._listener.acknowledged(pids, error, None if match[2] is None else int(match[2]))
 
     def _complain(self, reason: str) -> None:
         self._complaints += 1
@@ -126,13 +129,26 @@ class Doorbell:
             self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
 
 
-def candidates(
-    start_command_path: str, left_alone: Collection[int], callers: Collection[int]
-) -> tuple[list[Stat], list[Stat]]:
-    """The processes of the start command that are not on the socket: those to tell, and those that could not answer.
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Processes of the start command that are not on the socket.
 
-    A shell does not run a trap while it waits for a command in the foreground, so whoever called `snapext checkpoint`,
-    and whoever called that, could not. Raises SignalError when nobody knows the start command.
+    waiting: shells that wait for `snapext checkpoint`, and could not answer. fleeting: forks so young that they may be
+    about to become another program.
+    """
+
+    told: list[Stat]
+    waiting: list[Stat]
+    fleeting: list[Stat]
+
+
+def candidates(
+    start_command_path: str, left_alone: Collection[int], exempt: Collection[int], number: int
+) -> Candidates:
+    """Who is to be sent a signal. Raises SignalError when nobody knows the start command.
+
+    exempt: whoever waits for the checkpoint. A shell does not run a trap while it waits for a command in the
+    foreground; a Python process does run its handlers meanwhile.
     """
     try:
         with open(start_command_path, "rb") as file:
@@ -142,18 +158,32 @@ def candidates(
             f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
             "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"
         ) from None
-    waiting = {pid for caller in callers for pid in processes.ancestors(caller)}
-    found = [process for process in processes.tree(root) if process.pid not in left_alone]
-    return [one for one in found if one.pid not in waiting], [one for one in found if one.pid in waiting]
+    found = Candidates([], [], [])
+    youngest = processes.now_ticks() - FLEETING_TICKS
+    for process in processes.tree(root):
+        if process.pid in left_alone:
+            continue
+        if process.pid in exempt and not processes.program(process.pid).startswith("python"):
+            found.waiting.append(process)
+        elif process.start_ticks >= youngest and _may_be_about_to_exec(process, number):
+            found.fleeting.append(process)
+        else:
+            found.told.append(process)
+    return found
+
+
+def _may_be_about_to_exec(process: Stat, number: int) -> bool:
+    return processes.catches(process.pid, number) and processes.catches(process.parent_pid, number)
 
 
 def _make_pipe(path: str, uid: int) -> int:
     try:
         with contextlib.suppress(FileNotFoundError):
             there = os.lstat(path)
-            if not file_modes.S_ISFIFO(there.st_mode) or there.st_uid != uid:
+            plain = file_modes.S_ISFIFO(there.st_mode) or file_modes.S_ISREG(there.st_mode)
+            if not plain or there.st_uid != uid:
                 raise SignalError(f"{path} is in the way: it is not a pipe of user {uid}")
-            os.unlink(path)  # of an extension that was killed
+            os.unlink(path)  # of an extension that was killed; or a shell wrote there when there was no pipe
         os.mkfifo(path, 0o600)
         # For writing as well: a pipe without a writer is at its end, and would be readable for ever.
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)

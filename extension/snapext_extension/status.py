@@ -32,21 +32,27 @@ class StatusDesk:
         self._reactor = reactor
         self._requests: dict[int, _Request] = {}
         self._last_id = 0
+        self._silent: set[int] = set()
 
     def ask(self, asker: int) -> None:
         """Somebody wants to know. The answer is sent when the processes have given the names of their hooks."""
+        if any(request.asker == asker for request in self._requests.values()):
+            return  # one question at a time: the answer to the first is on its way
         processes = self._describe()["processes"]
-        on_socket = {key for key, process in processes.items() if process["how"] == "socket"}
+        on_socket = [key for key, process in processes.items() if process["how"] == "socket"]
         self._last_id += 1
-        number, request = self._last_id, _Request(asker, on_socket)
+        number, request = self._last_id, _Request(asker, set(on_socket))
         self._requests[number] = request
         self._reactor.set_timer(request, NAMES_TIMEOUT_MS, lambda: self._answer(number))
         for key in on_socket:
-            self._send(key, Describe(number))
+            if key not in self._silent:  # one that runs a hook does not read: it is not to be filled up
+                self._silent.add(key)
+                self._send(key, Describe(number))
         self._answer_if_complete(number)
 
     def described(self, key: int, message: Described) -> None:
         """A process has named its hooks."""
+        self._silent.discard(key)
         request = self._requests.get(message.id)
         if request is not None and key in request.missing:
             names = {"before_snapshot": list(message.before_snapshot), "after_restore": list(message.after_restore)}
@@ -56,6 +62,7 @@ class StatusDesk:
 
     def left(self, key: int) -> None:
         """A peer has gone: nobody waits for it, or nobody for us."""
+        self._silent.discard(key)
         for number, request in list(self._requests.items()):
             if request.asker == key:
                 self._close(number)

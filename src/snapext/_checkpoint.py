@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from snapext._control import START_TIMEOUT_S, ask
 from snapext.errors import CheckpointError, ControlError
@@ -12,6 +13,11 @@ def checkpoint() -> None:
     """Take this environment across the boundary. See `snapext.checkpoint`."""
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise CheckpointError(
+            "an event loop runs in this thread, and would stand still: await asyncio.to_thread(snapext.checkpoint)"
+        )
     try:
         result = ask("checkpoint", patience_s=START_TIMEOUT_S)
     except ControlError as error:

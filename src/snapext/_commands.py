@@ -13,7 +13,7 @@ import sys
 from snapext._endpoint import acknowledgement_path, socket_path, why_refuse_directory
 from snapext.errors import CheckpointError, ControlError
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_MESSAGE_BYTES = 2_000
 """With the pids of our parents before it, no more than a pipe takes in one piece (PIPE_BUF, pipe(7))."""
 USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]
@@ -22,7 +22,10 @@ snapext: what else there is (simulate, layer, doctor, signal) runs on your own m
 
 def main(arguments: list[str]) -> int:
     """Run one of them; returns the exit status. This is the `snapext` of the layer."""
-    status = run(arguments)
+    try:
+        status = run(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     if status is None and arguments[:1] == ["signal"]:
         return fail("signal is for your own machine: on Lambda the platform alone says when hooks run", EXIT_USAGE)
     if status is None:
@@ -58,12 +61,14 @@ def checkpoint() -> int:
 def done(failed: str | None) -> int:
     """Say that the handler which runs this command is done: the extension knows it among our ancestors."""
     path = acknowledgement_path(socket_path(os.environ, os.geteuid()))
-    what = b""
+    if not path.startswith("/"):
+        return fail(f"SNAPEXT_SOCKET={os.environ.get('SNAPEXT_SOCKET')!r} is not accepted: an absolute path")
+    since, what = f" since {_start_ticks()}".encode(), b""
     if failed is not None:
         said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
         what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
     # A line of its own, even behind one that somebody has not ended.
-    line = b"\n" + ",".join(map(str, _ancestors())).encode() + what + b"\n"
+    line = b"\n" + ",".join(map(str, _ancestors())).encode() + since + what + b"\n"
     try:
         why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
         if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
@@ -90,13 +95,22 @@ def status(*, as_json: bool) -> int:
         return fail(f"{error}: there is one in a function, and in `snapext simulate`, whose processes have it")
     found = answer["status"]
     text = json.dumps(found, indent=2) if as_json else "\n".join(lines(found))
-    os.write(1, text.encode() + b"\n")
+    try:
+        os.write(1, text.encode() + b"\n")
+    except OSError as error:
+        return fail(f"standard output cannot be written: {error.strerror}")
     return 0
 
 
 def fail(message: str, status: int = EXIT_FAILED) -> int:
     os.write(2, f"snapext: {message}\n".encode(errors="backslashreplace"))
     return status
+
+
+def _start_ticks() -> int:
+    """When this command was started, in clock ticks since boot: an answer begun before the restore is none after it."""
+    with open("/proc/self/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
 
 
 def _ancestors() -> list[int]:

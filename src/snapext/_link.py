@@ -257,6 +257,7 @@ class Link:
             hooks=self._told,
             generation=self.generation,
             forked=self._forked,
+            signalled=self._answering is not None,
         )
 
     def _handle(self, message: Message) -> None:

@@ -138,17 +138,25 @@ def test_a_runtime_in_python_calls_it(simulate: Simulate, transport: str) -> Non
     assert [line["restored"] for line in life.trace if line["phase"] == "checkpoint"] == [True]
 
 
-def test_who_waits_for_the_command_and_could_only_be_signalled_is_warned_of(simulate: Simulate) -> None:
-    """A shell could not answer while it waits, so nobody who does is signalled; that handlers are lost is said."""
+def test_a_python_runtime_that_runs_the_command_is_signalled_all_the_same(simulate: Simulate) -> None:
+    """Python runs its handlers while it waits for a command."""
     environ = {**EXPLICIT, "SNAPEXT_TRANSPORT": "signal", "CHECKPOINT": "command"}
     life = simulate("python checkpointing.py", *RUNTIME, **environ)
     assert life.status == 0, life.stderr
-    assert life.events("process_signalled") == []
     (answer,) = life.answers()
+    assert life.hooks_of(answer["pid"])[:4] == IN_ORDER
+
+
+def test_a_shell_that_waits_for_the_command_is_not_signalled_and_a_warning_says_so(simulate: Simulate) -> None:
+    """It could not run its trap: its work belongs before and after the command."""
+    script = "trap : RTMIN+4 RTMIN+5; ./runtime.sh 'snapext checkpoint'; exit"
+    life = simulate(["bash", "-c", script], *RUNTIME, SNAPEXT_SIGNALS="1", **EXPLICIT)
+    assert life.status == 0, life.stderr
+    assert life.events("process_signalled") == []
     warnings = [event for event in life.events("warning") if event["about"] == "not_signalled"]
-    assert [(event["pid"], event["phase"]) for event in warnings] == [
-        (answer["pid"], "before_snapshot"),
-        (answer["pid"], "after_restore"),
+    assert [(event["name"], event["phase"]) for event in warnings] == [
+        ("bash", "before_snapshot"),
+        ("bash", "after_restore"),
     ]
     assert "snapext checkpoint" in warnings[0]["message"]
 

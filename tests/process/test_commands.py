@@ -209,7 +209,7 @@ def test_done_names_its_parents_from_the_inside_out(folder: Path) -> None:
     env = clean_environ(SNAPEXT_SOCKET=str(folder / "bridge.sock"))
     done = subprocess.run(["bash", "-c", code], env=env, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
-    pids = os.read(reader, 4096).decode().strip().split(",")
+    pids = os.read(reader, 4096).decode().strip().partition(" since ")[0].split(",")
     os.close(reader)
     assert pids[:2] == [done.stdout.strip(), str(os.getpid())]
 
@@ -228,7 +228,7 @@ def test_done_says_what_failed_in_one_line_that_the_pipe_takes_whole(folder: Pat
     os.close(reader)
     assert len(line) <= 4096
     assert line.count(b"\n") == 2
-    match = re.fullmatch(r"\n(\d+,){20,}\d+ failed (.*)\n", line.decode())
+    match = re.fullmatch(r"\n(\d+,){20,}\d+ since \d+ failed (.*)\n", line.decode())
     assert match is not None
     assert match[2] == " ".join(match[2].split())
 

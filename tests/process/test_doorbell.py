@@ -36,10 +36,12 @@ class Ears:
 
     def __init__(self) -> None:
         self.said: list[tuple[tuple[int, ...], str | None]] = []
+        self.since: list[int | None] = []
         self.ended: list[int] = []
 
-    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None:
+    def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None:
         self.said.append((pids, error))
+        self.since.append(since_ticks)
 
     def rung_ended(self, pid: int) -> None:
         self.ended.append(pid)
@@ -158,15 +160,40 @@ def test_the_candidates_are_the_start_command_and_its_descendants(start: Start, 
     file = tmp_path / "start-command"
     file.write_bytes(Path(f"/proc/{parent.process.pid}/stat").read_bytes())
 
-    def found(left_alone: set[int], callers: set[int]) -> list[int]:
-        return [process.pid for process in candidates(str(file), left_alone, callers)[0]]
+    def found(left_alone: set[int], exempt: set[int]) -> tuple[list[int], list[int]]:
+        seen = candidates(str(file), left_alone, exempt, NUMBER)
+        return [process.pid for process in seen.told], [process.pid for process in seen.waiting]
 
-    assert found(set(), set()) == [parent.process.pid, child]
-    assert found({child}, set()) == [parent.process.pid]
-    assert found(set(), {child}) == [child]
-    assert other.process.pid not in found(set(), set())
+    assert found(set(), set()) == ([parent.process.pid, child], [])
+    assert found({child}, set()) == ([parent.process.pid], [])
+    assert found(set(), {child}) == ([parent.process.pid], [child])
+    assert found(set(), {parent.process.pid}) == ([parent.process.pid, child], [])  # Python runs handlers as it waits
+    assert other.process.pid not in found(set(), set())[0]
     parent.end()
-    assert found(set(), set()) == []
+    assert found(set(), set()) == ([], [])
+
+
+def test_a_young_fork_of_one_that_catches_the_signal_is_left_for_another_look(start: Start, tmp_path: Path) -> None:
+    """It has its parent's handlers until it executes something else."""
+    parent = start(
+        f"""
+        import os, signal, sys
+        signal.signal({NUMBER}, lambda *_: None)
+        print("up", flush=True); sys.stdin.readline()
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        print(child, flush=True); sys.stdin.readline(); os.kill(child, 9)
+        """
+    )
+    file = tmp_path / "start-command"
+    file.write_bytes(Path(f"/proc/{parent.process.pid}/stat").read_bytes())
+    parent.go()
+    child = int(parent.line())
+    seen = candidates(str(file), (), (), NUMBER)
+    assert child in [process.pid for process in seen.fleeting]
+    wait_until(lambda: child in [process.pid for process in candidates(str(file), (), (), NUMBER).told])
+    parent.end()
 
 
 def test_a_start_command_whose_pid_was_given_to_another_has_no_candidates(start: Start, tmp_path: Path) -> None:
@@ -177,7 +204,7 @@ def test_a_start_command_whose_pid_was_given_to_another_has_no_candidates(start:
     fields[19] = str(int(fields[19]) - 1).encode()
     file = tmp_path / "start-command"
     file.write_bytes(words[0] + b") " + b" ".join(fields) + b"\n")
-    assert candidates(str(file), (), ()) == ([], [])
+    assert candidates(str(file), (), (), NUMBER).told == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"7\n", b"7 (bash) S 1\n", b"\xff" * 100, b"x (bash) S " + b"1 " * 30])
@@ -187,7 +214,7 @@ def test_a_start_command_that_nobody_knows_is_one_line(tmp_path: Path, content: 
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SignalError, match="AWS_LAMBDA_EXEC_WRAPPER") as refused:
-        candidates(str(file), (), ())
+        candidates(str(file), (), (), NUMBER)
     assert str(file) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -206,15 +233,23 @@ def test_the_pipe_is_for_its_owner_alone_and_taken_away(loop: Loop, ears: Ears, 
     assert not path.exists()
 
 
-@pytest.mark.parametrize("what", ["file", "symlink", "directory", "foreign"])
+def test_a_file_that_a_shell_has_left_there_gives_way(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> None:
+    """`echo $$ >pipe` makes one where there is no pipe: it must not be in the way for ever."""
+    path = tmp_path / "done"
+    path.write_text("4711\n")
+    bell = loop.call(lambda: Doorbell(str(path), os.geteuid(), loop.reactor, log, ears))
+    assert stat.S_ISFIFO(os.lstat(path).st_mode)
+    loop.call(bell.close)
+    assert ears.said == []
+
+
+@pytest.mark.parametrize("what", ["symlink", "directory", "foreign"])
 def test_anything_else_in_its_place_is_refused(
     loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path, what: str
 ) -> None:
     """And left as it is."""
     path = tmp_path / "done"
-    if what == "file":
-        path.write_text("precious")
-    elif what == "symlink":
+    if what == "symlink":
         os.mkfifo(tmp_path / "pipe")
         path.symlink_to(tmp_path / "pipe")
     elif what == "directory":
@@ -233,9 +268,15 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, 
     for said in (b"7\n", b"8,9,10 failed no database\n11", b"\n", b" 12  failed \r\n", b"\n\n13 failed\n"):
         with open(tmp_path / "done", "wb", buffering=0) as pipe:
             pipe.write(said)
-    wait_until(lambda: len(ears.said) == 5)
+    with open(tmp_path / "done", "wb", buffering=0) as pipe:
+        pipe.write(b"14 since 4711\n15 since 12 failed no\n16 since\n17 since x\n18since 1\n")
+    wait_until(lambda: len(ears.said) == 7)
     unsaid = "its handler says no more"
-    assert ears.said == [((7,), None), ((8, 9, 10), "no database"), ((11,), None), ((12,), unsaid), ((13,), unsaid)]
+    assert ears.said == [
+        *[((7,), None), ((8, 9, 10), "no database"), ((11,), None), ((12,), unsaid), ((13,), unsaid)],
+        *[((14,), None), ((15,), "no")],
+    ]
+    assert ears.since == [None, None, None, None, None, 4711, 12]
 
 
 def test_a_line_that_nobody_ends_does_not_take_the_next_answer_with_it(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lifecycle_driver import Driver, settings
@@ -122,6 +124,31 @@ def test_a_second_checkpoint_waits_with_the_first_and_a_later_one_returns_at_onc
     driver.ask(902)
     assert [[Result(True)]] * 3 == [driver.results(number) for number in (900, 901, 902)]
     assert len(driver.told(key)) == 2
+
+
+def test_asking_twice_on_one_connection_is_asking_once() -> None:
+    """And hanging up then forgets whoever asked."""
+    driver = Explicit(EXPLICIT)
+    key = driver.join()
+    driver.ask()
+    driver.handle(CheckpointAsked(COMMAND))
+    driver.handle(CommandLeft(COMMAND))
+    driver.ask(901)
+    driver.cross()
+    driver.done(key)
+    assert [[], [Result(True)]] == [driver.results(number) for number in (COMMAND, 901)]
+
+
+def test_the_answer_to_a_checkpoint_fits_into_a_line_however_long_the_reason_is() -> None:
+    """A client in another language may send a message of 64 KiB."""
+    driver = Explicit(EXPLICIT)
+    key = driver.join()
+    driver.ask()
+    driver.handle(TimerFired(TimerName.SETTLE))
+    driver.fail(key, "app.hook", "ValueError", "\u65e5" * 18_000)
+    (result,) = driver.results()
+    assert result.exit_status == 64
+    assert len(json.dumps(result.message)) < 30_000
 
 
 def test_the_boundary_goes_on_when_whoever_asked_for_it_leaves() -> None:

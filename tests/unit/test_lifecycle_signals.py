@@ -17,12 +17,13 @@ from snapext_extension.events import (
     RestoreReturned,
     Ring,
     Rung,
+    SetTimer,
     SignalsFailed,
     TimerFired,
     TimerName,
 )
 from snapext_extension.failures import Process
-from snapext_extension.lifecycle import State
+from snapext_extension.lifecycle import LOOK_AGAIN_MS, MAX_LOOKS, State
 
 SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
 
@@ -90,23 +91,29 @@ def test_no_snapshot_before_who_was_signalled_has_acknowledged() -> None:
     driver.handle(RestoreReturned(200, ""))
     driver.rung(SHELL, NGINX)
     driver.acknowledge(NGINX.pid)
+    driver.acknowledge(SHELL.pid)
     assert AnswerReadiness() not in driver.log
-    assert AnswerReadiness() in driver.acknowledge(SHELL.pid)
+    assert AnswerReadiness() in driver.rung()
 
 
-def test_before_the_snapshot_it_rings_until_nobody_new_is_found() -> None:
+@pytest.mark.parametrize("restored", [False, True])
+def test_it_rings_until_nobody_new_is_found(restored: bool) -> None:
     """One may have come while the others were busy; those that were told are left alone."""
     driver = Signalled()
-    driver.begin()
+    if restored:
+        driver.until_restored()
+    else:
+        driver.begin()
+    during = driver.state
     driver.rung(SHELL)
     driver.acknowledge(SHELL.pid)
     assert frozenset({SHELL.pid}) == driver.rings[-1].left_alone
     driver.rung(NGINX)
     driver.acknowledge(NGINX.pid)
     assert frozenset({SHELL.pid, NGINX.pid}) == driver.rings[-1].left_alone
-    assert State.BEFORE_SNAPSHOT is driver.state
+    assert during is driver.state
     driver.rung()
-    assert State.SNAPSHOT is driver.state
+    assert (State.READY if restored else State.SNAPSHOT) is driver.state
 
 
 def test_after_the_restore_everyone_is_rung_at_once_more() -> None:
@@ -127,7 +134,7 @@ def test_the_nearest_of_several_pids_is_the_one_that_is_done() -> None:
     assert [SHELL.pid] == [fields["pid"] for fields in driver.reports("before_snapshot")]
 
 
-@pytest.mark.parametrize("pids", [(9999,), (), (SHELL.pid,)])
+@pytest.mark.parametrize("pids", [(9999,), (), (SHELL.pid,), (SHELL.pid, NGINX.pid)])
 def test_an_acknowledgement_that_nobody_waits_for_changes_nothing(pids) -> None:
     """It is logged: a second one of the same process as well."""
     driver = Signalled()
@@ -178,11 +185,12 @@ def test_one_that_comes_to_the_socket_is_told_there_and_waited_for_there() -> No
     driver = Signalled()
     driver.until_restored(SHELL)
     driver.rung(SHELL)
-    key = driver.join(pid=SHELL.pid, name="app")
+    key = driver.join(pid=SHELL.pid, name="app", signalled=True)
     assert [AfterRestore] == [type(message) for message in driver.told(key)]
     driver.handle(Left(-SHELL.pid))
+    driver.done(key)
     assert State.AFTER_RESTORE is driver.state
-    assert AnswerReadiness() in driver.done(key)
+    assert AnswerReadiness() in driver.rung()
 
 
 def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
@@ -190,9 +198,97 @@ def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
     driver = Signalled()
     driver.until_restored(SHELL)
     driver.rung(SHELL)
-    key = driver.join(pid=SHELL.pid, generation=1, forked=True, start_ticks=99)
+    key = driver.join(pid=SHELL.pid, generation=1, forked=True, start_ticks=99, signalled=True)
     assert driver.told(key) == []
+    driver.rung()
     assert State.READY is driver.state
+
+
+def test_one_that_joins_in_the_middle_of_its_handler_has_not_answered_by_that() -> None:
+    """It may import a library with hooks there: it is waited for in both ways, and signalled after the restore too."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid)
+    driver.done(key)
+    assert State.BEFORE_SNAPSHOT is driver.state
+    driver.acknowledge(SHELL.pid)
+    driver.rung()
+    driver.handle(RestoreReturned(200, ""))
+    assert SHELL.pid not in driver.rings[-1].left_alone
+
+
+def test_an_answer_that_was_begun_before_the_restore_is_none_to_what_is_asked_after_it() -> None:
+    """A handler that answers twice may be frozen in the middle of its second answer."""
+    driver = Signalled()
+    driver.until_restored(SHELL)
+    driver.rung(SHELL)
+    driver.handle(Acknowledged((SHELL.pid,), None, since_ticks=9))
+    assert len(driver.reports("acknowledged_unasked")) == 1
+    driver.handle(Acknowledged((SHELL.pid,), None, since_ticks=10))
+    driver.rung()
+    assert State.READY is driver.state
+
+
+def test_a_second_answer_of_a_child_is_not_its_parents() -> None:
+    """The nearest that was signalled is meant, whether or not it has answered already."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(NGINX.pid, SHELL.pid)
+    driver.acknowledge(NGINX.pid, SHELL.pid)
+    assert [NGINX.pid] == [fields["pid"] for fields in driver.reports("before_snapshot")]
+    assert State.BEFORE_SNAPSHOT is driver.state
+
+
+def test_one_with_hooks_that_does_not_catch_the_signal_any_more_fails_the_restore() -> None:
+    """Its handler was replaced after it had registered them: they must not be lost in silence."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid, signalled=True)
+    driver.done(key)
+    driver.handle(Left(key))
+    driver.rung()
+    driver.handle(RestoreReturned(200, ""))
+    assert frozenset({SHELL.pid}) == driver.rings[-1].expected
+    driver.handle(Rung((), "RTMIN+5", missing=SHELL))
+    assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+    for part in ("process 77 (bash)", "does not catch RTMIN+5 any more"):
+        assert part in driver.failure.message
+
+
+def test_forks_too_young_to_tell_are_looked_at_again_and_not_for_ever() -> None:
+    """They may be about to become another program; one that forks all the time does not hold the boundary up."""
+    driver = Signalled()
+    driver.begin()
+    while not driver.rings[-1].accept_fleeting:
+        assert State.BEFORE_SNAPSHOT is driver.state
+        driver.handle(Rung((), "RTMIN+4", fleeting=True))
+        assert SetTimer(TimerName.RING, LOOK_AGAIN_MS) == driver.log[-1]
+        driver.handle(TimerFired(TimerName.RING))
+    assert len(driver.rings) == MAX_LOOKS
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
+
+
+def test_signals_that_reach_nobody_are_worth_a_warning() -> None:
+    """A trap for another signal, say: hooks of signalled processes would be lost in silence."""
+    driver = Signalled()
+    driver.until_restored()
+    driver.rung()
+    assert len(driver.reports("nobody_signalled")) == 1
+    assert State.READY is driver.state
+
+
+def test_a_flood_of_answers_that_nobody_waits_for_is_not_a_flood_of_log_lines() -> None:
+    """Ten of them say it."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    for _ in range(1000):
+        driver.acknowledge(1)
+    assert len(driver.reports("acknowledged_unasked")) == 10
 
 
 def test_those_who_cannot_answer_get_a_moment_and_are_never_called_done() -> None:

@@ -26,6 +26,7 @@ from snapext.protocol import (
 )
 from snapext.protocol.messages import FROM_EXTENSION, FROM_PROCESS, to_wire
 
+OPTIONAL = ("client", "name", "forked", "signalled")
 FAILURE = HookFailure("ValueError", "no ünits 🦀 \ud800", 'File "app.py"\n  line 1\x00', None)
 FROM_APP = [
     HELLO,
@@ -146,7 +147,11 @@ REQUIRED = [
     for message in {m.type: m for m in messages}.values()
     for field in to_wire(message)
     if (message.type, field)
-    not in {("hello", "client"), ("hello", "name"), ("hello", "forked"), ("done", "hooks"), ("done", "type")}
+    not in {
+        *(("hello", name) for name in OPTIONAL),
+        ("done", "hooks"),
+        ("done", "type"),
+    }
 ]
 
 
@@ -206,7 +211,7 @@ def test_a_mistyped_field_is_malformed(role, message, field, text):
 
 def test_the_optional_fields_of_hello_have_defaults():
     """Twenty lines in any language suffice: client, name and forked may be left out."""
-    wire = {name: value for name, value in to_wire(HELLO).items() if name not in ("client", "name", "forked")}
+    wire = {name: value for name, value in to_wire(HELLO).items() if name not in OPTIONAL}
     (hello,) = Connection(Role.EXTENSION).receive(json.dumps(wire).encode() + b"\n")
 
     assert (hello.client, hello.name, hello.forked) == ("unknown", "unnamed", False)

@@ -75,7 +75,7 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
     """Every type is there, and for every field that it must have one that lacks it."""
     said = [vector["message"] for _, vector in VECTORS if "message" in vector]
     assert {message["type"] for message in said} == {*FROM_PROCESS, *FROM_EXTENSION}
-    optional = {("hello", "client"), ("hello", "name"), ("hello", "forked"), ("done", "hooks")}
+    optional = {("hello", "client"), ("hello", "name"), ("hello", "forked"), ("hello", "signalled"), ("done", "hooks")}
     fields = {(m["type"], name) for m in said for name in m if name != "type"} - optional
     about = {vector["about"] for _, vector in VECTORS if "error" in vector}
     assert {f"{kind} without {name}" for kind, name in fields} <= about

@@ -19,7 +19,10 @@ def main() -> None:
     """Run the command line. What is plain and runs inside a function does not even need click."""
     from snapext import _commands
 
-    status = _commands.run(sys.argv[1:])
+    try:
+        status = _commands.run(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = _commands.EXIT_INTERRUPTED
     if status is not None:
         os._exit(status)  # nothing of ours is left to be ended, and somebody waits for it
     group()(prog_name="snapext")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,3 +19,9 @@ def one_line() -> Iterator[None]:
         yield
     except SnapextError as error:
         raise click.ClickException(str(error)) from error
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command through its `finally`s: nothing is left behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: sys.exit(128 + received))

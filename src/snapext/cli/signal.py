@@ -7,12 +7,16 @@ import sys
 
 import click
 
-from snapext.cli.fail import one_line
+from snapext.cli.fail import end_on_signals, one_line
+
+PID = click.IntRange(1, 2**22)  # the kernel gives out no higher ones
 
 
 @click.command()
 @click.argument("phase", type=click.Choice(["before-snapshot", "after-restore"]))
-@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="P", help="This process; repeatable.")
+@click.option(
+    "--pid", "pids", type=click.IntRange(1, 2**22), multiple=True, metavar="P", help="This process; repeatable."
+)
 @click.option("--name", "pattern", metavar="GLOB", help="Processes whose name or script matches, such as 'gunicorn*'.")
 @click.option("--all", "everyone", is_flag=True, help="Every process on this machine that takes part.")
 @click.option("--wait", is_flag=True, help="Wait for their answers, and fail if one fails or does not come.")
@@ -20,8 +24,9 @@ def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: 
     """Tell running processes of a phase, as the extension would: a simulation without a platform.
 
     A process takes part if it is linked (it has registered a hook), or has SNAPEXT_SIGNALS among its variables and
-    catches that signal; one that is named by --pid needs no variable. Without --wait nobody reads the answers. Prints a line for each: who, how, and how it went. Exit status: 0 when all were told (with
-    --wait: and answered well), 1 when not, 2 for wrong usage.
+    catches that signal; one that is named by --pid needs no variable. Prints a line for each: who, how, and how it
+    went. Without --wait nobody reads the answers. Exit status: 0 when all were told (with --wait: and answered well), 1
+    when not, 2 for wrong usage.
 
     \b
     Example:
@@ -34,6 +39,7 @@ def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: 
     from snapext.simulator.telling import Telling, Whom
     from snapext_extension.config import parse
 
+    end_on_signals()
     with one_line():
         config, whom = parse(os.environ, os.geteuid()), Whom(frozenset(pids), pattern)
         told = Telling(phase.replace("-", "_"), whom, config, wait=wait).run()

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 
 import click
 from click.shell_completion import CompletionItem
 
+from snapext.cli.fail import end_on_signals
 from snapext.errors import SimulationError
 from snapext.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext.simulator.simulation import Plan, Request, Simulation
@@ -47,10 +47,6 @@ def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> i
         except OSError as error:
             raise click.BadParameter(f"port {value} cannot be listened on: {os.strerror(error.errno or 0)}") from None
     return value
-
-
-def _end_on_signal(number: int, _frame: object) -> None:
-    sys.exit(128 + number)  # through the `finally`s: no process is left behind
 
 
 def _say(line: str, *, err: bool) -> None:
@@ -149,8 +145,7 @@ def simulate(
     """
     plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout)
     story = Story(lambda line: _say(line, err=as_json))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end_on_signal)
+    end_on_signals()
     simulation = Simulation(
         plan,
         os.environ,

@@ -112,7 +112,8 @@ class Hello:
 
     `role` is `app`, or `control` for a command. `generation` is the last one that this memory image has seen. `forked`
     says that the image is a copy of its parent's (fork without exec): such a process may hold state from before the
-    snapshot although it is younger than the restore.
+    snapshot although it is younger than the restore. `signalled`: it comes because it was sent the phase's signal, and
+    for that phase alone.
     """
 
     type: ClassVar[str] = "hello"
@@ -124,6 +125,7 @@ class Hello:
     hooks: HookCounts
     generation: int
     forked: bool = False
+    signalled: bool = False
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Hello:
@@ -136,6 +138,7 @@ class Hello:
             hooks=HookCounts.from_wire(_field(data, "hooks", dict)),
             generation=_natural(data, "generation"),
             forked=_optional(data, "forked", bool, False),
+            signalled=_optional(data, "signalled", bool, False),
         )
 
 

@@ -87,8 +87,10 @@ class Telling:
         try:
             self._doorbell = Doorbell(acknowledgement_path(path), uid, self._reactor, log, self)
             self._reactor.set_timer("begin", JOIN_WINDOW_MS, self._begin)
-            self._reactor.run()
-            self._doorbell.close()
+            try:
+                self._reactor.run()
+            finally:
+                self._doorbell.close()
         finally:
             self._bridge.close()
         return sorted(self._told.values(), key=lambda told: told.pid)
@@ -168,7 +170,7 @@ class Telling:
             what = f"{message.error.hook or 'it'} failed: {message.error.type}: {message.error.message}"
             self._settle(pid, ok=False, outcome=f"{what}, after {message.duration_ms:.1f} ms")
 
-    def acknowledged(self, pids: tuple[int, ...], error: str | None) -> None:
+    def acknowledged(self, pids: tuple[int, ...], error: str | None, _since_ticks: int | None) -> None:
         for pid in pids:
             if pid in self._told:
                 took_ms = now_ms() - self._told[pid].at_ms
