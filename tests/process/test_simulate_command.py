@@ -147,7 +147,8 @@ def test_an_interrupted_simulation_leaves_nothing_behind(number: signal.Signals,
     """Whoever stops it, everything that it started is stopped too."""
     marker = str(tmp_path / "marker")
     process = subprocess.Popen(
-        [*SNAPEXT, "simulate", "--port", str(free_port()), "--", sys.executable, "-c", _TOUCH_AND_WAIT],
+        # A shell starts what runs in the background with SIGINT ignored, this test perhaps included.
+        ["env", "--default-signal=INT", *SNAPEXT, "simulate", "--port", str(free_port()), "--", *_TOUCH_AND_WAIT],
         env={**os.environ, "MARKER": marker},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -161,4 +162,7 @@ def test_an_interrupted_simulation_leaves_nothing_behind(number: signal.Signals,
     assert alive == []
 
 
-_TOUCH_AND_WAIT = "import os, threading; open(os.environ['MARKER'], 'w').close(); threading.Event().wait(60)"
+_TOUCH_AND_WAIT = [
+    *(sys.executable, "-c"),
+    "import os, threading; open(os.environ['MARKER'], 'w').close(); threading.Event().wait(60)",
+]
