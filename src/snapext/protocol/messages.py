@@ -89,12 +89,16 @@ class HookTiming:
 
 @dataclass(frozen=True, slots=True)
 class HookFailure:
-    """Why a phase failed in a process. `stack` is the text of the traceback; `hook` is None if no hook is to blame."""
+    """Why a phase failed in a process. `stack` is the text of the traceback; `hook` is None if no hook is to blame.
+
+    duration_ms: how long that hook ran before it failed; None if the process does not say.
+    """
 
     type: str
     message: str
     stack: str
     hook: str | None
+    duration_ms: float | None = None
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> HookFailure:
@@ -103,6 +107,7 @@ class HookFailure:
             _field(data, "message", str),
             _field(data, "stack", str),
             _field(data, "hook", str, type(None)),
+            _number(data, "duration_ms") if data.get("duration_ms") is not None else None,
         )
 
 
@@ -113,7 +118,8 @@ class Hello:
     `role` is `app`, or `control` for a command. `generation` is the last one that this memory image has seen. `forked`
     says that the image is a copy of its parent's (fork without exec): such a process may hold state from before the
     snapshot although it is younger than the restore. `signalled`: it comes because it was sent the phase's signal, and
-    for that phase alone.
+    for that phase alone. `importing`: its main thread is in the middle of an import, where more hooks may be
+    registered; a `hooks` message follows when that is over.
     """
 
     type: ClassVar[str] = "hello"
@@ -126,6 +132,7 @@ class Hello:
     generation: int
     forked: bool = False
     signalled: bool = False
+    importing: bool = False
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Hello:
@@ -139,6 +146,7 @@ class Hello:
             generation=_natural(data, "generation"),
             forked=_optional(data, "forked", bool, False),
             signalled=_optional(data, "signalled", bool, False),
+            importing=_optional(data, "importing", bool, False),
         )
 
 
@@ -168,28 +176,41 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """A process has registered more hooks since its hello. What runs is decided in the process, not by these counts."""
+    """A process has registered more hooks since its hello, or its main thread has ended an import.
+
+    What runs is decided in the process, not by these counts.
+    """
 
     type: ClassVar[str] = "hooks"
     hooks: HookCounts
+    importing: bool = False
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Hooks:
-        return cls(HookCounts.from_wire(_field(data, "hooks", dict)))
+        return cls(HookCounts.from_wire(_field(data, "hooks", dict)), _optional(data, "importing", bool, False))
 
 
 @dataclass(frozen=True, slots=True)
 class BeforeSnapshot:
-    """Run the before-snapshot hooks and answer with `done` of the same id within `timeout_ms`."""
+    """Run the before-snapshot hooks and answer with `done` of the same id within `timeout_ms`.
+
+    serving: the process serves already, from within an import: it need not wait for that to end.
+    """
 
     type: ClassVar[str] = "before_snapshot"
     id: int
     generation: int
     timeout_ms: int
+    serving: bool = False
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> BeforeSnapshot:
-        return cls(_natural(data, "id"), _natural(data, "generation"), _natural(data, "timeout_ms"))
+        return cls(
+            _natural(data, "id"),
+            _natural(data, "generation"),
+            _natural(data, "timeout_ms"),
+            _optional(data, "serving", bool, False),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,18 +388,21 @@ FROM_EXTENSION: Mapping[str, Callable[[Mapping[str, Any]], Message]] = {
 
 def to_wire(message: Message) -> dict[str, Any]:
     """The JSON object of a message."""
-    wire = {"type": message.type, **_plain(message)}
-    if wire.get("error", ...) is None:
-        del wire["error"]
-    return wire
+    return {"type": message.type, **_plain(message)}
 
 
 def _plain(value: Any) -> Any:
     """What JSON can hold. dataclasses.asdict copies all that it meets, and a restore waits for it: 5 times as long."""
     names = _FIELDS.get(type(value))
     if names is not None:
-        return {name: _plain(getattr(value, name)) for name in names}
+        return {
+            name: _plain(field)
+            for name in names
+            if not ((field := getattr(value, name)) is None or field is False) or name not in _SILENT_BY_DEFAULT
+        }
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+_SILENT_BY_DEFAULT = frozenset({"error", "duration_ms", "importing", "serving"})
+"""Fields that are left out when there is nothing to say: None or False."""
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (*get_args(Message), *_PARTS)}
