@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
+from snapext_extension.attendance import Sighting
 from snapext_extension.events import (
     Action,
     AnswerReadiness,
@@ -15,7 +16,11 @@ from snapext_extension.events import (
     Fail,
     HookStarted,
     Joined,
+    Look,
+    Looked,
     PhaseDone,
+    ReadinessAnswered,
+    Report,
     RestoreReturned,
     Tell,
     TimerFired,
@@ -69,6 +74,8 @@ class Driver:
         self.started = self.machine.start(self.now_ms)
         self.log: list[Action] = list(self.started)
         self._keys = 0
+        self.sightings: tuple[Sighting, ...] = ()  # what a look shows
+        self.open_requests = 1  # how many held readiness requests are still there to be answered
 
     @property
     def state(self) -> State:
@@ -84,8 +91,14 @@ class Driver:
         return self.failure.error_type, self.failure.exit_status, self.failure.runtime_report
 
     def handle(self, event: Event) -> list[Action]:
+        """Hand in an event, and what the outside world says to the actions that follow, at once."""
         actions = self.machine.handle(event, self.now_ms)
         self.log += actions
+        for action in tuple(actions):
+            if isinstance(action, Look) and not action.lost_only:
+                actions = actions + self.handle(Looked(self.sightings))
+            elif isinstance(action, AnswerReadiness):
+                actions = actions + self.handle(ReadinessAnswered(self.open_requests))
         return actions
 
     def join(
@@ -98,10 +111,13 @@ class Driver:
         forked: bool = False,
         start_ticks: int = 0,
         signalled: bool = False,
+        importing: bool = False,
     ) -> int:
         self._keys += 1
         process = Process(pid or 1000 + self._keys, name)
-        self.handle(Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks, signalled))
+        self.handle(
+            Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks, signalled, importing)
+        )
         return self._keys
 
     def app_ready_and_settled(self) -> list[Action]:
@@ -130,6 +146,14 @@ class Driver:
 
     def hook_started(self, key: int, hook: str) -> None:
         self.handle(HookStarted(key, self.told(key)[-1].id, hook))
+
+    def reports(self, event: str) -> list[dict[str, object]]:
+        """The fields of each log record of that name."""
+        return [action.fields for action in self.log if isinstance(action, Report) and action.event == event]
+
+    def reported(self, level: str) -> list[str]:
+        """The names of the log records of that level."""
+        return [action.event for action in self.log if isinstance(action, Report) and action.level == level]
 
     def calls(self, actions: list[Action]) -> list[Action]:
         """Those of some actions that the outside world sees: calls to the platform, and the gate."""

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from snapext.protocol import Done, HookCounts, Message
+from snapext_extension.attendance import Sighting
 from snapext_extension.failures import Failure, Process
 
 
@@ -15,6 +16,10 @@ class TimerName(enum.Enum):
     PHASE = "phase"
     GRACE = "grace"
     RING = "ring"
+    LOOK = "look"
+    WAITING = "waiting"
+    EVENT_NEXT = "event_next"
+    END = "end"
 
 
 # --- events: what has happened ---------------------------------------------------------------------------------------
@@ -29,7 +34,7 @@ class AppReady:
 class Joined:
     """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot.
 
-    signalled: it comes because it was sent the signal of this phase.
+    signalled: it comes because it was sent the signal of this phase. importing: its main thread imports something.
     """
 
     key: int
@@ -40,12 +45,14 @@ class Joined:
     forked: bool
     start_ticks: int
     signalled: bool = False
+    importing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class HooksChanged:
     key: int
     hooks: HookCounts
+    importing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,10 @@ class PhaseDone:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A connection ended. `alive`: the process lives on, and may come back; it may have closed what it did not open."""
+    """A connection ended. `alive`: the process lives on, and may come back; it may have closed what it did not open.
+
+    It is said once more, without `alive`, when that process has ended or has executed another program.
+    """
 
     key: int
     alive: bool = False
@@ -136,12 +146,28 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class ReadinessAsked:
-    """The adapter checks readiness; the request is held until an AnswerReadiness.
+    """The adapter checks readiness; the request is held until an AnswerReadiness."""
 
-    clock_jumped: since the last check the wall clock has moved on without the monotonic one, as only a restore does.
-    """
 
-    clock_jumped: bool = False
+@dataclass(frozen=True, slots=True)
+class ReadinessAnswered:
+    """The answer to AnswerReadiness: how many held requests got it. One whose sender had hung up does not count."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessHungUp:
+    """Somebody whose readiness request was held has gone; `still_held` others wait."""
+
+    still_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The answer to Look: the function's processes, as the kernel shows them."""
+
+    sightings: tuple[Sighting, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +200,9 @@ Event = (
     | Crowded
     | TimerFired
     | ReadinessAsked
+    | ReadinessAnswered
+    | ReadinessHungUp
+    | Looked
     | RestoreReturned
     | ShutdownAsked
 )
@@ -218,6 +247,16 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Look at the function's processes; answered by Looked.
+
+    lost_only: see only whether processes that have lost their link still execute the same program.
+    """
+
+    lost_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AskEventNext:
     """From now on we do not hold the platform back."""
 
@@ -229,7 +268,7 @@ class AskRestoreNext:
 
 @dataclass(frozen=True, slots=True)
 class AnswerReadiness:
-    """Answer every readiness request that is held."""
+    """Answer every readiness request that is held; answered by ReadinessAnswered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +282,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
+    """Log a failure, and report it to the Runtime API where that takes it."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Report a failure to the Extensions API as well, and end the extension with its exit status."""
+
     failure: Failure
 
 
@@ -251,4 +299,17 @@ class Stop:
     """End the extension: all is said."""
 
 
-Action = SetTimer | CancelTimer | Tell | Ring | AskEventNext | AskRestoreNext | AnswerReadiness | Report | Fail | Stop
+Action = (
+    SetTimer
+    | CancelTimer
+    | Tell
+    | Ring
+    | Look
+    | AskEventNext
+    | AskRestoreNext
+    | AnswerReadiness
+    | Report
+    | Fail
+    | End
+    | Stop
+)

@@ -14,6 +14,7 @@ AFTER_RESTORE = "after_restore"
 ERROR_TYPES = {BEFORE_SNAPSHOT: "Runtime.BeforeSnapshotError", AFTER_RESTORE: "Runtime.AfterRestoreError"}
 EXIT_STATUSES = {BEFORE_SNAPSHOT: 64, AFTER_RESTORE: 65}
 EXIT_OTHER = 1
+MAX_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ class Failure:
 
 
 def raised(phase: str, process: Process, error: HookFailure, duration_ms: float, *, reportable: bool) -> Failure:
+    """`duration_ms`: how long the whole phase took; said where the process does not give the hook's own time."""
     what = f"{phase} hook {error.hook}" if error.hook else f"{phase}"
-    message = f"{what} in {process} failed after {duration_ms:.0f} ms: {error.type}: {error.message}"
+    ran_ms = duration_ms if error.duration_ms is None else error.duration_ms
+    message = f"{what} in {process} failed after {ran_ms:.0f} ms: {error.type}: {error.message}"
     return _hook_failure(phase, process, error, message, reportable)
 
 
@@ -65,14 +68,20 @@ def died(
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A process that has not ended a phase: the hook that it runs, if known, or the signal that it was told by."""
+    """A process that has not ended a phase: the hook that it runs, if known, or the signal that it was told by.
+
+    lost_ms: for how long its connection has been lost; None if it is connected.
+    """
 
     process: Process
     hook: str | None
     signal: str | None = None
+    lost_ms: float | None = None
 
     def __str__(self) -> str:
-        return f"{doing(self.hook, self.signal)} in {self.process}"
+        return f"{doing(self.hook, self.signal)} in {self.process}" + (
+            "" if self.lost_ms is None else f", which lost its connection {self.lost_ms:.0f} ms ago and lives"
+        )
 
 
 def doing(hook: str | None, signal: str | None) -> str:
@@ -83,7 +92,7 @@ def doing(hook: str | None, signal: str | None) -> str:
 def timed_out(phase: str, late: Sequence[Late], ran_ms: float, *, reportable: bool) -> Failure:
     """The first of the `late` stands for all."""
     first = late[0]
-    others = ", ".join(map(str, late[1:4])) + (f" and {len(late) - 4} more" if len(late) > 4 else "")
+    others = _few(late[1:])
     message = (
         f"{phase} {first} has not ended after {ran_ms:.0f} ms, "
         f"the budget of the phase (SNAPEXT_{phase.upper()}_TIMEOUT_MS)"
@@ -100,14 +109,53 @@ def signals_failed(phase: str, reason: str, *, reportable: bool) -> Failure:
     return _hook_failure(phase, None, error, reason, reportable)
 
 
-def not_ready(timeout_ms: int, app_answer: str | None, joined: int, workers: int | None) -> Failure:
-    """`app_answer`: what the app answered to its last readiness check, or None if it was ready."""
-    if app_answer is not None:
-        why = f"the app's readiness check fails: {app_answer}"
-    else:
-        why = f"{joined} of {workers} processes have said hello (SNAPEXT_WORKERS); do all of them import snapext?"
+def not_ready(timeout_ms: int, why: str) -> Failure:
     message = f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): {why}"
     return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
+
+
+def app_not_ready(answer: str, ended: int) -> str:
+    """`answer`: what the app answered to its last readiness check. `ended`: how many processes have ended meanwhile."""
+    why = f"the app's readiness check fails: {answer}"
+    if ended:
+        many = "processes of the function have" if ended > 1 else "process of the function has"
+        why += f"; meanwhile {ended} {many} ended: do workers crash, or is the memory too small for them?"
+    return why
+
+
+def too_few(workers: int, counted: Sequence[Process], left_out: Sequence[str], missing: Sequence[Process]) -> str:
+    """`left_out`: processes that have joined and are not counted, each with the reason. `missing`: not joined."""
+    why = f"{len(counted)} of {workers} processes have joined (SNAPEXT_WORKERS): {_few(counted) or 'none'}"
+    if left_out:
+        why += f"; not counted: {_few(left_out)}"
+    if missing:
+        why += f"; not joined: {_few(missing)}"
+    return why + "; does each of them import snapext or snapshot_restore_py?"
+
+
+def not_connected(process: Process, hooks: int, lost_ms: float) -> str:
+    return f"{process} has {hooks} hooks registered, and lost its connection {lost_ms:.0f} ms ago"
+
+
+def not_linked(process: Process, command: str, cause: str, remedy: str, others: int) -> Failure:
+    """Nobody takes part, and this Python process cannot: its hooks, if it has some, would be lost in silence."""
+    more = f"; {others} more like it" if others else ""
+    message = (
+        f"no process has joined, and {process} cannot ({command}): {cause}; {remedy}{more}. "
+        "If the function has no hooks, SNAPEXT_WORKERS=0 says so"
+    )
+    return Failure("init", "Runtime.ProcessNotLinked", message, EXIT_OTHER, "init", process)
+
+
+def registered_too_late(process: Process, phase: str, *, reportable: bool) -> Failure:
+    reason = f"{process} registered a {phase} hook after it had run that phase: the hook would never run"
+    message = f"{reason}; register hooks while the app is imported, before its readiness check succeeds"
+    return _hook_failure(phase, process, HookFailure("RegisteredTooLate", reason, "", None), message, reportable)
+
+
+def _few(items: Sequence[object]) -> str:
+    shown = ", ".join(map(str, items[:MAX_NAMED]))
+    return shown + (f" and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else "")
 
 
 def no_checkpoint(timeout_ms: int) -> Failure:

@@ -12,8 +12,14 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
 
 TRANSITIONS is every way from one to another, and `_move` the only place that takes one. docs/lifecycle.py draws it.
 What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours, else somebody
-who asks for a checkpoint. Who asks for restore/next is the one between the adapters' generations (RestoreCaller): below
-1.1, and without an adapter, it is us; from 1.1 on it is the adapter, and we learn of the restore from its next check.
+who asks for a checkpoint; then everyone who should be there has to be (attendance.py). Who asks for restore/next is the
+one between the adapters' generations (RestoreCaller). Below 1.1, and without an adapter, it is us: restore/next first,
+event/next only when that was not refused, or a version would be published whose hooks never run. From 1.1 on it is the
+adapter: event/next is asked when its last check before the snapshot has been answered, so no snapshot can be older than
+that answer, and the next check is the restore's.
+
+A process that lives and has lost its connection owes its hooks: it is waited for until it comes back, ends, or executes
+another program.
 
 Processes are told on the socket, or by a signal when they are not on it (Ring). Both kinds are members of the phase.
 
@@ -39,6 +45,8 @@ from snapext.protocol import (
     Shutdown,
     Welcome,
 )
+from snapext_extension.assembly import Assembly
+from snapext_extension.attendance import Attendance
 from snapext_extension.events import (
     Acknowledged,
     Action,
@@ -51,14 +59,19 @@ from snapext_extension.events import (
     CommandJoined,
     CommandLeft,
     Crowded,
+    End,
     Event,
     Fail,
     HooksChanged,
     HookStarted,
     Joined,
     Left,
+    Look,
+    Looked,
     PhaseDone,
+    ReadinessAnswered,
     ReadinessAsked,
+    ReadinessHungUp,
     Report,
     RestoreReturned,
     Ring,
@@ -77,11 +90,14 @@ from snapext_extension.failures import (
     EXIT_OTHER,
     Failure,
     Late,
+    app_not_ready,
     crowded,
     died,
     no_checkpoint,
+    not_linked,
     not_ready,
     raised,
+    registered_too_late,
     restore_refused,
     signals_failed,
     timed_out,
@@ -137,6 +153,16 @@ MAX_UNASKED = 10
 MAX_ANSWER_CHARS = 4_000
 GRACE_MS = 200
 """For those that cannot say when they are done."""
+LOOK_EVERY_MS = 100
+EARLY_LOOK_EVERY_MS = 1_000
+"""Before the app is ready a look counts only who has ended."""
+WAITING_EVERY_MS = 3_000
+REFUSAL_MS = 100
+"""AWS's code refuses restore/next at once; what it does not refuse for this long, it has taken."""
+MISSING_CHECK_MS = 5_000
+"""An adapter that makes one check fewer than its binary says must not hold the initialisation for ever."""
+SHUTDOWN_WAIT_MS = 2_000
+"""After a failed restore SHUTDOWN comes by itself. Our own report before it would hide the hook's error."""
 
 ENDED = frozenset({State.FAILED, State.SHUTDOWN})
 
@@ -157,6 +183,7 @@ class Settings:
     held: the platform is to wait for us. Without it, a checkpoint may come or not, and no snapshot waits for one.
     signals: who catches the signals is told as well; `acknowledged`: and has to say when it is done.
     checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
+    workers: how many processes must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
     """
 
     boundary: bool
@@ -214,7 +241,14 @@ class Lifecycle:
         self._expected: set[int] = set()  # on the socket only when they are signalled, with hooks for the restore
         self._unasked = 0
         self._asked_event = False
-        self._lost: set[int] = set()
+        self._attendance = Attendance(settings.settle_ms)
+        self._assembly = Assembly(settings.workers, self._members, self._callers, self._attendance)
+        self._settled = False
+        self._serving: set[int] = set()  # pids that seem to import, and were let go when init had waited long enough
+        self._ended_in_init = 0
+        self._phase_complete = False
+        self._checks_expected = settings.checks_before_snapshot
+        self._awaits_shutdown: Failure | None = None
         self._actions: list[Action] = []
         self._now_ms = 0.0
         self._app_ready = False
@@ -232,7 +266,7 @@ class Lifecycle:
         """The first actions. Without a boundary the platform is not held back for a moment."""
         self._now_ms = self._started_ms = now_ms
         if self._settings.held:
-            self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+            self._wait_for_init()
         else:
             self._ask_event()
         return self._take_actions()
@@ -240,7 +274,9 @@ class Lifecycle:
     def handle(self, event: Event, now_ms: float) -> list[Action]:
         """Take one event at `now_ms` (any monotonic clock) and return what is to be done, in order."""
         self._now_ms = now_ms
-        if self.state not in ENDED:
+        if self._awaits_shutdown is not None:
+            self._end_after_shutdown(event, self._awaits_shutdown)
+        elif self.state not in ENDED:
             handler: Callable[[Event], None] = _HANDLERS[type(event)].__get__(self)
             handler(event)
         return self._take_actions()
@@ -253,6 +289,11 @@ class Lifecycle:
             "environment_id": self.environment_id,
             "processes": {key: member.describe() for key, member in self._members.items()},
             "boundary": dict(self._boundary),
+            "waiting": "; ".join(self._missing()) or None if self.state is State.INIT else None,
+            "not_linked": [
+                {"pid": s.process.pid, "name": s.process.name, "cause": s.cause, "remedy": s.remedy}
+                for s in self._assembly.unlinked()
+            ],
         }
 
     # --- init ------------------------------------------------------------------------------------------------------
@@ -265,7 +306,9 @@ class Lifecycle:
             self._move(Trigger.NO_BOUNDARY)
             self._do(AnswerReadiness())
         else:
+            self._answer_early_check()
             self._settle()
+            self._do(Look())
 
     def _on_command_joined(self, event: CommandJoined) -> None:
         self._callers[event.key] = event.pid
@@ -287,13 +330,19 @@ class Lifecycle:
                 self._waiting.append(event.key)
             if self.state is State.INIT and not self._app_ready:
                 self._app_ready = True
-                self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+                self._wait_for_init()
                 self._settle()
+                self._do(Look())
 
     def _answer_callers(self, result: Result) -> None:
         for key in self._waiting:
             self._do(Tell(key, result))
         self._waiting.clear()
+
+    def _wait_for_init(self) -> None:
+        self._do(SetTimer(TimerName.READY, self._settings.ready_timeout_ms))
+        self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
+        self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS))
 
     def _settle(self) -> None:
         """Wait until nothing new has come for a while, once the app is ready and enough processes have joined.
@@ -303,7 +352,8 @@ class Lifecycle:
         """
         if self.state is not State.INIT or not self._app_ready or not self._settings.boundary:
             return
-        if self._settings.workers is not None and self._worker_count() < self._settings.workers:
+        self._settled = False
+        if self._assembly.missing_members(self._now_ms):
             self._settle_started_ms = None
             self._do(CancelTimer(TimerName.SETTLE))
             return
@@ -316,9 +366,74 @@ class Lifecycle:
         due = max(earliest, min(latest, self._now_ms + self._settings.settle_ms))
         self._do(SetTimer(TimerName.SETTLE, max(0.0, due - self._now_ms)))
 
+    # --- who is missing --------------------------------------------------------------------------------------------
+
+    def _on_looked(self, event: Looked) -> None:
+        if self.state is not State.INIT:
+            return
+        somebody_new_listens = self._attendance.look(event.sightings, self._now_ms)
+        self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS))
+        if not self._app_ready:
+            return
+        if self._assembly.missing_members(self._now_ms) or somebody_new_listens:
+            self._settle()
+        elif self._settle_started_ms is None:
+            self._settle()  # a look has shown that one which seemed to import serves
+        elif self._settled and not self._missing():
+            self._begin()
+
+    def _missing(self) -> list[str]:
+        """What init waits for, in words; empty when the boundary may begin."""
+        if self._app_ready:
+            return self._assembly.missing(self._now_ms)
+        if self._settings.gate:
+            return [app_not_ready(self._app_answer(), self._ended())]
+        return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
+
+    def _ended(self) -> int:
+        return max(self._ended_in_init, self._attendance.ended)
+
+    def _on_ready_timeout(self) -> None:
+        """Init fails on evidence only: the platform repeats it unattended, and a false failure is an outage."""
+        timeout_ms, workers = self._settings.ready_timeout_ms, self._settings.workers
+        if not self._app_ready:
+            if self._settings.gate:
+                self._fail(not_ready(timeout_ms, app_not_ready(self._app_answer(), self._ended())))
+            else:
+                self._fail(no_checkpoint(timeout_ms))
+            return
+        missing = self._missing()
+        lost = any(member.lost_ms is not None and member.total_hooks() for member in self._members.values())
+        if workers != 0 and (lost or (workers and len(self._assembly.counted(self._now_ms)) < workers)):
+            self._fail(not_ready(timeout_ms, "; ".join(missing)))
+            return
+        if missing:
+            self._report("warning", "gave_up_waiting", waited_ms=timeout_ms, message="; ".join(missing))
+        self._serving = {
+            member.process.pid
+            for member in self._assembly.importing(self._now_ms)
+            if self._attendance.is_resting(member.process.pid, self._now_ms)
+        }
+        self._begin()
+
+    def _unlinked_and_nobody_joined(self) -> Failure | None:
+        """The evidence that hooks are lost: nobody takes part, and a Python process could not."""
+        if self._members or self._settings.workers == 0 or not self._settings.held:
+            return None
+        unlinked = self._assembly.unlinked()
+        if not unlinked:
+            return None
+        first = unlinked[0]
+        return not_linked(first.process, first.command, first.cause, first.remedy, len(unlinked) - 1)
+
+    # --- the phases begin ------------------------------------------------------------------------------------------
+
     def _begin(self) -> None:
-        self._do(CancelTimer(TimerName.READY))
+        for timer in (TimerName.READY, TimerName.WAITING, TimerName.LOOK, TimerName.SETTLE):
+            self._do(CancelTimer(timer))
         self._move(Trigger.APP_COMPLETE)
+        for level, name, process, fields in self._assembly.absent():
+            self._do(Report(level, name, {"pid": process.pid, "name": process.name, **fields}))
         self._begin_phase(self._settings.before_snapshot_timeout_ms)
         if not self._members and not self._settings.signals:
             self._report(
@@ -332,19 +447,20 @@ class Lifecycle:
         self._ring()
         self._end_phase_if_done()
 
-    def _worker_count(self) -> int:
-        """A preloading master joins as well, but it is no worker: it is the parent of some."""
-        parents = {member.parent_pid for member in self._members.values()}
-        return sum(member.process.pid not in parents for member in self._members.values())
-
     # --- processes -------------------------------------------------------------------------------------------------
 
     def _on_joined(self, event: Joined) -> None:
-        member = Member(event.process, event.parent_pid, event.hooks, forked=event.forked)
-        lost = [key for key in self._lost if self._members[key].process.pid == event.process.pid]
+        member = Member(event.process, event.parent_pid, event.hooks, forked=event.forked, importing=event.importing)
+        lost = [
+            key
+            for key, other in self._members.items()
+            if other.lost_ms is not None and other.process.pid == event.process.pid
+        ]
         for key in lost:  # it has come back: what it owes, it is told again, and answers as before
-            self._lost.discard(key)
-            del self._members[key]
+            earlier = self._members.pop(key)
+            member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
+            member.told_ids = earlier.told_ids
+            self._report("info", "link_restored", member, lost_ms=round(self._now_ms - (earlier.lost_ms or 0.0), 3))
         self._members[event.key] = member
         # One that was told by signal comes to be told all: that is its answer.
         rung = self._members.pop(-event.process.pid, None) if event.signalled else None
@@ -353,6 +469,7 @@ class Lifecycle:
             if event.hooks.after_restore:
                 self._expected.add(event.process.pid)
         owed = self._owes_after_restore(event)
+        member.warned_late = member.warned_late or bool(self.generation and not owed)  # it has nothing to be late for
         self._report("debug", "process_joined", member, hooks=counts(event.hooks), forked=event.forked)
         generation = 0 if owed else self.generation
         self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
@@ -384,15 +501,38 @@ class Lifecycle:
         return event.forked or (event.start_ticks, event.process.pid) <= restored
 
     def _on_hooks_changed(self, event: HooksChanged) -> None:
-        if event.key in self._members:
-            member = self._members[event.key]
-            member.hooks = event.hooks
-            self._report("debug", "hooks_changed", member, hooks=counts(event.hooks))
-            self._settle()
+        member = self._members.get(event.key)
+        if member is None:
+            return
+        more_before = event.hooks.before_snapshot > member.hooks.before_snapshot
+        more_after = event.hooks.after_restore > member.hooks.after_restore
+        member.hooks, member.importing = event.hooks, event.importing
+        self._report("debug", "hooks_changed", member, hooks=counts(event.hooks))
+        self._settle()
+        if more_before:
+            self._registered_late(member, BEFORE_SNAPSHOT)
+        if more_after:
+            self._registered_late(member, AFTER_RESTORE)
+
+    def _registered_late(self, member: Member, phase: str) -> None:
+        """A hook was registered. After its phase it would never run: as long as we can, we refuse the snapshot then."""
+        if not self._settings.boundary or self.state is State.INIT or member.pending is not None:
+            return  # a hook that is registered while its phase runs runs in it
+        if phase == AFTER_RESTORE and not self.generation:
+            return
+        if phase == BEFORE_SNAPSHOT and self.state is State.BEFORE_SNAPSHOT:
+            self._fail(registered_too_late(member.process, phase, reportable=True))
+        elif not member.warned_late:
+            member.warned_late = True
+            message = (
+                f"{member.process} registered a {phase} hook after that phase: it does not run in this environment"
+            )
+            self._report("warning", "registered_too_late", member, phase=phase, message=message)
 
     def _on_hook_started(self, event: HookStarted) -> None:
+        """A process that was told of the phase again, on a new connection, may still give the older id."""
         member = self._members.get(event.key)
-        if member is not None and member.pending == event.id:
+        if member is not None and member.pending is not None and event.id in member.told_ids:
             member.hook = event.hook
 
     def _on_phase_done(self, event: PhaseDone) -> None:
@@ -419,18 +559,22 @@ class Lifecycle:
         if member is None:
             return
         self._report("debug", "process_left", member, alive=event.alive)
-        if event.alive and member.pending is not None:
-            self._lost.add(event.key)  # waited for, until it ends or the budget does: it may come back
+        if event.alive and self._is_owed(member):
+            self._lose(member)
             return
-        self._lost.discard(event.key)
         del self._members[event.key]
+        if self.state is State.INIT and not event.alive:
+            self._ended_in_init += 1
         phase = self._phase()
         self._settle()
         if member.pending is None:
+            if self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE) and not event.alive:
+                self._report("warning", "process_ended", member, phase=self.state.value, message=_ended(member, phase))
+            self._end_phase_if_done()
             return
         if self.state is State.BEFORE_SNAPSHOT and member.forked:
             # A pool's child that its parent has ended, say. No clone will contain it, and nothing else is in doubt.
-            self._report("warning", "process_ended", member, hook=member.hook)
+            self._report("warning", "process_ended", member, phase=phase, hook=member.hook)
             self._end_phase_if_done()
         elif member.hook is not None or member.has_hooks(phase):
             ran_ms = self._now_ms - member.told_ms
@@ -439,6 +583,31 @@ class Lifecycle:
             )
         else:
             self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+
+    def _is_owed(self, member: Member) -> bool:
+        """Whether a process that has lost its link, and lives, still has something to run in this boundary."""
+        if member.pending is not None:
+            return True
+        if not self._settings.boundary:
+            return False
+        if self.state is State.INIT:
+            return member.importing or member.total_hooks() > 0
+        return self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT) and member.hooks.after_restore > 0
+
+    def _lose(self, member: Member) -> None:
+        """Keep in mind what a process owes: until it comes back, ends, or executes another program."""
+        member.lost_ms = self._now_ms
+        message = f"{member.process} lost its connection and lives: it is waited for until it is back or has ended"
+        self._report("info", "link_lost", member, message=message)
+        self._settle()
+        if self.state is State.BEFORE_SNAPSHOT and self._phase_complete:  # it was all but over: a budget runs again
+            self._phase_complete = False
+            self._set_deadline(self._settings.before_snapshot_timeout_ms)
+        if self.state is not State.INIT:
+            self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
+
+    def _lost(self) -> list[Member]:
+        return [member for member in self._members.values() if member.lost_ms is not None]
 
     def _on_crowded(self, event: Crowded) -> None:
         if self._settings.held or self._app_ready:
@@ -536,12 +705,22 @@ class Lifecycle:
         self._looks = 0
         self._look_is_due = False
         self._rings_end = not self._settings.signals
+        self._phase_complete = False
         self._phase_started_ms = self._now_ms
+        for member in self._members.values():
+            member.told_ids.clear()
+        self._set_deadline(timeout_ms)
+
+    def _set_deadline(self, timeout_ms: int) -> None:
         self._deadline_ms = self._now_ms + timeout_ms
         self._do(SetTimer(TimerName.PHASE, timeout_ms))
 
     def _tell_before_snapshot(self, key: int) -> None:
-        self._tell(key, lambda number, left_ms: BeforeSnapshot(number, self.generation, left_ms))
+        member = self._members[key]
+        pid = member.process.pid
+        serving = member.importing and (pid in self._serving or member not in self._assembly.importing(self._now_ms))
+        self._phase_complete = False
+        self._tell(key, lambda number, left_ms: BeforeSnapshot(number, self.generation, left_ms, serving))
 
     def _tell_after_restore(self, key: int) -> None:
         identity = self._identity
@@ -558,6 +737,7 @@ class Lifecycle:
         member = self._members[key]
         self._last_id += 1
         member.pending, member.told_ms, member.hook = self._last_id, self._now_ms, None
+        member.told_ids.add(self._last_id)
         self._do(Tell(key, make(self._last_id, max(1, int(self._deadline_ms - self._now_ms)))))
 
     def _end_phase_if_done(self) -> None:
@@ -569,11 +749,8 @@ class Lifecycle:
             return
         duration_ms = round(self._now_ms - self._phase_started_ms, 3)
         if self.state is State.BEFORE_SNAPSHOT:
-            self._do(CancelTimer(TimerName.PHASE))
-            self._move(Trigger.ALL_DONE)
-            self._boundary["before_snapshot_ms"] = duration_ms
-            self._report("info", "snapshot", processes=len(self._members), duration_ms=duration_ms)
-            self._let_the_snapshot_be_taken()
+            if not self._lost():
+                self._complete_before_snapshot(duration_ms)
         elif self.state is State.AFTER_RESTORE:
             self._do(CancelTimer(TimerName.PHASE))
             self._move(Trigger.ALL_DONE)
@@ -595,41 +772,108 @@ class Lifecycle:
                 return True
         return False
 
+    def _complete_before_snapshot(self, duration_ms: float) -> None:
+        """Every hook has run: let go, or wait for the check whose answer lets go."""
+        if (failure := self._unlinked_and_nobody_joined()) is not None:
+            self._fail(failure)
+            return
+        if not self._phase_complete:
+            self._phase_complete = True
+            self._do(CancelTimer(TimerName.PHASE))
+            self._boundary["before_snapshot_ms"] = duration_ms
+        if self._settings.restore_caller is RestoreCaller.ADAPTER and not self._check_held:
+            if self._checks_answered:  # it has been answered already: it may never make the check that we expect
+                self._do(SetTimer(TimerName.EVENT_NEXT, MISSING_CHECK_MS))
+            return
+        self._let_the_snapshot_be_taken()
+
     def _let_the_snapshot_be_taken(self) -> None:
-        self._ask_event()
+        self._move(Trigger.ALL_DONE)
+        duration_ms = self._boundary["before_snapshot_ms"]
+        self._report("info", "snapshot", processes=len(self._members), duration_ms=duration_ms)
         if self._settings.restore_caller is RestoreCaller.EXTENSION:
             self._do(AskRestoreNext())
+            if not self._asked_event:
+                self._do(SetTimer(TimerName.EVENT_NEXT, REFUSAL_MS))
         elif self._check_held:
             self._answer_check()
+        else:
+            self._ask_event()
+
+    def _on_nothing_refused(self) -> None:
+        """restore/next was not refused, or a check that we expected has not come."""
+        if self.state is State.SNAPSHOT:
+            self._ask_event()
+        elif self.state is State.BEFORE_SNAPSHOT and self._phase_complete:
+            self._checks_expected = self._checks_answered
+            message = (
+                f"the web adapter made {self._checks_answered} readiness check(s) before the snapshot, and no more"
+            )
+            self._report("warning", "check_missing", message=message)
+            self._let_the_snapshot_be_taken()
 
     def _ask_event(self) -> None:
         if not self._asked_event:
             self._asked_event = True
+            self._do(CancelTimer(TimerName.EVENT_NEXT))
             self._do(AskEventNext())
 
     # --- the restore -----------------------------------------------------------------------------------------------
 
-    def _on_readiness_asked(self, event: ReadinessAsked) -> None:
+    def _on_readiness_asked(self, _event: ReadinessAsked) -> None:
+        by_adapter = self._settings.restore_caller is RestoreCaller.ADAPTER
         if self.state is State.READY:
             self._do(AnswerReadiness())
-        elif self.state is State.SNAPSHOT and self._settings.restore_caller is RestoreCaller.ADAPTER:
-            expected = self._checks_answered < self._settings.checks_before_snapshot
-            if expected and not event.clock_jumped:
-                self._answer_check()
-            else:
-                self._restored()
-        else:
-            self._check_held = True
+            return
+        if self.state is State.SNAPSHOT and by_adapter and self._asked_event:
+            self._restored()
+            return
+        self._check_held = True
+        if not by_adapter:
+            return
+        self._answer_early_check()
+        if self._check_held and self.state is State.SNAPSHOT:
+            self._answer_check()  # the answer to its last check was lost
+        elif self._check_held and self.state is State.BEFORE_SNAPSHOT:
+            self._end_phase_if_done()
+
+    def _answer_early_check(self) -> None:
+        """A check that is not the last one before the snapshot holds nothing back: event/next does."""
+        by_adapter = self._settings.restore_caller is RestoreCaller.ADAPTER
+        is_early = self._app_ready and self._checks_answered + 1 < self._checks_expected
+        if by_adapter and is_early and self._check_held:
+            self._answer_check()
 
     def _answer_check(self) -> None:
         self._check_held = False
-        self._checks_answered += 1
         self._do(AnswerReadiness())
+
+    def _on_readiness_answered(self, event: ReadinessAnswered) -> None:
+        """The answer counts when it was written to an open connection: the adapter drops a check that takes too long.
+
+        No restore can come before event/next is asked, so a check that comes sooner is none of the restore's.
+        """
+        if event.count and self._settings.restore_caller is RestoreCaller.ADAPTER and self._settings.boundary:
+            self._checks_answered += 1
+            if self.state is State.SNAPSHOT and self._checks_answered >= self._checks_expected:
+                self._ask_event()
+
+    def _on_readiness_hung_up(self, event: ReadinessHungUp) -> None:
+        self._check_held = event.still_held > 0
+        running = [str(self._late(member)) for member in self._members.values() if member.pending is not None]
+        if running and self.state is State.AFTER_RESTORE:
+            ran_ms = round(self._now_ms - self._phase_started_ms, 3)
+            message = (
+                f"the web adapter has given up its readiness check {ran_ms:.0f} ms after the restore "
+                f"(AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS?), while these still run: {', '.join(running)}"
+            )
+            self._report("warning", "readiness_hung_up", message=message)
 
     def _on_restore_returned(self, event: RestoreReturned) -> None:
         if self.state is not State.SNAPSHOT:
             return
         if event.status == 200:
+            self._ask_event()
             self._restored()
         else:
             self._fail(restore_refused(event.status, event.body))
@@ -641,7 +885,7 @@ class Lifecycle:
         self._move(Trigger.RESTORED)
         self._begin_phase(self._settings.after_restore_timeout_ms)
         for key in self._on_socket():
-            self._tell_after_restore(key)
+            self._tell_after_restore(key)  # also who has lost its link: it is waited for, and told when it is back
         self._report("debug", "restore", environment_id=self.environment_id)
         self._ring()
         self._end_phase_if_done()
@@ -649,25 +893,42 @@ class Lifecycle:
     # --- time and the end ------------------------------------------------------------------------------------------
 
     def _on_timer_fired(self, event: TimerFired) -> None:
-        if event.timer is TimerName.SETTLE and self.state is State.INIT:
-            self._begin()
-        elif event.timer is TimerName.READY and self.state is State.INIT:
-            if not self._app_ready and not self._settings.gate:
-                self._fail(no_checkpoint(self._settings.ready_timeout_ms))
-                return
-            answer = None if self._app_ready else self._app_answer()
-            self._fail(not_ready(self._settings.ready_timeout_ms, answer, self._worker_count(), self._settings.workers))
-        elif event.timer is TimerName.PHASE:
-            late = [member for member in self._members.values() if member.pending is not None]
-            if late:
-                who = [Late(member.process, member.hook, member.signal) for member in late]
-                ran_ms = self._now_ms - late[0].told_ms
-                self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
-        elif event.timer is TimerName.GRACE:
-            self._on_grace_over()
-        elif event.timer is TimerName.RING and self._look_is_due:
-            self._look_is_due = False
-            self._end_phase_if_done()
+        match event.timer:
+            case TimerName.SETTLE if self.state is State.INIT:
+                self._settled = True
+                self._do(Look())
+            case TimerName.LOOK if self.state is State.INIT:
+                self._do(Look())
+            case TimerName.LOOK if self._lost():
+                self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
+                self._do(Look(lost_only=True))
+            case TimerName.WAITING if self.state is State.INIT:
+                self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
+                waited_ms = round(self._now_ms - self._started_ms)
+                why = "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
+                self._report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {why}")
+            case TimerName.READY if self.state is State.INIT:
+                self._on_ready_timeout()
+            case TimerName.PHASE:
+                self._on_phase_timeout()
+            case TimerName.GRACE:
+                self._on_grace_over()
+            case TimerName.EVENT_NEXT:
+                self._on_nothing_refused()
+            case TimerName.RING if self._look_is_due:
+                self._look_is_due = False
+                self._end_phase_if_done()
+
+    def _on_phase_timeout(self) -> None:
+        late = [m for m in self._members.values() if m.pending is not None or m.lost_ms is not None]
+        if late:
+            ran_ms = self._now_ms - self._phase_started_ms
+            who = [self._late(member) for member in late]
+            self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
+
+    def _late(self, member: Member) -> Late:
+        lost_ms = None if member.lost_ms is None else self._now_ms - member.lost_ms
+        return Late(member.process, member.hook, member.signal, lost_ms)
 
     def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
         self._move(Trigger.SHUTDOWN)
@@ -681,6 +942,17 @@ class Lifecycle:
         self._move(Trigger.FAILURE)
         self._do(Fail(failure))
         self._answer_callers(Result(False, failure.message[:MAX_ANSWER_CHARS], failure.exit_status))
+        if failure.runtime_report == "restore":
+            # The platform prefers the first fatal error that it has stored: ours would hide the hook's.
+            self._awaits_shutdown = failure
+            self._do(SetTimer(TimerName.END, SHUTDOWN_WAIT_MS))
+        else:
+            self._do(End(failure))
+
+    def _end_after_shutdown(self, event: Event, failure: Failure) -> None:
+        if isinstance(event, ShutdownAsked) or event == TimerFired(TimerName.END):
+            self._awaits_shutdown = None
+            self._do(End(failure))
 
     # --- the machine's own -----------------------------------------------------------------------------------------
 
@@ -699,6 +971,10 @@ class Lifecycle:
         return actions
 
 
+def _ended(member: Member, phase: str) -> str:
+    return f"{member.process} ended after it had run its {phase} hooks"
+
+
 _HANDLERS = {
     AppReady: Lifecycle._on_app_ready,
     Joined: Lifecycle._on_joined,
@@ -715,6 +991,9 @@ _HANDLERS = {
     Crowded: Lifecycle._on_crowded,
     TimerFired: Lifecycle._on_timer_fired,
     ReadinessAsked: Lifecycle._on_readiness_asked,
+    ReadinessAnswered: Lifecycle._on_readiness_answered,
+    ReadinessHungUp: Lifecycle._on_readiness_hung_up,
+    Looked: Lifecycle._on_looked,
     RestoreReturned: Lifecycle._on_restore_returned,
     ShutdownAsked: Lifecycle._on_shutdown_asked,
 }

@@ -10,11 +10,13 @@ from snapext_extension.failures import (
     BEFORE_SNAPSHOT,
     Late,
     Process,
+    app_not_ready,
     died,
     not_ready,
     raised,
     restore_refused,
     timed_out,
+    too_few,
 )
 
 PROCESS = Process(4711, "gunicorn")
@@ -97,7 +99,7 @@ def test_who_was_told_by_a_signal_is_not_said_to_run_a_hook():
 
 @pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
 @pytest.mark.parametrize(
-    ("others", "more"), [(0, None), (1, "nor has hook app.other in process 1 (b)"), (5, "and 2 more")]
+    ("others", "more"), [(0, None), (1, "nor has hook app.other in process 1 (b)"), (6, "and 2 more")]
 )
 def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
     """Whoever needs more time learns which setting gives it."""
@@ -110,14 +112,18 @@ def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more)
 
 def test_an_app_that_is_not_ready_is_told_apart_from_one_that_lacks_processes():
     """Each of the two has its own remedy, and both name the variable of the time."""
-    silent, few = not_ready(120_000, "GET http://h:1/ answered 500", 0, None), not_ready(120_000, None, 1, 4)
+    silent = not_ready(120_000, app_not_ready("GET http://h:1/ answered 500", 79))
+    few = not_ready(120_000, too_few(4, [PROCESS], ["process 1 (gunicorn) (a master)"], [Process(9, "late")]))
 
     for failure in (silent, few):
         assert "120000 ms (SNAPEXT_READY_TIMEOUT_MS)" in failure.message
         assert (failure.runtime_report, failure.error_type, failure.exit_status) == ("init", "Runtime.AppNotReady", 1)
         assert re.fullmatch(PLATFORM_PATTERN, failure.error_type)
     assert "readiness check" in silent.message
-    assert "1 of 4 processes have said hello (SNAPEXT_WORKERS)" in few.message
+    assert "79 processes of the function have ended" in silent.message
+    assert "ended" not in app_not_ready("GET http://h:1/ answered 500", 0)
+    assert "1 of 4 processes have joined (SNAPEXT_WORKERS): process 4711 (gunicorn)" in few.message
+    assert "not counted: process 1 (gunicorn) (a master); not joined: process 9 (late)" in few.message
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from snapext_extension.events import (
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
+    End,
     Fail,
     ReadinessAsked,
+    ReadinessHungUp,
     Report,
     RestoreReturned,
     SetTimer,
@@ -23,9 +25,22 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.lifecycle import ENDED, TRANSITIONS, RestoreCaller, State, Trigger
+from snapext_extension.lifecycle import (
+    ENDED,
+    MISSING_CHECK_MS,
+    REFUSAL_MS,
+    SHUTDOWN_WAIT_MS,
+    TRANSITIONS,
+    RestoreCaller,
+    State,
+    Trigger,
+)
 
 ADAPTER = RestoreCaller.ADAPTER
+
+
+def is_report(action: events.Action, event: str) -> bool:
+    return isinstance(action, Report) and action.event == event
 
 
 def test_the_table_holds_every_allowed_move_and_no_other() -> None:
@@ -56,7 +71,8 @@ def test_the_whole_life_runs_in_order() -> None:
     driver.done(first)
     assert State.BEFORE_SNAPSHOT is driver.state
     actions = driver.done(second)
-    assert [AskEventNext(), AskRestoreNext()] == driver.calls(actions)
+    assert [AskRestoreNext()] == driver.calls(actions)
+    assert [AskEventNext()] == driver.calls(driver.handle(TimerFired(TimerName.EVENT_NEXT)))
     driver.handle(ReadinessAsked())
     driver.handle(RestoreReturned(200, ""))
     assert State.AFTER_RESTORE is driver.state
@@ -94,7 +110,21 @@ def test_the_extension_holds_event_next_back_until_the_hooks_are_done() -> None:
     key = driver.join()
     held = driver.started + driver.app_ready_and_settled()
     assert AskEventNext() not in held
-    assert AskEventNext() in driver.done(key)
+    assert AskEventNext() not in driver.done(key)
+    assert SetTimer(TimerName.EVENT_NEXT, REFUSAL_MS) in driver.log
+    assert [AskEventNext()] == driver.calls(driver.handle(TimerFired(TimerName.EVENT_NEXT)))
+
+
+def test_a_refused_restore_next_ends_the_initialisation_before_event_next_completes_it() -> None:
+    """Asked for event/next, AWS's code would publish a version whose runtime is ready and whose hooks never run."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.app_ready_and_settled()
+    driver.done(key)
+    driver.handle(RestoreReturned(403, "{}"))
+    driver.handle(TimerFired(TimerName.EVENT_NEXT))
+    assert State.FAILED is driver.state
+    assert AskEventNext() not in driver.log
 
 
 @pytest.mark.parametrize("caller", list(RestoreCaller))
@@ -115,14 +145,15 @@ class TestAdapterThatAsksForRestoreNext:
         key = driver.join()
         driver.handle(ReadinessAsked())
         driver.app_ready_and_settled()
-        assert [AskEventNext(), AnswerReadiness()] == driver.calls(driver.done(key))
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.done(key))
         assert State.SNAPSHOT is driver.state
 
     def test_a_first_check_that_comes_late_is_not_taken_for_the_restore(self) -> None:
         """The adapter may ask for the first time when the hooks are already done."""
         driver = Driver(settings(restore_caller=ADAPTER))
         driver.app_ready_and_settled()
-        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert AskEventNext() not in driver.log
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
         assert State.SNAPSHOT is driver.state
 
     def test_the_next_check_is_the_restore_and_is_held_until_the_hooks_are_done(self) -> None:
@@ -139,22 +170,72 @@ class TestAdapterThatAsksForRestoreNext:
     def test_the_extra_check_of_the_later_releases_is_not_the_restore(self) -> None:
         """With a before-checkpoint path set they check once more before the snapshot."""
         driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
-        driver.app_ready_and_settled()
         driver.handle(ReadinessAsked())
-        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert [AnswerReadiness()] == driver.calls(driver.app_ready_and_settled())
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
         assert State.SNAPSHOT is driver.state
         driver.handle(ReadinessAsked())
         assert State.READY is driver.state
 
-    def test_a_clock_jump_is_a_restore_whatever_was_expected(self) -> None:
-        """An adapter that makes fewer checks than we think must not slip past the hooks."""
+    def test_the_first_of_two_checks_is_answered_while_hooks_run_and_the_second_is_held(self) -> None:
+        """event/next holds the snapshot back meanwhile, so only the last answer lets go."""
         driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
         key = driver.join()
         driver.app_ready_and_settled()
+        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert driver.calls(driver.handle(ReadinessAsked())) == []
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.done(key))
+
+    def test_a_check_that_is_expected_and_never_made_does_not_hold_the_initialisation_for_ever(self) -> None:
+        """The snapshot is let go without it, the log says so, and the next check is the restore."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        driver.handle(ReadinessAsked())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        assert SetTimer(TimerName.EVENT_NEXT, MISSING_CHECK_MS) in driver.done(key)
+        assert [AskEventNext()] == driver.calls(driver.handle(TimerFired(TimerName.EVENT_NEXT)))
+        assert driver.reported("warning") == ["check_missing"]
+        driver.handle(ReadinessAsked())
+        assert State.AFTER_RESTORE is driver.state
+
+    def test_an_answer_that_nobody_was_there_to_get_does_not_count(self) -> None:
+        """The adapter drops a check that takes too long, and repeats it: that is not the restore's."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        key = driver.join()
+        driver.handle(ReadinessAsked())
+        driver.app_ready_and_settled()
+        driver.open_requests = 0
+        assert [AnswerReadiness()] == driver.calls(driver.done(key))
+        assert AskEventNext() not in driver.log
+        driver.open_requests = 1
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert State.SNAPSHOT is driver.state
+        driver.handle(ReadinessAsked())
+        assert State.AFTER_RESTORE is driver.state
+
+    def test_a_check_whose_sender_has_hung_up_is_not_held_any_more(self) -> None:
+        """The snapshot waits for the next one."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessHungUp(0))
+        assert driver.calls(driver.app_ready_and_settled()) == []
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
+
+    def test_an_adapter_that_gives_up_after_the_restore_leaves_a_line_that_names_who_still_runs(self) -> None:
+        """Its own time limit may be shorter than the hooks take."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        key = driver.join(pid=77, name="gunicorn")
+        driver.app_ready_and_settled()
         driver.done(key)
         driver.handle(ReadinessAsked())
-        driver.handle(ReadinessAsked(clock_jumped=True))
-        assert State.AFTER_RESTORE is driver.state
+        driver.handle(ReadinessAsked())
+        driver.hook_started(key, "app.reconnect")
+        driver.now_ms += 3000
+        driver.handle(ReadinessHungUp(0))
+        (message,) = [action.fields["message"] for action in driver.log if is_report(action, "readiness_hung_up")]
+        assert "hook app.reconnect in process 77 (gunicorn)" in str(message)
+        assert "3000 ms" in str(message)
 
 
 class TestWhenTheAppIsComplete:
@@ -178,10 +259,10 @@ class TestWhenTheAppIsComplete:
         """It joins and runs its hooks, but it does not count towards SNAPEXT_WORKERS."""
         driver = Driver(settings(workers=2))
         driver.join(pid=10)
-        driver.join(pid=11, parent_pid=10)
+        driver.join(pid=11, parent_pid=10, forked=True)
         driver.handle(AppReady())
         assert SetTimer(TimerName.SETTLE, 500) not in driver.log
-        driver.join(pid=12, parent_pid=10)
+        driver.join(pid=12, parent_pid=10, forked=True)
         assert SetTimer(TimerName.SETTLE, 500) in driver.log
 
     def test_a_worker_that_dies_before_is_waited_for_again(self) -> None:
@@ -375,10 +456,30 @@ class TestFailures:
         driver.until_after_restore()
         driver.fail(key, "h", "E", "m")
         before = len(driver.log)
-        for event in (AppReady(), ReadinessAsked(), ShutdownAsked("x", 1), events.Left(key)):
+        for event in (AppReady(), ReadinessAsked(), events.Left(key)):
             driver.handle(event)
         driver.join()
         assert before == len(driver.log)
+
+    @pytest.mark.parametrize("end", [ShutdownAsked("failure", 2000), TimerFired(TimerName.END)], ids=["told", "timer"])
+    def test_after_a_failed_restore_our_own_report_waits_for_the_shutdown(self, end: events.Event) -> None:
+        """The platform would take it for the first fatal error, in place of the hook's; it does not wait for ever."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.until_after_restore()
+        driver.fail(key, "h", "E", "m")
+        assert SetTimer(TimerName.END, SHUTDOWN_WAIT_MS) in driver.log
+        assert not [action for action in driver.log if isinstance(action, End)]
+        assert [End(driver.failure)] == driver.handle(end)
+        assert driver.handle(end) == []
+
+    def test_a_failed_initialisation_ends_the_extension_at_once(self) -> None:
+        """The platform ends it only when a process exits."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.fail(key, "h", "E", "m")
+        assert driver.log[-1] == End(driver.failure)
 
 
 class TestLateProcesses:

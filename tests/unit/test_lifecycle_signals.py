@@ -12,8 +12,8 @@ from snapext_extension.events import (
     AnswerReadiness,
     AppReady,
     AskEventNext,
+    AskRestoreNext,
     Left,
-    Report,
     RestoreReturned,
     Ring,
     Rung,
@@ -58,9 +58,6 @@ class Signalled(Driver):
     def rings(self) -> list[Ring]:
         return [action for action in self.log if isinstance(action, Ring)]
 
-    def reports(self, event: str) -> list[dict[str, object]]:
-        return [action.fields for action in self.log if isinstance(action, Report) and action.event == event]
-
 
 def test_a_ring_is_the_last_action() -> None:
     """Its answer is an event, and comes before anything else happens."""
@@ -87,7 +84,7 @@ def test_no_snapshot_before_who_was_signalled_has_acknowledged() -> None:
     driver.acknowledge(SHELL.pid)
     assert AskEventNext() not in driver.log
     driver.acknowledge(NGINX.pid)
-    assert AskEventNext() in driver.rung()
+    assert AskRestoreNext() in driver.rung()
     driver.handle(RestoreReturned(200, ""))
     driver.rung(SHELL, NGINX)
     driver.acknowledge(NGINX.pid)

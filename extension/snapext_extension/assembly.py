@@ -1,0 +1,116 @@
+"""What init waits for once the app is ready: links, imports, and the workers that are still missing. No I/O.
+
+With SNAPEXT_WORKERS that number alone says how many there must be. Without it the kernel tells (attendance.py): once
+one process has joined, all that may still join are waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from snapext_extension.attendance import Attendance, Sighting
+from snapext_extension.failures import Process, not_connected, too_few
+from snapext_extension.member import Member
+
+
+class Assembly:
+    """A view of the lifecycle's `members` and `callers` (pids of commands), which stay the lifecycle's own.
+
+    workers: how many must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
+    """
+
+    def __init__(
+        self,
+        workers: int | None,
+        members: Mapping[int, Member],
+        callers: Mapping[int, int],
+        attendance: Attendance,
+    ) -> None:
+        self._workers = workers
+        self._members = members
+        self._callers = callers
+        self._attendance = attendance
+
+    def missing(self, now_ms: float) -> list[str]:
+        """What is waited for, in words; empty when the boundary may begin."""
+        missing = self.missing_members(now_ms)
+        if self._workers is None and self._members:
+            missing += [
+                f"{sighting.process} listens, has not joined, and may still be importing"
+                for sighting in self._attendance.may_still_join(self.joined(), now_ms)
+            ]
+        return missing
+
+    def missing_members(self, now_ms: float) -> list[str]:
+        """What is known without a new look: links that were lost, imports that go on, and the number of workers."""
+        missing = [
+            not_connected(member.process, member.total_hooks(), now_ms - member.lost_ms)
+            for member in self._members.values()
+            if member.lost_ms is not None
+        ]
+        missing += [f"{member.process} is still importing" for member in self.importing(now_ms)]
+        if self._workers and len(self.counted(now_ms)) < self._workers:
+            missing.append(self._too_few(now_ms))
+        return missing
+
+    def importing(self, now_ms: float) -> list[Member]:
+        """Members that are in the middle of an import and do not serve from within it."""
+        pids = {member.process.pid for member in self._members.values() if member.importing}
+        return [
+            member
+            for member in self._members.values()
+            if member.importing
+            and member.lost_ms is None
+            and not self._attendance.is_serving(member.process.pid, pids, now_ms)
+        ]
+
+    def counted(self, now_ms: float) -> list[Process]:
+        """The members that count as workers (SNAPEXT_WORKERS)."""
+        return [member.process for member in self._members.values() if not self._why_not_counted(member, now_ms)]
+
+    def joined(self) -> set[int]:
+        """The pids of all that take part; commands that wait at the door are ours as well."""
+        return {member.process.pid for member in self._members.values()} | set(self._callers.values())
+
+    def unlinked(self) -> list[Sighting]:
+        """The Python processes that have not joined and cannot."""
+        return self._attendance.unlinked(self.joined())
+
+    def absent(self) -> Iterator[tuple[str, str, Process, dict[str, object]]]:
+        """The function's processes that take no part, for the log: level, event, process and fields of each."""
+        joined = self.joined()
+        for sighting in self.unlinked():
+            process, why = sighting.process, f"{sighting.cause}; {sighting.remedy}"
+            message = f"{process} is not linked ({sighting.command}): {why}"
+            about: dict[str, object] = {"command": sighting.command, "cause": sighting.cause, "remedy": sighting.remedy}
+            yield "warning", "not_linked", process, {**about, "message": message}
+        for sighting in self._attendance.strangers(joined):
+            message = f"{sighting.process} listens on the app's port and takes no part: it is not Python"
+            yield "info", "stranger", sighting.process, {"message": message}
+        for sighting in self._attendance.not_joined(joined) if self._members else ():
+            if not sighting.cause:
+                message = f"{sighting.process} listens and has not joined: it has imported no hook module"
+                yield "info", "without_hooks", sighting.process, {"message": message}
+
+    def _why_not_counted(self, member: Member, now_ms: float) -> str:
+        """Why a member is no worker, or none yet; empty when it is one.
+
+        The parent of a fork that has joined is a preloading master: it serves nothing itself.
+        """
+        pid = member.process.pid
+        if any(other.forked and other.parent_pid == pid for other in self._members.values()):
+            return "it has forked others that joined"
+        if self._attendance.is_supervisor_of(pid, self.joined()):
+            return "a child of its own has joined, and holds the same port"
+        if member.lost_ms is not None:
+            return "its connection is lost"
+        return "it is still importing" if member in self.importing(now_ms) else ""
+
+    def _too_few(self, now_ms: float) -> str:
+        left_out = [
+            f"{member.process} ({why})"
+            for member in self._members.values()
+            if (why := self._why_not_counted(member, now_ms))
+        ]
+        missing = [sighting.process for sighting in self._attendance.not_joined(self.joined())]
+        return too_few(self._workers or 0, self.counted(now_ms), left_out, missing)

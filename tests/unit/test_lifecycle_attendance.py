@@ -1,0 +1,546 @@
+"""Nothing is lost in silence: the machine waits for who is missing, keeps what is owed, and fails on evidence only."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifecycle_driver import Driver, settings
+from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
+from snapext_extension.attendance import Sighting
+from snapext_extension.events import (
+    Action,
+    AnswerReadiness,
+    AppReady,
+    CheckpointAsked,
+    CommandJoined,
+    Fail,
+    HooksChanged,
+    HookStarted,
+    Left,
+    Look,
+    ReadinessAsked,
+    RestoreReturned,
+    SetTimer,
+    TimerFired,
+    TimerName,
+)
+from snapext_extension.failures import Process
+from snapext_extension.lifecycle import LOOK_EVERY_MS, RestoreCaller, State
+
+ADAPTER = RestoreCaller.ADAPTER
+NO_HOOKS = HookCounts(0, 0)
+
+
+def worker(pid: int, parent_pid: int = 1, **what: object) -> Sighting:
+    kinds: dict[str, object] = {"holds_port": True, "listens": True, "python": True, **what}
+    return Sighting(Process(pid, "gunicorn"), parent_pid, **kinds)  # type: ignore[arg-type]
+
+
+UNLINKED = worker(66, command="python -I app.py", cause="-I ignores PYTHONPATH", remedy="start it without -I")
+
+
+class Watching(Driver):
+    """A lifecycle whose looks the test decides, with time that passes."""
+
+    def settle(self) -> None:
+        self.handle(AppReady())
+        self.pass_ms(500)
+
+    def pass_ms(self, passed_ms: int) -> None:
+        """Let time pass in the steps of the looks, with the settling timer where it is due."""
+        for _ in range(passed_ms // LOOK_EVERY_MS):
+            self.now_ms += LOOK_EVERY_MS
+            self.handle(TimerFired(TimerName.LOOK))
+        self.handle(TimerFired(TimerName.SETTLE))
+
+    def lose(self, key: int) -> list[Action]:
+        return self.handle(Left(key, alive=True))
+
+    def come_back(self, pid: int) -> int:
+        return self.join(pid=pid)
+
+
+class TestInitWaits:
+    """The boundary begins when everyone who should be there is."""
+
+    def test_for_a_worker_that_may_still_be_importing_however_long_it_takes(self) -> None:
+        """Nobody has named a number: the kernel shows that it holds the app's port."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.sightings = (worker(10), worker(11))
+        driver.settle()
+        driver.pass_ms(60_000)
+        assert State.INIT is driver.state
+        driver.join(pid=11)
+        driver.pass_ms(500)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_not_for_one_that_rests_and_has_imported_no_hook_module(self) -> None:
+        """gunicorn's master, say. The log names one that is no supervisor."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.sightings = (worker(10), worker(11, at_rest=True))
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is driver.state
+        (fields,) = driver.reports("without_hooks")
+        assert fields["pid"] == 11
+
+    def test_for_nobody_when_nobody_has_joined(self) -> None:
+        """The app has answered, and who answered has imported no hook module: there are no hooks to wait for."""
+        driver = Watching(settings())
+        driver.sightings = (worker(10), worker(11))
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is not driver.state
+        assert State.SNAPSHOT is driver.state
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_for_the_number_of_workers_alone_where_it_is_set(self, workers: int) -> None:
+        """0 says that nobody is missing."""
+        driver = Watching(settings(workers=workers))
+        driver.join(pid=10)
+        driver.sightings = (worker(10), worker(11))
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    @pytest.mark.parametrize("workers", [None, 2])
+    def test_for_a_member_that_is_still_importing(self, workers: int | None) -> None:
+        """It has said hello in the middle of its import: more hooks follow, and it does not count until then."""
+        driver = Watching(settings(workers=workers))
+        first, second = driver.join(pid=10), driver.join(pid=11, hooks=NO_HOOKS, importing=True)
+        driver.sightings = (worker(10, at_rest=True), worker(11))
+        driver.settle()
+        driver.pass_ms(30_000)
+        assert State.INIT is driver.state
+        driver.handle(HooksChanged(second, HookCounts(1, 1)))
+        driver.pass_ms(500)
+        assert [driver.told(key)[0].serving for key in (first, second)] == [False, False]
+
+    @pytest.mark.parametrize("workers", [None, 1])
+    def test_not_for_a_server_that_is_run_from_within_an_import(self, workers: int | None) -> None:
+        """It holds the port, the app answers, and nobody else can have answered. It need not wait either."""
+        driver = Watching(settings(workers=workers))
+        key = driver.join(pid=10, importing=True)
+        driver.handle(AppReady())
+        driver.sightings = (worker(10, at_rest=True),)
+        driver.pass_ms(100)
+        driver.pass_ms(500)
+        (message,) = driver.told(key)
+        assert isinstance(message, BeforeSnapshot)
+        assert message.serving
+
+    def test_two_servers_in_one_script_are_two_workers(self) -> None:
+        """Whoever starts another program is no preloading master by that."""
+        driver = Watching(settings(workers=2))
+        driver.join(pid=10)
+        driver.join(pid=11, parent_pid=10)
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_a_supervisor_that_has_joined_is_not_counted(self) -> None:
+        """`python main.py` with uvicorn's workers registers the hooks in the parent as well."""
+        driver = Watching(settings(workers=2))
+        driver.join(pid=9)
+        driver.join(pid=10, parent_pid=9)
+        driver.sightings = (worker(9), worker(10, parent_pid=9), worker(11, parent_pid=9))
+        driver.settle()
+        assert State.INIT is driver.state
+        driver.join(pid=11, parent_pid=9)
+        driver.pass_ms(500)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_a_worker_that_appears_starts_the_settling_anew(self) -> None:
+        """The server is still starting its workers."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.sightings = (worker(10),)
+        driver.handle(AppReady())
+        driver.now_ms += 400
+        driver.sightings = (worker(10), worker(11, at_rest=True))
+        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(TimerFired(TimerName.LOOK))
+
+    def test_and_says_what_for_every_few_seconds(self) -> None:
+        """Before the app is ready it is the app's answer; then who is missing."""
+        driver = Watching(settings(workers=2))
+        driver.handle(TimerFired(TimerName.WAITING))
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        driver.now_ms += 3000
+        actions = driver.handle(TimerFired(TimerName.WAITING))
+        first, second = driver.reports("waiting")
+        assert "GET http://127.0.0.1:8080/ answered 503" in str(first["message"])
+        assert "1 of 2 processes have joined" in str(second["message"])
+        assert second["waited_ms"] == 3000
+        assert [action.timer for action in actions if isinstance(action, SetTimer)] == [TimerName.WAITING]
+        assert "1 of 2" in driver.machine.describe()["waiting"]
+
+    def test_looks_begin_before_the_app_is_ready_to_count_who_ends(self) -> None:
+        """79 workers that were killed are the reason why nobody answers."""
+        driver = Watching(settings())
+        driver.sightings = (worker(10), worker(11))
+        driver.handle(TimerFired(TimerName.LOOK))
+        driver.sightings = (worker(12), worker(13))
+        driver.handle(TimerFired(TimerName.LOOK))
+        driver.handle(TimerFired(TimerName.READY))
+        assert "2 processes of the function have ended" in driver.failure.message
+
+    def test_processes_that_had_joined_and_ended_are_counted_too(self) -> None:
+        """Between two looks many can come and go."""
+        driver = Watching(settings())
+        for _ in range(3):
+            driver.handle(Left(driver.join()))
+        driver.handle(TimerFired(TimerName.READY))
+        assert "3 processes of the function have ended" in driver.failure.message
+
+
+class TestEvidence:
+    """Init fails when hooks are known to be lost, and only then: a false failure is an outage."""
+
+    def test_a_python_process_without_a_channel_fails_it_when_nobody_has_joined(self) -> None:
+        """It is named with its command, the cause and the line to change."""
+        driver = Watching(settings())
+        driver.sightings = (UNLINKED,)
+        driver.settle()
+        assert driver.failure_kind == ("Runtime.ProcessNotLinked", 1, "init")
+        for part in ("process 66 (gunicorn)", "python -I app.py", "-I ignores PYTHONPATH", "start it without -I"):
+            assert part in driver.failure.message
+
+    @pytest.mark.parametrize(
+        "changes", [{"workers": 0}, {"held": False, "gate": False}], ids=["switched off", "nothing is held"]
+    )
+    def test_unless_it_is_switched_off_or_nothing_is_held(self, changes: dict[str, object]) -> None:
+        """The warning stays."""
+        driver = Watching(settings(**changes))
+        driver.sightings = (UNLINKED,)
+        if not changes.get("gate", True):
+            driver.handle(CommandJoined(900, 5900))
+            driver.handle(CheckpointAsked(900))
+            driver.pass_ms(500)
+        else:
+            driver.settle()
+        assert State.SNAPSHOT is driver.state
+        assert "not_linked" in driver.reported("warning")
+
+    def test_it_is_a_warning_when_somebody_has_joined(self) -> None:
+        """In the log and in the status."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.sightings = (worker(10), UNLINKED)
+        driver.settle()
+        driver.done(key)
+        assert State.SNAPSHOT is driver.state
+        (fields,) = driver.reports("not_linked")
+        assert (fields["pid"], fields["command"], fields["cause"]) == (66, "python -I app.py", "-I ignores PYTHONPATH")
+        (listed,) = driver.machine.describe()["not_linked"]
+        assert (listed["pid"], listed["remedy"]) == (66, "start it without -I")
+
+    def test_too_few_workers_fail_it_when_the_time_is_over(self) -> None:
+        """The message lists who has joined, and who is not counted and why."""
+        driver = Watching(settings(workers=4))
+        driver.join(pid=10)
+        driver.join(pid=11, parent_pid=10, forked=True)
+        driver.join(pid=12, importing=True)
+        driver.sightings = (worker(10), worker(11), worker(12), worker(13))
+        driver.settle()
+        driver.handle(TimerFired(TimerName.READY))
+        assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
+        for part in (
+            "1 of 4 processes have joined (SNAPEXT_WORKERS): process 11 (app)",
+            "process 10 (app) (it has forked others that joined)",
+            "process 12 (app) (it is still importing)",
+            "not joined: process 13 (gunicorn)",
+        ):
+            assert part in driver.failure.message
+
+    @pytest.mark.parametrize("workers", [None, 0])
+    def test_a_worker_that_may_still_be_importing_is_none(self, workers: int | None) -> None:
+        """The boundary begins when the time is over, and a warning names whom it was waiting for."""
+        driver = Watching(settings(workers=workers))
+        key = driver.join(pid=10, importing=workers == 0)
+        driver.sightings = (worker(10), worker(11))
+        driver.settle()
+        driver.handle(TimerFired(TimerName.READY))
+        assert State.BEFORE_SNAPSHOT is driver.state
+        (fields,) = driver.reports("gave_up_waiting")
+        assert f"process {11 if workers is None else 10}" in str(fields["message"])
+        assert not driver.told(key)[0].serving
+
+    def test_a_member_that_rests_within_an_import_is_told_not_to_wait_when_the_time_is_over(self) -> None:
+        """A program that is run from within an import and does not listen: its hooks run, and a warning names it."""
+        driver = Watching(settings())
+        key = driver.join(pid=10, importing=True)
+        driver.sightings = (worker(10, holds_port=False, listens=False, at_rest=True), worker(11, at_rest=True))
+        driver.settle()
+        assert State.INIT is driver.state
+        driver.handle(TimerFired(TimerName.READY))
+        assert driver.told(key)[0].serving
+        assert "gave_up_waiting" in driver.reported("warning")
+
+
+class TestLostLinks:
+    """A process that lives and has lost its link owes its hooks."""
+
+    def test_in_init_it_is_waited_for_and_its_return_ends_that(self) -> None:
+        """Its hooks are known, and would not run."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.lose(key)
+        driver.settle()
+        driver.pass_ms(5000)
+        assert State.INIT is driver.state
+        assert driver.reports("link_lost")[0]["pid"] == 10
+        back = driver.come_back(10)
+        driver.pass_ms(500)
+        assert [BeforeSnapshot] == [type(message) for message in driver.told(back)]
+
+    def test_in_init_it_fails_the_version_when_it_does_not_come_back(self) -> None:
+        """Hooks are registered in a process that is not connected."""
+        driver = Watching(settings())
+        driver.lose(driver.join(pid=10))
+        driver.settle()
+        driver.now_ms += 1000
+        driver.handle(TimerFired(TimerName.READY))
+        assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
+        assert "process 10 (app) has 2 hooks registered, and lost its connection" in driver.failure.message
+
+    def test_the_end_of_the_process_ends_the_debt(self) -> None:
+        """So does another program in its place: the shell says both in the same way."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.lose(key)
+        driver.settle()
+        driver.handle(Left(key))
+        driver.pass_ms(500)
+        assert State.SNAPSHOT is driver.state
+
+    def test_it_is_looked_after_while_it_is_lost(self) -> None:
+        """Only a look shows that it executes another program."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        assert SetTimer(TimerName.LOOK, LOOK_EVERY_MS) in driver.lose(first)
+        assert Look(lost_only=True) in driver.handle(TimerFired(TimerName.LOOK))
+        driver.handle(Left(first))
+        assert Look(lost_only=True) not in driver.handle(TimerFired(TimerName.LOOK))
+        assert driver.told(second)
+
+    @pytest.mark.parametrize("caller", list(RestoreCaller))
+    def test_lost_after_its_before_hooks_it_fails_the_version_and_not_its_clones(self, caller: RestoreCaller) -> None:
+        """Its after-restore hooks could not be run in any of them."""
+        driver = Watching(settings(restore_caller=caller))
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.handle(ReadinessAsked())
+        driver.done(first)
+        driver.lose(first)
+        driver.done(second)
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert not [action for action in driver.log if isinstance(action, AnswerReadiness)]
+        driver.now_ms += 60_000
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+        assert "process 10 (app), which lost its connection 60000 ms ago and lives" in driver.failure.message
+
+    def test_back_in_time_it_answers_again_and_the_snapshot_is_taken(self) -> None:
+        """It recalls that its hooks have run."""
+        driver = Watching(settings())
+        first = driver.join(pid=10)
+        driver.settle()
+        second = driver.join(pid=11)
+        driver.done(first)
+        driver.lose(first)
+        driver.done(second)
+        driver.done(driver.come_back(10))
+        assert State.SNAPSHOT is driver.state
+
+    def test_one_without_after_restore_hooks_owes_nothing_once_it_is_done(self) -> None:
+        """Nothing of it is left to run."""
+        driver = Watching(settings())
+        first = driver.join(pid=10, hooks=HookCounts(1, 0))
+        second = driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.lose(first)
+        driver.done(second)
+        assert State.SNAPSHOT is driver.state
+
+    def test_lost_while_the_adapters_check_is_awaited_it_holds_the_snapshot_back_again(self) -> None:
+        """The phase was complete, and nothing had been let go yet; there is a new budget."""
+        driver = Watching(settings(restore_caller=ADAPTER))
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.done(key)
+        assert SetTimer(TimerName.PHASE, 60_000) in driver.lose(key)
+        driver.handle(ReadinessAsked())
+        assert State.BEFORE_SNAPSHOT is driver.state
+        driver.done(driver.come_back(10))
+        assert State.SNAPSHOT is driver.state
+
+    @pytest.mark.parametrize("number", [1, 150])
+    def test_lost_during_the_snapshot_it_is_owed_its_after_restore_hooks(self, number: int) -> None:
+        """The gate stays shut until it is back, the hundred and fiftieth like the first."""
+        driver = Watching(settings())
+        keys = [driver.join(pid=100 + index) for index in range(number)]
+        driver.settle()
+        for key in keys:
+            driver.done(key)
+        for key in keys:
+            driver.lose(key)
+        driver.handle(RestoreReturned(200, ""))
+        assert State.AFTER_RESTORE is driver.state
+        for index in range(number):
+            assert State.AFTER_RESTORE is driver.state
+            back = driver.come_back(100 + index)
+            assert [AfterRestore] == [type(message) for message in driver.told(back)]
+            driver.done(back)
+        assert State.READY is driver.state
+
+    def test_lost_during_the_snapshot_and_never_back_it_fails_the_restore_and_is_named(self) -> None:
+        """It lives, so it would serve."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.done(key)
+        driver.lose(key)
+        driver.handle(RestoreReturned(200, ""))
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+        assert "process 10 (app), which lost its connection" in driver.failure.message
+
+    def test_once_all_is_over_a_lost_link_is_nobodys_debt(self) -> None:
+        """The process has run its hooks."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.done(key)
+        driver.lose(key)
+        assert driver.machine.describe()["processes"] == {}
+
+    def test_the_status_says_who_is_not_connected(self) -> None:
+        """For as long as it is owed something."""
+        driver = Watching(settings())
+        driver.lose(driver.join(pid=10))
+        (process,) = driver.machine.describe()["processes"].values()
+        assert not process["connected"]
+
+
+class TestLateHooks:
+    """A hook that is registered after its phase would never run."""
+
+    def test_before_the_snapshot_is_let_go_it_fails_the_version(self) -> None:
+        """The process is named, and when to register."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.handle(HooksChanged(first, HookCounts(2, 1)))
+        assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+        assert "process 10 (app) registered a before_snapshot hook" in driver.failure.message
+        assert driver.told(second)
+
+    def test_while_its_process_still_runs_the_phase_it_runs_with_it(self) -> None:
+        """Hooks may register hooks."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.handle(HooksChanged(key, HookCounts(2, 2)))
+        driver.done(key)
+        assert State.SNAPSHOT is driver.state
+        assert driver.reported("warning") == []
+
+    def test_after_restore_hooks_may_be_registered_until_the_restore(self) -> None:
+        """They are still to run."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.handle(HooksChanged(first, HookCounts(1, 2)))
+        driver.done(second)
+        driver.handle(HooksChanged(first, HookCounts(1, 3)))
+        assert State.SNAPSHOT is driver.state
+        assert driver.reported("warning") == []
+
+    @pytest.mark.parametrize("hooks", [HookCounts(2, 1), HookCounts(1, 2)])
+    def test_later_it_is_a_warning_once_for_each_process(self, hooks: HookCounts) -> None:
+        """A module that is imported by a request, say."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.done(key)
+        driver.handle(HooksChanged(key, hooks))
+        driver.handle(HooksChanged(key, HookCounts(5, 5)))
+        (fields,) = driver.reports("registered_too_late")
+        assert fields["phase"] == ("before_snapshot" if hooks.before_snapshot == 2 else "after_restore")
+
+    def test_a_process_that_began_after_the_restore_is_late_for_nothing(self) -> None:
+        """It imports the app as a fresh process does."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.done(key)
+        fresh = driver.join(pid=9999, start_ticks=99, hooks=NO_HOOKS)
+        driver.handle(HooksChanged(fresh, HookCounts(3, 3)))
+        assert driver.reported("warning") == []
+
+
+class TestWhoEnds:
+    """A process that ends during the boundary leaves a line, whatever it had done."""
+
+    @pytest.mark.parametrize("stage", [State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE])
+    def test_after_its_done_as_well(self, stage: State) -> None:
+        """Its hooks have run; what starts in its place may not have."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        if stage is not State.BEFORE_SNAPSHOT:
+            driver.done(second)
+        if stage is State.AFTER_RESTORE:
+            driver.handle(RestoreReturned(200, ""))
+            driver.done(first)
+        assert stage is driver.state
+        driver.handle(Left(first))
+        (fields,) = driver.reports("process_ended")
+        assert (10, stage.value) == (fields["pid"], fields["phase"])
+
+
+class TestRunning:
+    """The name of the hook that hangs."""
+
+    def test_an_older_id_of_the_same_phase_names_the_hook(self) -> None:
+        """The process was told again on a new connection, and goes on with what it had begun."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        old = driver.told(key)[-1].id
+        driver.lose(key)
+        back = driver.come_back(10)
+        driver.handle(HookStarted(back, old, "app.slow"))
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert "hook app.slow in process 10" in driver.failure.message
+
+    def test_an_id_of_an_earlier_phase_does_not(self) -> None:
+        """It would name a hook that ran before the snapshot."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        old = driver.told(key)[-1].id
+        driver.done(key)
+        driver.handle(RestoreReturned(200, ""))
+        driver.handle(HookStarted(key, old, "app.before"))
+        driver.handle(TimerFired(TimerName.PHASE))
+        assert "app.before" not in driver.failure.message
+
+
+def test_a_failed_hook_is_said_to_have_failed_after_its_own_time() -> None:
+    """Not after that of the whole phase."""
+    from snapext.protocol import Done, HookFailure
+    from snapext_extension.events import PhaseDone
+
+    driver = Watching(settings())
+    key = driver.join(pid=10)
+    driver.settle()
+    error = HookFailure("ValueError", "no", "", "app.hook", duration_ms=33.0)
+    driver.handle(PhaseDone(key, Done(driver.told(key)[-1].id, False, 1033.0, (), error)))
+    assert "app.hook in process 10 (app) failed after 33 ms" in driver.failure.message
+    assert [action for action in driver.log if isinstance(action, Fail)]
