@@ -1,0 +1,90 @@
+"""One look at the function's processes, as the kernel shows them: who listens, who rests, and who cannot be linked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from snapext_extension import channels, processes, sockets
+from snapext_extension.attendance import Sighting
+from snapext_extension.failures import Process
+
+MAX_COMMAND_CHARS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """What a process executes: it does not change, so it is read once."""
+
+    command: tuple[str, ...]
+    is_python: bool
+    is_ours: bool
+    cause: channels.Cause | None
+
+
+class Looker:
+    """Looks at the processes of the start command. `port` is the app's own.
+
+    start_command: the file that names the start command's process; where it is missing all of our user's count.
+    extensions_folder: processes started from there are extensions, and none of the function's.
+    """
+
+    def __init__(self, port: int, start_command: str, extensions_folder: str) -> None:
+        self._port = port
+        self._start_command = start_command
+        self._extensions_folder = extensions_folder
+        self._programs: dict[tuple[int, int, str], _Program] = {}
+
+    def look(self) -> tuple[Sighting, ...]:
+        """The function's processes now. Never raises for one that ends meanwhile, or may not be read."""
+        return tuple(self._sightings())
+
+    def _sightings(self) -> Iterator[Sighting]:
+        on_port, anywhere = sockets.listening_inodes(self._port), sockets.all_listening_inodes()
+        for stat in processes.function_tree(self._start_command, self._extensions_folder, os.geteuid()):
+            program = self._program(stat)
+            if program.is_ours:
+                continue
+            held = sockets.held_by(stat.pid)
+            yield Sighting(
+                Process(stat.pid, stat.name),
+                stat.parent_pid,
+                holds_port=not held.isdisjoint(on_port),
+                listens=not held.isdisjoint(anywhere),
+                python=program.is_python,
+                at_rest=program.is_python and processes.at_rest(stat.pid),
+                command=shown(program.command),
+                cause=program.cause.cause if program.cause else "",
+                remedy=program.cause.remedy if program.cause else "",
+            )
+
+    def _program(self, stat: processes.Stat) -> _Program:
+        executable = processes.executable(stat.pid)
+        key = (stat.pid, stat.start_ticks, executable)
+        known = self._programs.get(key)
+        # The command line is read again: a program may be executed by the same interpreter as the one before it.
+        command = processes.command(stat.pid)
+        if known is None or known.command != command:
+            is_python = processes.is_python(stat.pid)
+            cause = None
+            if is_python:
+                cause = channels.why_unlinked(command, processes.environment(stat.pid), executable, os.path.exists)
+            known = self._programs[key] = _Program(command, is_python, is_our_command(command), cause)
+        return known
+
+
+def is_our_command(command: Sequence[str]) -> bool:
+    """Whether a process is `snapext checkpoint` or its like, which takes no part in the boundary."""
+    return (
+        any(os.path.basename(word) == "snapext" for word in command[:2])
+        or (list(command[1:2]) == ["-m"] and command[2:3] != () and command[2].partition(".")[0] == "snapext")
+        or any("snapext._commands" in word for word in command[:6])
+    )
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command line for a person, not at any length."""
+    text = shlex.join(command)
+    return text if len(text) <= MAX_COMMAND_CHARS else text[: MAX_COMMAND_CHARS - 1] + "…"
