@@ -260,13 +260,13 @@ class Loop:
 
 
 class MemoryLog(Log):
-    """A log whose records a test can read."""
+    """A log whose records a test can read: those that would be written, as repetitions are bounded."""
 
     def __init__(self) -> None:
         super().__init__("debug")
         self.records: list[dict[str, Any]] = []
 
-    def write(self, level: str, event: str, **fields: Any) -> None:
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         self.records.append({"level": level, "event": event, **fields})
 
     def reasons(self, event: str) -> list[str]:

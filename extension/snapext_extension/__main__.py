@@ -14,22 +14,38 @@ EXIT_CONFIG = 2
 
 def main(argv: list[str]) -> int:
     """Run the extension whose file is `argv[0]`; returns the exit status."""
+    _open_standard_descriptors()
     address = os.environ.get("AWS_LAMBDA_RUNTIME_API")
     if not argv or not address or not address.rpartition(":")[2].isdecimal():
-        sys.stderr.write("snapext: this is a Lambda extension: Lambda starts it, or `snapext simulate` does\n")
+        _say("this is a Lambda extension: Lambda starts it, or `snapext simulate` does")
         return EXIT_CONFIG
     folder, name = os.path.split(argv[0])
     api = LambdaApi(address)
     try:
         registered = api.register(name)
     except (OSError, HttpError) as error:
-        sys.stderr.write(f"snapext: the platform at {address} (AWS_LAMBDA_RUNTIME_API) cannot be reached: {error}\n")
+        _say(f"the platform at {address} (AWS_LAMBDA_RUNTIME_API) cannot be reached: {error}")
         return 1
     if registered.status != 200:
         body = registered.body.decode("utf-8", "replace")
-        sys.stderr.write(f"snapext: the platform refused to register {name!r}: {registered.status} {body}\n")
+        _say(f"the platform refused to register {name!r}: {registered.status} {body}")
         return 1
     return _run(api, folder)
+
+
+def _open_standard_descriptors() -> None:
+    """Open those of 0, 1 and 2 that are closed: no socket of ours must take a number that others write to."""
+    try:
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(fd)
+    except OSError:
+        pass  # no /dev/null, or no descriptor: what there is has to do
+
+
+def _say(text: str) -> None:
+    """Not by sys.stderr, which is None where the descriptor was closed."""
+    os.write(2, f"snapext: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _run(api: LambdaApi, folder: str) -> int:
@@ -38,7 +54,9 @@ def _run(api: LambdaApi, folder: str) -> int:
     from snapext_extension.extension import Extension, report, report_bad_start
     from snapext_extension.failures import Failure
     from snapext_extension.log import Log
+    from snapext_extension.reserve import Reserve
 
+    api.reserve = Reserve()
     log = Log()
     try:
         settings = config.parse(os.environ, os.geteuid())
@@ -56,6 +74,8 @@ def _run(api: LambdaApi, folder: str) -> int:
         failure = Failure("init", "Extension.InternalError", f"{type(error).__name__}: {error}", 1, None)
         report(api, log, failure)
         return 1
+    finally:
+        log.close()
 
 
 if __name__ == "__main__":

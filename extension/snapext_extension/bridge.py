@@ -7,7 +7,6 @@ same user, and limits on how many may come in, how much each may say and how lon
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 from dataclasses import dataclass, field
@@ -16,13 +15,16 @@ from typing import Protocol
 from snapext._endpoint import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 from snapext.errors import RemoteProtocolError, SnapextError
 from snapext.protocol import Connection, Hello, Message, Role
+from snapext_extension.door import Door
 from snapext_extension.log import Log
 from snapext_extension.reactor import READ, WRITE, Reactor
 
 MAX_CONNECTIONS = 900
-"""Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors; the platform's calls need some."""
+"""Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors."""
+OTHER_DESCRIPTORS = 124
+"""What is left for the gate, the watched processes, the platform's calls and the files in /proc, if there are fewer."""
+MIN_CONNECTIONS = 16
 HELLO_TIMEOUT_MS = 5_000
-ACCEPT_PAUSE_MS = 100
 MAX_UNSENT_BYTES = 256 * 1024
 
 
@@ -59,9 +61,10 @@ class Bridge:
         self._peers: dict[int, _Peer] = {}
         self._last_key = 0
         self._path = path
-        self._server = _listen(path, uid)
-        self._identity = os.lstat(path).st_ino
-        self._open_door()
+        self._limit = min(MAX_CONNECTIONS, max(MIN_CONNECTIONS, os.sysconf("SC_OPEN_MAX") - OTHER_DESCRIPTORS))
+        server = _listen(path, uid)
+        self._identity = _identity(os.lstat(path))
+        self._door = Door(server, reactor, self._accepted)
 
     def send(self, key: int, message: Message) -> None:
         """Tell one process; it is dropped if it does not read. Never waits."""
@@ -74,34 +77,19 @@ class Bridge:
         """Hang up on everyone and take the socket away, if it is still ours."""
         for key in list(self._peers):
             self._forget(key)
-        self._reactor.cancel_timer(self)
-        self._reactor.unwatch(self._server.fileno())
-        self._server.close()
+        self._door.close()
         with contextlib.suppress(OSError):  # gone already
-            if os.lstat(self._path).st_ino == self._identity:
+            if _identity(os.lstat(self._path)) == self._identity:
                 os.unlink(self._path)
 
-    def _open_door(self) -> None:
-        self._reactor.watch(self._server.fileno(), self._accept)
-
-    def _accept(self) -> None:
-        try:
-            accepted, _ = self._server.accept()
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # no descriptor left: let go of the door for a moment
-                self._reactor.unwatch(self._server.fileno())
-                self._reactor.set_timer(self, ACCEPT_PAUSE_MS, self._open_door)
-            return  # else it was gone before we came to it
-        accepted.setblocking(False)
+    def _accepted(self, accepted: socket.socket) -> None:
         pid, uid = peer_pid_and_uid(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE))
-        if uid != self._uid or len(self._peers) >= MAX_CONNECTIONS:
-            reason = (
-                f"user {uid} is not {self._uid}" if uid != self._uid else f"more than {MAX_CONNECTIONS} connections"
-            )
+        if uid != self._uid or len(self._peers) >= self._limit:
+            reason = f"user {uid} is not {self._uid}" if uid != self._uid else f"more than {self._limit} connections"
             self._log.write("warning", "connection_refused", pid=pid, reason=reason)
             accepted.close()
             if uid == self._uid:
-                self._listener.crowded(MAX_CONNECTIONS)
+                self._listener.crowded(self._limit)
             return
         self._last_key += 1
         key = self._last_key  # not the descriptor, whose number is used anew while its last owner is still remembered
@@ -171,6 +159,11 @@ class Bridge:
         peer.socket.close()
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another that has been put in its place."""
+    return status.st_dev, status.st_ino
+
+
 def _listen(path: str, uid: int) -> socket.socket:
     directory = os.path.dirname(path)
     try:
@@ -198,8 +191,9 @@ def _remove_stale(path: str, uid: int) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-            return
+            if _identity(os.lstat(path)) == _identity(status):
+                os.unlink(path)
+                return
         except BlockingIOError:
             pass
     raise BridgeError(f"another extension listens on {path}; set SNAPEXT_SOCKET to another path for one of them")

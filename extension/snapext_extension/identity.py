@@ -9,6 +9,7 @@ from snapext_extension.lifecycle import Identity
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _MASK = (1 << 128) - 1
+_PID_MAX = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels (proc(5))
 # Odd 128-bit constants: multiplying by one is a bijection, so two clones that differ in any one clock get different ids
 # even if the kernel gives both the same random bytes, which was seen on real clones right after a restore.
 _SPREAD = (0x9E3779B97F4A7C15F39CC0605CEDC835, 0xC2B2AE3D27D4EB4F165667B19E3779F9, 0x27D4EB2F165667C5A0761D6478BD642F)
@@ -25,6 +26,12 @@ def new_identity() -> Identity:
 
 
 def _last_pid() -> int:
-    """The pid that was given out last: the last field of /proc/loadavg (see proc(5))."""
-    with open("/proc/loadavg", "rb") as file:
-        return int(file.read().split()[-1])
+    """The pid that was given out last: the last field of /proc/loadavg (see proc(5)).
+
+    Where it cannot be read, no pid is higher: a process that started in this very clock tick is owed its hooks.
+    """
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return _PID_MAX

@@ -7,6 +7,10 @@ import socket
 
 from snapext_extension.http1 import HttpError, Response, parse_response, request_bytes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snapext_extension.reserve import Reserve
+
 EXTENSIONS = "/2020-01-01/extension"
 RUNTIME = "/2018-06-01/runtime"
 
@@ -29,6 +33,7 @@ class LambdaApi:
         host, _, port = address.rpartition(":")
         self._endpoint = (host, int(port))
         self.extension_id = ""
+        self.reserve: Reserve | None = None  # of descriptors; it is given when we have registered
 
     def register(self, name: str) -> Response:
         """Register as the external extension `name`, for SHUTDOWN alone: INVOKE would add to every invocation.
@@ -43,7 +48,11 @@ class LambdaApi:
     def ask(self, path: str) -> socket.socket:
         """Send a GET that the platform answers when it has something to say; returns the socket to wait on."""
         connection = self._connect(None)
-        connection.sendall(request_bytes("GET", self._address, path, self._identity(path)))
+        try:
+            connection.sendall(request_bytes("GET", self._address, path, self._identity(path)))
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def report(self, path: str, error_type: str, body: bytes) -> Response:
@@ -63,9 +72,18 @@ class LambdaApi:
         return {"Lambda-Extension-Identifier": self.extension_id} if path.startswith(EXTENSIONS) else {}
 
     def _connect(self, timeout_s: float | None) -> socket.socket:
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        connection.settimeout(timeout_s)
-        connection.connect(self._endpoint)
+        try:
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:  # no descriptor is left: this call is what the reserve is for
+            if self.reserve is None or not self.reserve.release():
+                raise
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(self._endpoint)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _call(self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float | None) -> Response:

@@ -3,22 +3,138 @@
 import contextlib
 import json
 import os
+import select
+import stat
 import time
 from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error")
+ERROR_WAIT_MS = 200
+"""How long a line of level `error` waits for a full pipe to be read. All others do not wait."""
+SAME_LINES = 10
+SAME_EVENTS = 100
+_CHUNK_BYTES = select.PIPE_BUF  # this much a pipe takes whole, or not at all (pipe(7))
 
 
 class Log:
-    """Writes the events of at least `level`. A line is written at once and in one piece."""
+    """Writes the events of at least `level`. The boundary never waits for whoever reads the log.
+
+    A line that cannot be written is lost; how many were lost is said as soon as there is room (`log_lines_lost`).
+
+    Warnings can be caused without end by a peer, so they are bounded: of those with the same event and the same
+    reason (or message) the first 10 are written, of one event the first 100; then the 100th, the 1000th and so on. Each
+    says how many were `left_out` before it, and close() says how many were after it. Errors and the story (`info`) are
+    not bounded.
+    """
 
     def __init__(self, level: str = "info", fd: int = 1) -> None:
         self._threshold = LEVELS.index(level)
-        self._fd = fd
+        self._pipe = _Pipe(fd)
+        self._counts: dict[tuple[str, str], int] = {}
+        self._left_out: dict[str, int] = {}
 
     def write(self, level: str, event: str, **fields: Any) -> None:
         if LEVELS.index(level) < self._threshold:
             return
-        record = {"time": time.time(), "level": level, "source": "snapext", "event": event, **fields}
+        if level == "warning":
+            if self._is_repetition(event, fields):
+                self._left_out[event] = self._left_out.get(event, 0) + 1
+                return
+            if event in self._left_out:
+                fields["left_out"] = self._left_out.pop(event)
+        self._write(level, event, fields)
+
+    def close(self) -> None:
+        """Say what was left out, and give back what the log has opened. More may be written all the same."""
+        if self._left_out:
+            self._write("warning", "log_lines_left_out", {"events": self._left_out})
+            self._left_out = {}
+        self._pipe.close()
+
+    def _is_repetition(self, event: str, fields: dict[str, Any]) -> bool:
+        """Count a line; is it one of those to be left out?"""
+        of_event = self._counts[event, ""] = self._counts.get((event, ""), 0) + 1
+        if of_event > SAME_EVENTS:
+            return not _is_power_of_ten(of_event)  # what it is about is not looked at: texts without end take no memory
+        about = (event, f"={fields.get('reason', fields.get('message'))}")
+        of_text = self._counts[about] = self._counts.get(about, 0) + 1
+        return of_text > SAME_LINES and not _is_power_of_ten(of_text)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        wait_ms = ERROR_WAIT_MS if level == "error" else 0
+        if self._pipe.lost:
+            lost = {"count": self._pipe.lost, "message": "nobody has read the log in time"}
+            if self._pipe.take(_line("warning", "log_lines_lost", lost), wait_ms, count=False):
+                self._pipe.lost = 0
+        self._pipe.take(_line(level, event, fields), wait_ms)
+
+
+def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
+    record = {"time": time.time(), "level": level, "source": "snapext", "event": event, **fields}
+    # ASCII alone: what no encoding knows (a file name in other bytes, as Python reads it) is written as an escape.
+    return json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+
+
+def _is_power_of_ten(number: int) -> bool:
+    return str(number).strip("0") == "1"
+
+
+class _Pipe:
+    """Writes lines to a descriptor that others write to as well, and that may be full. `lost`: lines that had no room.
+
+    Such a descriptor must not be made non-blocking: it would be so for all who share it, the app among them.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.lost = 0
+        self._shared = fd
+        self._own: int | None = None
+        self._is_opened = False
+        self._is_cut = False
+        self._is_stuck = False
+
+    def take(self, line: bytes, wait_ms: float, *, count: bool = True) -> bool:
+        """Write a whole line; False if it cannot be written in `wait_ms`."""
+        deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)  # in vain once is enough
+        rest = b"\n" + line if self._is_cut else line
         with contextlib.suppress(OSError):  # whoever read our log is gone; the boundary matters more
-            os.write(self._fd, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+            while rest and (written := self._write(rest[:_CHUNK_BYTES], deadline)):
+                self._is_cut = rest[written - 1 : written] != b"\n"
+                rest = rest[written:]
+        self._is_stuck = bool(rest) and (self._is_stuck or wait_ms > 0)
+        if rest and count:
+            self.lost += 1
+        return not rest
+
+    def close(self) -> None:
+        if self._own is not None:
+            os.close(self._own)
+        self._own, self._is_opened = None, False
+
+    def _write(self, chunk: bytes, deadline: float) -> int:
+        """Returns how many bytes were written; 0 if there was no room in time."""
+        fd = self._descriptor()
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        try_at_once = fd != self._shared  # a pipe may have room for a short line where poll(2) sees none
+        while try_at_once or poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            with contextlib.suppress(BlockingIOError):
+                return os.write(fd, chunk)
+            if not try_at_once and time.monotonic() >= deadline:
+                break  # somebody else was quicker
+            try_at_once = False
+        return 0
+
+    def _descriptor(self) -> int:
+        """A pipe is opened once more: what is set on that descriptor is set for us alone.
+
+        Where that is not allowed, room is looked for before each write; then a write blocks only if somebody else
+        fills the pipe between the two.
+        """
+        if not self._is_opened:
+            self._is_opened = True
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(os.fstat(self._shared).st_mode):
+                    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                    self._own = os.open(f"/proc/self/fd/{self._shared}", flags)
+        return self._shared if self._own is None else self._own

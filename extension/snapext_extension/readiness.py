@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from snapext.errors import SnapextError
 from snapext_extension.config import Readiness
+from snapext_extension.door import Door
 from snapext_extension.http1 import HttpError, parse_request_head, parse_status
 from snapext_extension.log import Log
-from snapext_extension.reactor import WRITE, Reactor
+from snapext_extension.reactor import WRITE, Reactor, now_ms
 
 PROBE_INTERVAL_MS = 10
 """How often the web adapter itself asks, so that we are no slower to see that the app is ready."""
 MAX_REQUESTS = 64
 """An adapter holds one; a few more are somebody's curiosity, and beyond that a flood."""
 HEAD_TIMEOUT_MS = 5_000
+SLOW_S = 1.0
+"""An attempt to ask the app that takes longer is worth a word."""
 
 
 class GateError(SnapextError):
     """The gate's port cannot be listened on. The text says which and why."""
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What came of asking the app at one address, since when and how often it has been the same."""
+
+    what: str
+    first_ms: float
+    last_ms: float = 0.0
+    times: int = 0
+
+    def text(self, where: str) -> str:
+        often = f" (asked {self.times} times in {(self.last_ms - self.first_ms) / 1000:.1f} s)"
+        return f"{self.what}{where}{often if self.times > 1 else ''}"
+
+
 class AppProbe:
-    """Asks the app until it is ready, then calls `on_ready` with the status of its answer, once."""
+    """Asks the app until it is ready, then calls `on_ready` with the status of its answer, once.
+
+    An attempt that is accepted and never answered is waited for, as the adapter would wait; `last_answer` says so.
+    """
 
     def __init__(self, rule: Readiness, reactor: Reactor, on_ready: Callable[[int], None]) -> None:
         self._rule = rule
@@ -35,24 +56,47 @@ class AppProbe:
         self._socket: socket.socket | None = None
         self._received = b""
         self._attempts = 0
-        self._url = f"http://{rule.host}:{rule.port}{rule.path}"
-        self.last_answer = "it has not been asked yet"
+        self._outcomes: dict[str, _Outcome] = {}
+        self._address = ""
+        self._began_ms = 0.0
+        self._accepted = False
+
+    @property
+    def last_answer(self) -> str:
+        """What came of the last attempt (at each address, if there are several), how often, and what is open now."""
+        said = f"GET http://{self._rule.host}:{self._rule.port}{self._rule.path}"
+        if self._attempts == 0:
+            return f"{said} has not been asked yet"
+        outcomes = [
+            outcome.text(f" at {address}" if len(self._outcomes) > 1 else "")
+            for address, outcome in self._outcomes.items()
+        ]
+        open_s = 0.0 if self._socket is None else (now_ms() - self._began_ms) / 1000
+        if not outcomes or open_s >= SLOW_S:
+            since = "since then " if outcomes else ""
+            what = "it accepts the connection, and has not answered" if self._accepted else "it has not answered"
+            outcomes.append(f"{since}{what} for {open_s:.1f} s")
+        return f"{said}: {'; '.join(outcomes)}"
 
     def start(self) -> None:
         """Begin one attempt; each that fails is followed by another after PROBE_INTERVAL_MS."""
         self._received = b""
+        self._accepted = False
+        self._address = ""
+        self._began_ms = now_ms()
+        self._attempts += 1
         try:
             host = self._rule.host.strip("[]")
             addresses = socket.getaddrinfo(host, self._rule.port, type=socket.SOCK_STREAM)
             # A name may stand for several, such as localhost for ::1 and 127.0.0.1: each has its turn.
-            family, kind, proto, _, address = addresses[self._attempts % len(addresses)]
-            self._attempts += 1
+            family, kind, proto, _, address = addresses[(self._attempts - 1) % len(addresses)]
+            self._address = str(address[0])
             self._socket = socket.socket(family, kind, proto)
             self._socket.setblocking(False)
             if (error := self._socket.connect_ex(address)) not in (0, errno.EINPROGRESS):
                 return self._again(os.strerror(error))
-        except OSError as error:
-            return self._again(str(error))
+        except (OSError, UnicodeError) as error:  # no descriptor left, or a host that is no name
+            return self._again(_reason(error))
         self._reactor.watch(self._socket.fileno(), self._connected, WRITE)
         return None
 
@@ -72,8 +116,8 @@ class AppProbe:
                 return self._again(os.strerror(error))
             probe.sendall(request.encode("latin-1", "replace"))
         except OSError as error:
-            return self._again(str(error))
-        self.last_answer = f"GET {self._url} is not answered"
+            return self._again(_reason(error))
+        self._accepted = True
         self._reactor.watch(probe.fileno(), self._answered)
         return None
 
@@ -84,7 +128,7 @@ class AppProbe:
             self._received += data
             status = parse_status(self._received)
         except (OSError, HttpError) as error:
-            return self._again(str(error))
+            return self._again(_reason(error))
         if status is None and data:
             return None
         if status is None:
@@ -95,10 +139,18 @@ class AppProbe:
         self._on_ready(status)
         return None
 
-    def _again(self, why: str) -> None:
-        self.last_answer = f"GET {self._url}: {why}"
+    def _again(self, text: str) -> None:
+        outcome = self._outcomes.get(self._address)
+        if outcome is None or outcome.what != text:
+            outcome = self._outcomes[self._address] = _Outcome(text, self._began_ms)
+        outcome.times += 1
+        outcome.last_ms = self._began_ms
         self.stop()
         self._reactor.set_timer(self, PROBE_INTERVAL_MS, self.start)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 @dataclass(slots=True, eq=False)
@@ -113,40 +165,50 @@ class _Request:
 class Gate:
     """Listens on loopback for the adapter's readiness check, and holds each request until `answer`.
 
-    `on_asked` is called for each request that has arrived whole. Connections are kept alive.
+    `on_asked` is called for each request that has arrived whole, and `on_hung_up` for each whose connection has ended
+    before its answer, with the number of those that are still held. Connections are kept alive.
     """
 
-    def __init__(self, host: str, port: int, reactor: Reactor, log: Log, on_asked: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        reactor: Reactor,
+        log: Log,
+        on_asked: Callable[[], None],
+        on_hung_up: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._reactor = reactor
         self._log = log
         self._on_asked = on_asked
+        self._on_hung_up = on_hung_up
         self._requests: dict[int, _Request] = {}
-        self._server = _listen(host, port)
-        reactor.watch(self._server.fileno(), self._accept)
+        self._door = Door(_listen(host, port), reactor, self._accepted)
 
-    def answer(self, status: int) -> None:
-        """Answer every held request with the app's own status, which is one that the adapter takes for healthy."""
+    def answer(self, status: int) -> int:
+        """Answer every held request with the app's own status, which is one that the adapter takes for healthy.
+
+        Returns how many had their answer written to a connection that was still open. The others are forgotten without
+        a call of `on_hung_up`: the number says it.
+        """
+        answered = 0
         for key, request in list(self._requests.items()):
             if request.held:
                 request.held = False
-                self._respond(key, request, status)
+                answered += self._respond(key, request, status)
+        return answered
 
     def close(self) -> None:
         """Hang up on everyone; a held request ends without an answer, which no adapter takes for ready."""
         for key in list(self._requests):
             self._forget(key)
-        self._reactor.unwatch(self._server.fileno())
-        self._server.close()
+        self._door.close()
 
-    def _accept(self) -> None:
-        try:
-            accepted, _ = self._server.accept()
-        except OSError:
-            return  # it was gone before we came to it
+    def _accepted(self, accepted: socket.socket) -> None:
         if len(self._requests) >= MAX_REQUESTS and not self._forget_an_idle_one():
             accepted.close()
+            self._log.write("warning", "readiness_connection_closed", reason=f"there are {MAX_REQUESTS} others")
             return
-        accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = accepted.fileno()
         request = self._requests[key] = _Request(accepted)
@@ -169,7 +231,7 @@ class Gate:
             data = request.socket.recv(65536)
             request.received += data
             if not data:
-                self._forget(key)
+                self._lose(key, request)
             elif not request.held:
                 self._read_request(request)
             elif len(request.received) > 65536:
@@ -195,22 +257,30 @@ class Gate:
         except HttpError as error:
             self._drop(key, str(error))
 
-    def _respond(self, key: int, request: _Request, status: int) -> None:
+    def _respond(self, key: int, request: _Request, status: int) -> bool:
         connection = "close" if request.close else "keep-alive"
-        head = f"HTTP/1.1 {status} Ready\r\nContent-Length: 0\r\nConnection: {connection}\r\n\r\n"
+        head = f"HTTP/1.1 {status} Ready\r\nContent-Length: 0\r\nConnection: {connection}\r\n\r\n".encode()
         try:
-            request.socket.send(head.encode())
+            is_open = not _has_hung_up(request.socket) and request.socket.send(head) == len(head)
         except OSError:
-            request.close = True
+            is_open = False
         request.answered = True
-        if request.close:
+        if request.close or not is_open:
             self._forget(key)
         elif request.received:  # the next request came while this one was held
             self._reactor.set_timer(request, 0, lambda: self._read_on(key, request))
+        return is_open
 
     def _drop(self, key: int, reason: str) -> None:
         self._log.write("warning", "readiness_connection_closed", reason=reason)
+        request = self._requests.get(key)
+        if request is not None:
+            self._lose(key, request)
+
+    def _lose(self, key: int, request: _Request) -> None:
         self._forget(key)
+        if request.held:
+            self._on_hung_up(sum(other.held for other in self._requests.values()))
 
     def _forget(self, key: int) -> None:
         request = self._requests.pop(key, None)
@@ -218,6 +288,13 @@ class Gate:
             self._reactor.cancel_timer(request)
             self._reactor.unwatch(key)
             request.socket.close()
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Whether the peer has closed its end, even if it has sent more than we have read."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -23,7 +23,6 @@ from snapext_extension.reactor import Reactor
 
 MAX_LINE_BYTES = 4096
 """What a pipe takes in one piece, so that two writers do not mix (PIPE_BUF, pipe(7))."""
-MAX_COMPLAINTS = 10
 _LINE = re.compile(r"(\d{1,10}(?:,\d{1,10})*)(?: +since +(\d{1,18}))?( +failed(?: +(.*))?)?")
 FLEETING_TICKS = 5
 """A child this young may be a fork that is about to execute something else: it has its parent's handlers until then."""
@@ -50,8 +49,8 @@ class Doorbell:
         self._listener = listener
         self._rung: dict[int, int] = {}
         self._received = b""
-        self._complaints = 0
         self._pipe = _make_pipe(path, uid)
+        self._identity = _identity(os.fstat(self._pipe))
         reactor.watch(self._pipe, self._readable)
 
     def ring(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
@@ -63,8 +62,9 @@ class Doorbell:
             self._forget(pid)
         self._reactor.unwatch(self._pipe)
         os.close(self._pipe)
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
+        with contextlib.suppress(OSError):  # gone already
+            if _identity(os.lstat(self._path)) == self._identity:
+                os.unlink(self._path)
 
     def _send(self, process: Stat, number: int) -> bool:
         """The descriptor keeps the pid from being given to another (pidfd_open(2)): looked at, it cannot be reused."""
@@ -124,9 +124,7 @@ class Doorbell:
         self._listener.acknowledged(pids, error, None if match[2] is None else int(match[2]))
 
     def _complain(self, reason: str) -> None:
-        self._complaints += 1
-        if self._complaints <= MAX_COMPLAINTS:
-            self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
+        self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +174,31 @@ def _may_be_about_to_exec(process: Stat, number: int) -> bool:
     return processes.catches(process.pid, number) and processes.catches(process.parent_pid, number)
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another that has been put in its place."""
+    return status.st_dev, status.st_ino
+
+
 def _make_pipe(path: str, uid: int) -> int:
+    """Make the pipe, and open it. A pipe of ours that is there was left by an extension that was killed."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            there = os.lstat(path)
-            plain = file_modes.S_ISFIFO(there.st_mode) or file_modes.S_ISREG(there.st_mode)
-            if not plain or there.st_uid != uid:
-                raise SignalError(f"{path} is in the way: it is not a pipe of user {uid}")
-            os.unlink(path)  # of an extension that was killed; or a shell wrote there when there was no pipe
+            why = _why_refuse_pipe(os.lstat(path), uid)
+            if why is not None:
+                raise SignalError(f"{path} is in the way: {why}; remove it, or set SNAPEXT_SOCKET to another folder")
+            os.unlink(path)
         os.mkfifo(path, 0o600)
         # For writing as well: a pipe without a writer is at its end, and would be readable for ever.
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise SignalError(f"{path} cannot be made: {error.strerror}") from error
+
+
+def _why_refuse_pipe(status: os.stat_result, uid: int) -> str | None:
+    if file_modes.S_ISREG(status.st_mode):
+        return "it is a file, not our pipe (a shell makes one that writes there when there is no pipe)"
+    if not file_modes.S_ISFIFO(status.st_mode):
+        return "it is not a pipe"
+    if status.st_uid != uid:
+        return f"it belongs to user {status.st_uid}, we are user {uid}"
+    return None

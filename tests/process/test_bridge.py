@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import resource
 import socket
 import stat
 import tempfile
@@ -35,7 +36,7 @@ class Recorder:
     """Hears what the bridge hears, and welcomes everyone."""
 
     def __init__(self):
-        self.joined_pids, self.messages, self.gone = {}, [], []
+        self.joined_pids, self.messages, self.gone, self.turned_away = {}, [], [], []
         self.bridge = None
 
     def joined(self, key, pid, hello):
@@ -43,7 +44,7 @@ class Recorder:
         self.bridge.send(key, WELCOME)
 
     def crowded(self, limit):
-        self.turned_away = limit
+        self.turned_away.append(limit)
 
     def said(self, key, message):
         self.messages.append(message)
@@ -243,6 +244,24 @@ def test_anything_else_in_the_way_is_refused_and_left_alone(serve, path, tmp_pat
     assert before.st_ino == os.lstat(path).st_ino
 
 
+def test_a_socket_that_is_replaced_as_we_look_is_left_alone(serve, path, monkeypatch):
+    """It is not the one that nobody listens on."""
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as new:
+        dead.bind(str(path))
+        look = bridge_module.why_refuse_socket
+
+        def replaced(status, uid):
+            path.rename(path.with_name("moved"))
+            new.bind(str(path))
+            return look(status, uid)
+
+        monkeypatch.setattr(bridge_module, "why_refuse_socket", replaced)
+        with pytest.raises(BridgeError):
+            serve()
+        assert path.is_socket()
+
+
 def test_closing_takes_the_socket_away_but_not_anothers(loop, log, recorder, path):
     """A socket that somebody else has put in our place meanwhile is not removed."""
     for replaced in (False, True):
@@ -399,8 +418,11 @@ def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, serve, lo
     assert is_served()
 
 
-def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, serve, log, connect, is_served):
-    """Beyond the limit new connections are closed at once; when the flood has gone, everyone is served again."""
+def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, serve, log, recorder, connect, is_served):
+    """Beyond the limit new connections are closed at once; when the flood has gone, everyone is served again.
+
+    The listener hears of each, while the log has no more than ten lines of it.
+    """
     monkeypatch.setattr(bridge_module, "MAX_CONNECTIONS", 8)
     monkeypatch.setattr(bridge_module, "HELLO_TIMEOUT_MS", 50)
     serve()
@@ -409,14 +431,25 @@ def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, serve, log, con
     for process in flood:
         assert process.is_hung_up()
 
-    assert 33 <= len(log.reasons("connection_refused")) <= 40
+    assert 33 <= len(recorder.turned_away) <= 40
+    assert log.reasons("connection_refused") == ["more than 8 connections"] * 10
     assert is_served()
     good.send(Running(1, "throughout"))
 
 
-def test_the_limit_leaves_descriptors_for_the_platform():
-    """A process on Lambda may have 1,024 descriptors; connections alone must never take them all."""
-    assert bridge_module.MAX_CONNECTIONS <= 1024 - 100
+@pytest.fixture
+def limit_descriptors():
+    """Set how many descriptors this process may have; the former limit comes back with the test's end."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda limit: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize(("descriptors", "limit"), [(1024, 900), (4096, 900), (200, 76), (100, 16)])
+def test_the_limit_leaves_descriptors_for_the_platform(limit_descriptors, serve, descriptors, limit):
+    """A process on Lambda may have 1,024 descriptors, elsewhere fewer; connections alone must never take them all."""
+    limit_descriptors(descriptors)
+    assert limit == serve()._limit
 
 
 def test_a_flood_of_messages_does_not_starve_the_others(serve, recorder, connect, is_served):

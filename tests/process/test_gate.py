@@ -2,8 +2,13 @@
 
 import contextlib
 import http.client
+import re
+import resource
+import select
 import socket
+import struct
 import threading
+import time
 
 import pytest
 
@@ -31,11 +36,13 @@ class RunningGate:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
             free.bind((host, 0))
             self.address = free.getsockname()[:2]
-        self.loop, self.log, self.asked, self._stack = loop, MemoryLog(), [], stack
-        self.gate = loop.call(lambda: Gate(*self.address, loop.reactor, self.log, lambda: self.asked.append(1)))
+        self.loop, self.log, self.asked, self.hung_up, self._stack = loop, MemoryLog(), [], [], stack
+        self.gate = loop.call(
+            lambda: Gate(*self.address, loop.reactor, self.log, lambda: self.asked.append(1), self.hung_up.append)
+        )
 
     def answer(self, status=200):
-        self.loop.call(lambda: self.gate.answer(status))
+        return self.loop.call(lambda: self.gate.answer(status))
 
     def connect(self, data=b""):
         client = self._stack.enter_context(socket.create_connection(self.address, LIMIT_S))
@@ -157,6 +164,127 @@ def test_one_that_has_gone_while_it_was_held_does_no_harm(gate):
     gate.answer()
 
     assert response(client) == 200
+
+
+def reset(client):
+    """Hang up with a reset, as a process does that is killed with unread data."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_an_answer_counts_that_was_written_to_an_open_connection(gate):
+    """All that are held, and none twice: the second time there is nobody to answer."""
+    clients = [gate.connect(REQUEST) for _ in range(3)]
+    gate.connect(REQUEST[:-1])
+    gate.wait_asked(3)
+
+    assert (gate.answer(), gate.answer()) == (3, 0)
+    assert [response(client) for client in clients] == [200] * 3
+
+
+@pytest.mark.parametrize("more", [b"", REQUEST], ids=["nothing unread", "unread bytes"])
+@pytest.mark.parametrize("hang_up", [lambda client: client.close(), reset], ids=["close", "reset"])
+def test_an_answer_to_one_that_has_hung_up_does_not_count(gate, hang_up, more):
+    """The adapter has given up, and will ask again: its check was not answered, even if its end is yet unread."""
+    client, other = gate.connect(REQUEST), gate.connect(REQUEST)
+    gate.wait_asked(2)
+
+    def answer():  # in the reactor's thread, so that it cannot hear the end before
+        client.sendall(more)
+        hang_up(client)
+        return gate.gate.answer(200)
+
+    assert gate.loop.call(answer) == 1
+    assert response(other) == 200
+    assert gate.hung_up == []  # the number has said it
+
+
+def test_an_answer_to_one_that_has_sent_the_next_request_counts(gate):
+    """Bytes that are unread are no end."""
+    client = gate.connect(REQUEST)
+    gate.wait_asked(1)
+
+    def answer():
+        client.sendall(REQUEST)
+        return gate.gate.answer(200)
+
+    assert gate.loop.call(answer) == 1
+    assert response(client) == 200
+    gate.wait_asked(2)
+
+
+@pytest.mark.parametrize("hang_up", [lambda client: client.close(), reset], ids=["close", "reset"])
+def test_the_end_of_a_held_request_is_told(gate, hang_up):
+    """With the number of those that are still held; of a request that was not whole, or was answered, it is not."""
+    answered = gate.connect(REQUEST)
+    gate.wait_asked(1)
+    gate.answer()
+    assert response(answered) == 200
+    half = gate.connect(REQUEST[:-1])
+    first, second = gate.connect(REQUEST), gate.connect(REQUEST)
+    gate.wait_asked(3)
+    for client in (answered, half, first):
+        hang_up(client)
+    wait_until(lambda: gate.hung_up)
+    assert gate.hung_up == [1]
+    hang_up(second)
+    wait_until(lambda: len(gate.hung_up) == 2)
+
+    assert gate.hung_up == [1, 0]
+    assert gate.answer() == 0
+
+
+def test_one_that_sends_on_and_is_hung_up_on_is_told_like_the_others(gate):
+    """Its check has no answer either."""
+    flood = gate.connect(REQUEST)
+    gate.wait_asked(1)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        flood.sendall(b"x" * 10_000_000)
+    wait_until(lambda: gate.hung_up)
+    assert gate.hung_up == [0]
+
+
+def test_closing_tells_of_nobody(loop):
+    """We have hung up, not they."""
+    with contextlib.ExitStack() as stack:
+        gate = RunningGate(loop, stack)
+        gate.connect(REQUEST)
+        gate.wait_asked(1)
+        loop.call(gate.gate.close)
+        assert gate.hung_up == []
+
+
+def test_without_descriptors_the_gate_waits_and_does_not_spin(gate):
+    """A connection that cannot be accepted stays in the queue; it is served when there is a descriptor again."""
+    held = gate.connect(REQUEST)
+    gate.wait_asked(1)
+    late = socket.socket()
+    with late:
+        late.settimeout(LIMIT_S)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            late.connect(gate.address)
+            late.sendall(REQUEST)
+            began = time.process_time()
+            assert not select.select([late], [], [], 0.5)[0]
+            assert time.process_time() - began < 0.1
+            assert gate.answer() == 1
+            assert response(held) == 200
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        gate.wait_asked(2)
+        gate.answer()
+        assert response(late) == 200
+
+
+def test_a_connection_that_is_one_too_many_leaves_a_line(monkeypatch, gate):
+    """Nobody is turned away in silence."""
+    monkeypatch.setattr(readiness, "MAX_REQUESTS", 1)
+    gate.connect(REQUEST)
+    gate.wait_asked(1)
+    assert read_all(gate.connect(REQUEST)) == b""
+    assert gate.log.reasons("readiness_connection_closed") == ["there are 1 others"]
 
 
 GARBAGE = {
@@ -309,7 +437,7 @@ def status(code):
 
 @pytest.fixture
 def probe(loop):
-    """Probe an app; returns the list of what the probe has reported."""
+    """Probe an app; returns the list of what the probe has reported. `probe.last_answer()` is that of the last one."""
     probes = []
 
     def probe(port, healthy=HEALTHY, host="127.0.0.1", path="/"):
@@ -318,6 +446,7 @@ def probe(loop):
         loop.call(probes[-1].start)
         return ready
 
+    probe.last_answer = lambda: loop.call(lambda: probes[-1].last_answer)
     yield probe
     for one in probes:
         loop.call(one.stop)
@@ -412,4 +541,111 @@ def test_an_address_in_brackets_is_one(probe):
         with server.accept()[0] as connection:
             connection.recv(65536)
             connection.sendall(status(200)[0])
+        assert wait_until(lambda: ready) == [200]
+
+
+# --- what the probe says of the app ----------------------------------------------------------------------------------
+
+
+def refusing_port():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return reserved.getsockname()[1]
+
+
+def test_the_last_answer_is_kept_while_the_next_one_is_awaited(probe):
+    """A path that answers 404 is not reported as one that does not answer."""
+    with FakeApp(status(404)) as app:
+        probe(app.port, healthy=frozenset({200}), path="/up")
+        wait_until(lambda: len(app.requests) > 3)
+        for _ in range(50):
+            said = re.sub(r"\d+ times in \d\.\d", "N times in S", probe.last_answer())
+            assert f"GET http://127.0.0.1:{app.port}/up: answered with 404 (asked N times in S s)" == said
+
+
+def test_how_often_and_how_long_it_was_the_same_is_said(probe):
+    """It counts anew when the outcome is another."""
+    with FakeApp(*[status(503)] * 3, status(500)) as app:
+        probe(app.port)
+        times = re.compile(r": answered with 500 \(asked (\d+) times in (\d+\.\d) s\)$")
+        asked = int(wait_until(lambda: times.search(probe.last_answer()))[1])
+        assert asked <= len(app.requests) - 3 + 1
+        assert asked < int(wait_until(lambda: (m := times.search(probe.last_answer())) and m[2] != "0.0" and m)[1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [([], "the connection is closed without an answer"), ([b"SSH-2.0\r\n"], "not a status line: 'SSH-2.0'")],
+    ids=["closes", "no http"],
+)
+def test_what_is_no_answer_is_said(probe, answer, said):
+    """In words, not in the name of an exception."""
+    with FakeApp(answer) as app:
+        probe(app.port)
+        assert wait_until(lambda: said in probe.last_answer())
+
+
+def test_an_app_that_refuses_is_said_to_refuse(probe):
+    """As the system says it."""
+    port = refusing_port()
+    probe(port)
+    assert wait_until(lambda: f"GET http://127.0.0.1:{port}/: Connection refused (asked" in probe.last_answer())
+
+
+def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, probe):
+    """It is waited for, as the adapter would wait, and the time is said; what it answered before is kept."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(LIMIT_S)
+        probe(silent.getsockname()[1])
+        assert re.search(r"/: it has not answered for 0\.0 s|/: it accepts", probe.last_answer())
+        with silent.accept()[0]:
+            wait = r"/: it accepts the connection, and has not answered for \d+\.[1-9] s$"
+            assert wait_until(lambda: re.search(wait, probe.last_answer()))
+        monkeypatch.setattr(readiness, "SLOW_S", 0.1)
+        with silent.accept()[0]:
+            said = (
+                r"/: Connection reset by peer; "
+                r"since then it accepts the connection, and has not answered for \d+\.[1-9] s$"
+            )
+            assert wait_until(lambda: re.search(said, probe.last_answer()))
+
+
+def test_an_app_that_was_never_asked_is_not_said_to_be_silent(loop):
+    """Before the first attempt."""
+    rule = Readiness("127.0.0.1", 8080, "/up", HEALTHY)
+    assert AppProbe(rule, loop.reactor, print).last_answer == "GET http://127.0.0.1:8080/up has not been asked yet"
+
+
+def test_of_a_name_with_several_addresses_each_has_its_answer(monkeypatch, probe):
+    """That nobody listens on ::1 does not hide what the app says on 127.0.0.1."""
+    resolve = socket.getaddrinfo
+
+    def both(host, *args, **kwargs):
+        found = ["127.0.0.2", "127.0.0.1"] if host == "localhost" else [host]
+        return [answer for address in found for answer in resolve(address, *args, **kwargs)]
+
+    with FakeApp(status(503)) as app:
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        probe(app.port, host="localhost")
+        said = r"Connection refused at 127\.0\.0\.2 \(asked .*\); answered with 503 at 127\.0\.0\.1 \(asked"
+        assert wait_until(lambda: re.search(said, probe.last_answer()))
+
+
+def test_a_host_that_is_no_name_is_said(probe):
+    """It may come later; and the extension goes on."""
+    probe(80, host="a" * 70 + ".example")
+    assert "GET http://aaaa" in wait_until(lambda: (said := probe.last_answer()).count(": ") and said)
+
+
+def test_without_descriptors_the_probe_goes_on(probe):
+    """It says so, and finds the app when there is a descriptor again."""
+    with FakeApp(status(200)) as app:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            ready = probe(app.port)
+            wait_until(lambda: "Too many open files" in probe.last_answer())
+            assert ready == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert wait_until(lambda: ready) == [200]

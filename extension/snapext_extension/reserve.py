@@ -1,0 +1,30 @@
+"""Descriptors that are kept for the calls to the platform, so that a process that has none left can still report it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+SIZE = 3
+"""For restore/next and event/next, which are open together, and for the report of an error."""
+
+
+class Reserve:
+    """Holds `size` descriptors open, or as many as there are."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        self._spare: list[int] = []
+        with contextlib.suppress(OSError):
+            for _ in range(size):
+                self._spare.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+
+    def release(self) -> bool:
+        """Give one back: whoever opens something next gets it. False if there is none."""
+        if not self._spare:
+            return False
+        os.close(self._spare.pop())
+        return True
+
+    def close(self) -> None:
+        while self.release():
+            pass
