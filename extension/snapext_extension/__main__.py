@@ -51,9 +51,10 @@ def _say(text: str) -> None:
 def _run(api: LambdaApi, folder: str) -> int:
     from snapext.errors import ConfigError, SnapextError
     from snapext_extension import config
-    from snapext_extension.extension import Extension, report, report_bad_start
+    from snapext_extension.extension import Extension
     from snapext_extension.failures import Failure
     from snapext_extension.log import Log
+    from snapext_extension.report import report_bad_start, report_to_extensions, report_to_runtime
     from snapext_extension.reserve import Reserve
 
     api.reserve = Reserve()
@@ -72,7 +73,8 @@ def _run(api: LambdaApi, folder: str) -> int:
         return 1
     except Exception as error:  # a bug of ours, or a platform that is gone: say so where somebody looks
         failure = Failure("init", "Extension.InternalError", f"{type(error).__name__}: {error}", 1, None)
-        report(api, log, failure)
+        report_to_runtime(api, log, failure)
+        report_to_extensions(api, log, failure)
         return 1
     finally:
         log.close()

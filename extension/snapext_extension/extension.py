@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from snapext import _signals
 from snapext._endpoint import acknowledgement_path, start_command_path
 from snapext.protocol import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
-from snapext_extension import adapter, events, lifecycle, processes
+from snapext_extension import adapter, events, lifecycle, processes, watch
 from snapext_extension.bridge import Bridge
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
-from snapext_extension.failures import BEFORE_SNAPSHOT, EXIT_OTHER, Failure, Process
+from snapext_extension.failures import BEFORE_SNAPSHOT, Process
 from snapext_extension.http1 import HttpError, Response, parse_response
 from snapext_extension.identity import new_identity
-from snapext_extension.lambda_api import (
-    EVENT_NEXT,
-    EXTENSION_EXIT_ERROR,
-    EXTENSION_INIT_ERROR,
-    INIT_ERROR,
-    RESTORE_ERROR,
-    RESTORE_NEXT,
-    LambdaApi,
-)
+from snapext_extension.lambda_api import EVENT_NEXT, RESTORE_NEXT, LambdaApi
 from snapext_extension.log import Log
+from snapext_extension.look import Looker
 from snapext_extension.reactor import Reactor, now_ms
 from snapext_extension.readiness import AppProbe, Gate
+from snapext_extension.report import report_to_extensions, report_to_runtime
 from snapext_extension.signals import Doorbell, SignalError, candidates
 from snapext_extension.status import StatusDesk
+from snapext_extension.watch import ProcessWatch
 
-CLOCK_JUMP_S = 0.5
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
     "without it they run only if the function runs `snapext checkpoint` (SNAPEXT_MODE=explicit insists on that)"
 )
-MAX_WATCHED = 100
-"""Of more processes that have lost their connection we do not wait for the return."""
 
 
 class Extension:
@@ -49,10 +43,10 @@ class Extension:
         self._api = api
         self._log = log
         self._exit_status = 0
-        self._watched: set[int] = set()
-        self._clock_offset_s = _clock_offset_s()
         self._app_status = 200
+        self._folder = extensions_folder
         self._reactor = Reactor()
+        self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
         self._doorbell: Doorbell | None = None
@@ -60,20 +54,25 @@ class Extension:
             pipe = acknowledgement_path(config.socket_path)
             self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
-        self._lifecycle = lifecycle.Lifecycle(
-            self._settings(extensions_folder), new_identity, lambda: self._probe.last_answer
-        )
+        self._lifecycle = lifecycle.Lifecycle(self._settings(), new_identity, lambda: self._probe.last_answer)
+        self._looker = Looker(config.readiness.port, start_command_path(config.socket_path), extensions_folder)
+        self._watch = ProcessWatch(self._reactor, self._ended)
+        self._images: dict[int, watch.Image | None] = {}
+        self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
         self._warned_of: set[tuple[int, str]] = set()
         self._exempt: set[int] = set()
         if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
-            self._gate = Gate(host, config.port, self._reactor, log, self._on_readiness_asked)
+            self._gate = Gate(
+                host, config.port, self._reactor, log, self._on_readiness_asked, self._on_readiness_hung_up
+            )
         elif config.snap_start and config.mode == "auto":
             log.write("warning", "no_gate", message=NO_GATE.format(port=config.port))
 
     def run(self) -> int:
+        self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None:
             self._probe.start()
@@ -85,15 +84,17 @@ class Extension:
 
     def close(self) -> None:
         self._probe.stop()
+        self._watch.close()
         self._bridge.close()
         if self._doorbell is not None:
             self._doorbell.close()
         if self._gate is not None:
             self._gate.close()
+        self._reactor.close()
 
-    def _settings(self, extensions_folder: str) -> lifecycle.Settings:
+    def _settings(self) -> lifecycle.Settings:
         config = self._config
-        found = adapter.inspect(extensions_folder)
+        found = adapter.inspect(self._folder)
         caller = lifecycle.RestoreCaller.EXTENSION
         if config.restore_caller is not None:
             caller = lifecycle.RestoreCaller(config.restore_caller)
@@ -129,10 +130,20 @@ class Extension:
         # One that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
         stat = processes.stat(pid)
         parent_pid, start_ticks = (0, 0) if stat is None else (stat.parent_pid, stat.start_ticks)
-        process = Process(pid, hello.name)
+        self._images[key] = watch.image(pid)
+        if self._lost.pop(pid, None) is not None:
+            self._watch.drop(pid)
         self._event(
             events.Joined(
-                key, process, parent_pid, hello.hooks, hello.generation, hello.forked, start_ticks, hello.signalled
+                key,
+                Process(pid, hello.name),
+                parent_pid,
+                hello.hooks,
+                hello.generation,
+                hello.forked,
+                start_ticks,
+                hello.signalled,
+                hello.importing,
             )
         )
 
@@ -142,7 +153,7 @@ class Extension:
         elif isinstance(message, Done):
             self._event(events.PhaseDone(key, message))
         elif isinstance(message, Hooks):
-            self._event(events.HooksChanged(key, message.hooks))
+            self._event(events.HooksChanged(key, message.hooks, message.importing))
         elif isinstance(message, Described):
             self._desk.described(key, message)
         elif isinstance(message, Checkpoint):
@@ -157,22 +168,27 @@ class Extension:
             self._commands.discard(key)
             self._event(events.CommandLeft(key))
             return
-        try:
-            if len(self._watched) >= MAX_WATCHED:
-                raise OSError
-            process = os.pidfd_open(pid)
-        except OSError:  # gone already
+        image = self._images.pop(key, None)
+        now = watch.image(pid)
+        executes_another = image is not None and now is not None and image != now
+        if executes_another or not self._watch.watch(pid, image):
             self._event(events.Left(key))
             return
-        self._watched.add(process)
+        self._lost[pid] = key
         self._event(events.Left(key, alive=True))
-        self._reactor.watch(process, lambda: self._ended(key, process))
 
-    def _ended(self, key: int, process: int) -> None:
-        self._reactor.unwatch(process)
-        self._watched.discard(process)
-        os.close(process)
-        self._event(events.Left(key))
+    def _ended(self, pid: int) -> None:
+        key = self._lost.pop(pid, None)
+        if key is not None:
+            self._event(events.Left(key))
+
+    def _look(self, look: events.Look) -> None:
+        if not look.lost_only:
+            self._event(events.Looked(self._looker.look()))
+            return
+        for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
+            self._watch.drop(pid)
+            self._ended(pid)
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))
@@ -191,9 +207,18 @@ class Extension:
         self._event(events.AppReady())
 
     def _on_readiness_asked(self) -> None:
-        offset_s = _clock_offset_s()
-        jumped, self._clock_offset_s = offset_s - self._clock_offset_s > CLOCK_JUMP_S, offset_s
-        self._event(events.ReadinessAsked(jumped))
+        self._event(events.ReadinessAsked())
+
+    def _on_readiness_hung_up(self, still_held: int) -> None:
+        self._event(events.ReadinessHungUp(still_held))
+
+    def _on_sigterm(self) -> None:
+        """Lambda does not send it to an extension: whoever did has taken the boundary away."""
+        phase = self._lifecycle.state.value
+        message = f"somebody has sent SIGTERM to the extension in phase {phase}: it ends, and holds nothing any more"
+        self._log.write("warning", "terminated", phase=phase, message=message)
+        self._exit_status = 128 + signal.SIGTERM
+        self._reactor.stop()
 
     def _on_event_next(self, response: Response) -> None:
         event = json.loads(response.body or b"{}")
@@ -208,6 +233,11 @@ class Extension:
     # --- what is done ----------------------------------------------------------------------------------------------
 
     def _carry_out(self, actions: list[events.Action]) -> None:
+        self._carry_out_now(actions)
+        while self._afterwards:
+            self._afterwards.popleft()()
+
+    def _carry_out_now(self, actions: list[events.Action]) -> None:
         for action in actions:
             match action:
                 case events.Tell(key, message):
@@ -218,9 +248,12 @@ class Extension:
                     self._reactor.cancel_timer(timer)
                 case events.AnswerReadiness():
                     if self._gate is not None:
-                        self._gate.answer(self._app_status)
+                        answered = self._gate.answer(self._app_status)
+                        self._later(lambda count=answered: self._event(events.ReadinessAnswered(count)))  # type: ignore[misc]
                 case events.Ring():
                     self._ring(action)
+                case events.Look():
+                    self._later(lambda what=action: self._look(what))  # type: ignore[misc]
                 case events.AskEventNext():
                     self._ask(EVENT_NEXT, self._on_event_next)
                 case events.AskRestoreNext():
@@ -228,9 +261,17 @@ class Extension:
                 case events.Report(level, event, fields):
                     self._log.write(level, event, **fields)
                 case events.Fail(failure):
-                    self._fail(failure)
+                    report_to_runtime(self._api, self._log, failure)
+                case events.End(failure):
+                    report_to_extensions(self._api, self._log, failure)
+                    self._exit_status = failure.exit_status
+                    self._reactor.stop()
                 case events.Stop():
                     self._reactor.stop()
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """Call once the actions at hand are carried out, and before anything else."""
+        self._afterwards.append(call)
 
     def _ring(self, ring: events.Ring) -> None:
         """Signal those of the function's processes that catch the signal of this phase."""
@@ -282,70 +323,7 @@ class Extension:
         connection.setblocking(False)
         self._reactor.watch(connection.fileno(), readable)
 
-    def _fail(self, failure: Failure) -> None:
-        """Tell the platform, in the order in which it wants to hear it, and end."""
-        report(self._api, self._log, failure)
-        self._exit_status = failure.exit_status
-        self._reactor.stop()
-
 
 def _first_alive(pids: frozenset[int]) -> Process | None:
     stats = (processes.stat(pid) for pid in sorted(pids))
     return next((Process(stat.pid, stat.name) for stat in stats if stat is not None and stat.state not in "ZX"), None)
-
-
-def report(api: LambdaApi, log: Log, failure: Failure, extension_path: str = EXTENSION_EXIT_ERROR) -> None:
-    """Log a failure and report it to the Runtime API, where it takes it, and to the Extensions API."""
-    error, process = failure.error, failure.process
-    log.write(
-        "error",
-        "failed",
-        phase=failure.phase,
-        error_type=failure.error_type,
-        message=failure.message,
-        pid=process.pid if process else None,
-        name=process.name if process else None,
-        hook=error.hook if error else None,
-        type=error.type if error else failure.error_type,
-        reason=error.message if error else failure.message,
-        stack=error.stack if error else "",
-    )
-    body = {
-        "errorMessage": failure.message,
-        "errorType": failure.error_type,
-        "stackTrace": error.stack.splitlines() if error else [],
-    }
-    data = json.dumps(body).encode()
-    if failure.runtime_report is not None:
-        path = INIT_ERROR if failure.runtime_report == "init" else RESTORE_ERROR
-        _report_to(api, log, path, failure.error_type, data)
-    _report_to(api, log, extension_path, f"Extension.{failure.error_type.partition('.')[2]}", data)
-
-
-def report_bad_start(api: LambdaApi, log: Log, error_type: str, message: str, exit_status: int = EXIT_OTHER) -> None:
-    """Report that we cannot do our work at all: initialisation ends."""
-    report(api, log, Failure("init", error_type, message, exit_status, None), EXTENSION_INIT_ERROR)
-
-
-def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, body: bytes) -> None:
-    try:
-        response = api.report(path, error_type, body)
-    except (OSError, HttpError) as error:
-        log.write("error", "report_failed", path=path, message=str(error))
-        return
-    if response.status != 202:
-        log.write(
-            "error",
-            "report_refused",
-            path=path,
-            status=response.status,
-            body=response.body[:300].decode("utf-8", "replace"),
-        )
-
-
-def _clock_offset_s() -> float:
-    """How far the wall clock is ahead of the monotonic one. It jumps over a restore and at no other time."""
-    return time.time() - time.monotonic()
-
-
-__all__ = ["Extension", "report", "report_bad_start"]

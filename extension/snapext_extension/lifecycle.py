@@ -151,6 +151,7 @@ MAX_LOOKS = 5
 """A program that forks all the time always has young children. Whoever was one at first is none at the last look."""
 MAX_UNASKED = 10
 MAX_ANSWER_CHARS = 4_000
+MAX_NOT_LINKED = 20
 GRACE_MS = 200
 """For those that cannot say when they are done."""
 LOOK_EVERY_MS = 100
@@ -289,10 +290,10 @@ class Lifecycle:
             "environment_id": self.environment_id,
             "processes": {key: member.describe() for key, member in self._members.items()},
             "boundary": dict(self._boundary),
-            "waiting": "; ".join(self._missing()) or None if self.state is State.INIT else None,
+            "waiting": self._why_waiting()[:MAX_ANSWER_CHARS] if self.state is State.INIT else None,
             "not_linked": [
                 {"pid": s.process.pid, "name": s.process.name, "cause": s.cause, "remedy": s.remedy}
-                for s in self._assembly.unlinked()
+                for s in self._assembly.unlinked()[:MAX_NOT_LINKED]
             ],
         }
 
@@ -389,6 +390,9 @@ class Lifecycle:
         if self._settings.gate:
             return [app_not_ready(self._app_answer(), self._ended())]
         return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
+
+    def _why_waiting(self) -> str:
+        return "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
 
     def _ended(self) -> int:
         return max(self._ended_in_init, self._attendance.ended)
@@ -905,8 +909,7 @@ class Lifecycle:
             case TimerName.WAITING if self.state is State.INIT:
                 self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
                 waited_ms = round(self._now_ms - self._started_ms)
-                why = "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
-                self._report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {why}")
+                self._report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {self._why_waiting()}")
             case TimerName.READY if self.state is State.INIT:
                 self._on_ready_timeout()
             case TimerName.PHASE:

@@ -12,6 +12,8 @@ from snapext_extension.attendance import Sighting
 from snapext_extension.failures import Process
 
 MAX_COMMAND_CHARS = 120
+MAX_CHARS = 500
+"""A process writes its own command line and PYTHONPATH; neither is to fill a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class Looker:
                 python=program.is_python,
                 at_rest=program.is_python and processes.at_rest(stat.pid),
                 command=shown(program.command),
-                cause=program.cause.cause if program.cause else "",
-                remedy=program.cause.remedy if program.cause else "",
+                cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
+                remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",
             )
 
     def _program(self, stat: processes.Stat) -> _Program:

@@ -6,7 +6,13 @@ import json
 
 from snapext_extension.failures import EXIT_OTHER, Failure
 from snapext_extension.http1 import HttpError
-from snapext_extension.lambda_api import EXTENSION_EXIT_ERROR, EXTENSION_INIT_ERROR, INIT_ERROR, RESTORE_ERROR, LambdaApi
+from snapext_extension.lambda_api import (
+    EXTENSION_EXIT_ERROR,
+    EXTENSION_INIT_ERROR,
+    INIT_ERROR,
+    RESTORE_ERROR,
+    LambdaApi,
+)
 from snapext_extension.log import Log
 
 

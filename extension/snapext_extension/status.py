@@ -39,7 +39,7 @@ class StatusDesk:
         if any(request.asker == asker for request in self._requests.values()):
             return  # one question at a time: the answer to the first is on its way
         processes = self._describe()["processes"]
-        on_socket = [key for key, process in processes.items() if process["how"] == "socket"]
+        on_socket = [key for key, process in processes.items() if process["how"] == "socket" and process["connected"]]
         self._last_id += 1
         number, request = self._last_id, _Request(asker, set(on_socket))
         self._requests[number] = request

@@ -18,6 +18,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     boundary = status["boundary"]
     took = [f"{phase} {boundary[f'{phase}_ms']:.1f} ms" for phase in PHASES if f"{phase}_ms" in boundary]
     yield f"boundary     {', '.join(took) or '-'}"
+    if status.get("waiting"):
+        yield f"waits for    {status['waiting']}"
     processes = status["processes"]
     left_out = status.get("processes_left_out", 0)
     yield f"processes    {len(processes) + left_out}"
@@ -25,12 +27,15 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield from _process(process)
     if left_out:
         yield f"  and {left_out} more"
+    for process in status.get("not_linked", ()):
+        yield f"not linked   {process['pid']} {process['name']}: {process['cause']}; {process['remedy']}"
 
 
 def _process(process: Mapping[str, Any]) -> Iterator[str]:
     took = [f"{phase} {process['durations_ms'][phase]:.1f} ms" for phase in PHASES if phase in process["durations_ms"]]
     running = [f"runs {process['running']} now"] if process["running"] else []
-    yield f"{process['pid']:>7} {process['name']}  {', '.join([process['how'], *took, *running])}"
+    lost = [] if process.get("connected", True) else ["its connection is lost"]
+    yield f"{process['pid']:>7} {process['name']}  {', '.join([process['how'], *took, *running, *lost])}"
     for phase in PHASES:
         names = (process["hook_names"] or {}).get(phase)
         count = process["hooks"][phase]

@@ -24,6 +24,7 @@ def process(how: str = "socket", **more: Any) -> dict[str, Any]:
         "how": how,
         "hooks": hooks,
         "running": None,
+        "connected": True,
         "durations_ms": {},
         **more,
     }
