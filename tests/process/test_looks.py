@@ -72,7 +72,7 @@ def note(app: App, path: Path, *, older: int = 0) -> str:
     return str(path)
 
 
-# --- who belongs to the function ---------------------------------------------------------------------------------------
+# --- who belongs to the function -------------------------------------------------------------------------------------
 
 
 def test_the_function_is_its_start_command_and_all_below(
@@ -132,7 +132,8 @@ def test_without_a_start_command_the_function_is_everybody_but_the_extensions(
     extensions.mkdir()
     (extensions / "agent").symlink_to(sys.executable)
     agent = start(
-        "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\nprint('up', flush=True)\n"
+        "import subprocess\nout = subprocess.DEVNULL\nchild = subprocess.Popen(['cat'], stdout=out, stderr=out)\n"
+        "print('up', flush=True)\n"
         "print(child.pid, flush=True); sys.stdin.readline(); child.kill(); child.wait()",
         python=str(extensions / "agent"),
     )
@@ -310,7 +311,8 @@ WAITS = {
     "select": "import os, select\nprint('up', flush=True)\nselect.select([os.pipe()[0]], [], [])",
     "sleep": "import time\nprint('up', flush=True)\ntime.sleep(60)",
     "join": "import threading\nprint('up', flush=True)\nthreading.Event().wait()",
-    "wait": "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\nprint('up', flush=True)\nchild.wait()",
+    "wait": "import subprocess\nout = subprocess.DEVNULL\nchild = subprocess.Popen(['cat'], stdout=out, stderr=out)\n"
+    "print('up', flush=True)\nchild.wait()",
     "pause": "import signal\nprint('up', flush=True)\nsignal.pause()",
     "sigwait": "import signal\nprint('up', flush=True)\nsignal.sigwait({signal.SIGUSR1})",
     "read": SLEEPS,

@@ -69,7 +69,7 @@ def test_a_link_to_a_socket_names_its_inode(link, inode):
 @pytest.mark.parametrize("state", ["R", "D", "T", "t", "Z", "X", "I", "W"])
 @pytest.mark.parametrize("syscall", [b"", b"232 0x4 0x7f", b"running\n"])
 def test_a_thread_that_does_not_sleep_is_not_at_rest(state, syscall):
-    """Runnable (as one that a CPU limit holds back is), waiting for a disk, stopped or ended: whatever call it is in."""
+    """Runnable (as one that a CPU limit holds back is), waiting for a disk, stopped, ended: whatever call it is in."""
     assert not rest.waits(state, syscall, "x86_64")
 
 
@@ -116,7 +116,7 @@ def test_a_kernel_thread_is_known_by_its_flags():
 @pytest.mark.parametrize("line", [b"", b"7\n", b"7 (bash) S 1\n", b"x (bash) S " + b"1 " * 30])
 def test_what_is_no_line_of_stat_is_refused(line):
     """By ValueError, whatever is wrong with it."""
-    with pytest.raises(ValueError, match="not a line|invalid literal"):
+    with pytest.raises(ValueError, match=r"not a line|invalid literal"):
         parse_stat(line)
 
 
