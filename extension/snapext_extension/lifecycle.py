@@ -376,10 +376,11 @@ class Lifecycle:
         self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS))
         if not self._app_ready:
             return
-        if self._assembly.missing_members(self._now_ms) or somebody_new_listens:
+        started_ms = self._settle_started_ms
+        if self._assembly.missing_members(self._now_ms) or started_ms is None:
+            self._settle()  # or a look has shown that one which seemed to import serves
+        elif somebody_new_listens and self._now_ms < started_ms + MAX_SETTLES * self._settings.settle_ms:
             self._settle()
-        elif self._settle_started_ms is None:
-            self._settle()  # a look has shown that one which seemed to import serves
         elif self._settled and not self._missing():
             self._begin()
 
@@ -592,8 +593,8 @@ class Lifecycle:
         """Whether a process that has lost its link, and lives, still has something to run in this boundary."""
         if member.pending is not None:
             return True
-        if not self._settings.boundary:
-            return False
+        if not self._settings.boundary or member.process.pid in self._expected:
+            return False  # one that comes only when it is signalled hangs up by itself
         if self.state is State.INIT:
             return member.importing or member.total_hooks() > 0
         return self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT) and member.hooks.after_restore > 0

@@ -158,6 +158,20 @@ class TestInitWaits:
         driver.sightings = (worker(10), worker(11, at_rest=True))
         assert SetTimer(TimerName.SETTLE, 500) in driver.handle(TimerFired(TimerName.LOOK))
 
+    def test_an_app_that_forks_all_the_time_does_not_put_the_boundary_off_for_ever(self) -> None:
+        """Each look shows another child that holds the port; after ten times the settling time that is no news."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        for pid in range(100, 152):
+            assert State.INIT is driver.state
+            child = driver.join(pid=pid, parent_pid=10, forked=True)
+            driver.sightings = (worker(10), worker(pid, parent_pid=10))
+            driver.pass_ms(100)
+            driver.handle(Left(child))
+        driver.pass_ms(100)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
     def test_and_says_what_for_every_few_seconds(self) -> None:
         """Before the app is ready it is the app's answer; then who is missing."""
         driver = Watching(settings(workers=2))
