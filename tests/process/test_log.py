@@ -156,10 +156,40 @@ def test_errors_wait_for_a_reader_that_never_comes_once(log: Log, pipe: Pipe) ->
 def test_a_line_that_was_cut_is_ended_before_the_next(log: Log, pipe: Pipe) -> None:
     """Of a long line half had room: the next one stands on a line of its own, and the half is counted as lost."""
     log.write("info", "long", stack="s" * 40_000)
-    assert b"\n" not in pipe.drain()
+    half = pipe.drain()
     log.write("info", "next")
+    first, *lines = (half + pipe.drain()).splitlines()
 
-    assert [line["event"] for line in pipe.lines()] == ["log_lines_lost", "next"]
+    assert (first, b"\n" in half) == (half, False)
+    assert [json.loads(line)["event"] for line in lines] == ["log_lines_lost", "next"]
+
+
+def test_short_lines_use_the_room_that_there_is(log: Log, pipe: Pipe) -> None:
+    """A pipe whose last page has room for one takes it, although poll(2) calls the pipe full."""
+    fcntl.fcntl(pipe.write, fcntl.F_SETPIPE_SZ, 4096)
+    log.write("info", "first")
+    log.write("info", "second")
+    assert [line["event"] for line in pipe.lines()] == ["first", "second"]
+
+
+class AlwaysReady:
+    """A poll(2) whose word is no longer true by the time that we write: somebody else was quicker."""
+
+    def register(self, *_: object) -> None: ...
+
+    def poll(self, _timeout_ms: float) -> list[tuple[int, int]]:
+        return [(1, select.POLLOUT)]
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_room_that_another_process_takes_does_not_hold_us(
+    monkeypatch: pytest.MonkeyPatch, log: Log, pipe: Pipe, level: str
+) -> None:
+    """Between the look and the write the app may fill the pipe."""
+    pipe.fill()
+    monkeypatch.setattr(log_module.select, "poll", AlwaysReady)
+    in_time(lambda: log.write(level, "event"))
+    assert pipe.lines() == []
 
 
 def test_a_long_line_is_whole_where_there_is_room(tmp_path: Path) -> None:
