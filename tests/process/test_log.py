@@ -312,9 +312,17 @@ def test_warnings_about_different_things_are_all_written(written: Log, file: Pat
 
 
 def test_warnings_whose_text_a_peer_chooses_are_bounded(written: Log, file: Path) -> None:
-    """Of one event there are no more than a hundred, and the 1000th; what was said is not kept in memory."""
+    """There are ten, the 100th and the 1000th."""
     for number in range(1500):
         written.write("warning", "acknowledgement_refused", reason=f"{number} is no pid")
+    written.close()
+    assert [line.get("left_out") for line in read(file)] == [None] * 10 + [89, 899, None]
+
+
+def test_warnings_that_all_differ_are_bounded(written: Log, file: Path) -> None:
+    """Of one event there are no more than a hundred, and the 1000th; what was said is not kept in memory."""
+    for number in range(1500):
+        written.write("warning", "not_linked", reason=f"process {number} is not linked")
     written.write("warning", "another", reason="none of this")
     assert len(written._counts) < 120
     written.close()
@@ -323,7 +331,7 @@ def test_warnings_whose_text_a_peer_chooses_are_bounded(written: Log, file: Path
     assert len(lines) == 100 + 1 + 1 + 1
     assert lines[100]["left_out"] == 899
     assert lines[-2]["event"] == "another"
-    assert lines[-1]["events"] == {"acknowledgement_refused": 500}
+    assert lines[-1]["events"] == {"not_linked": 500}
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "error"])
