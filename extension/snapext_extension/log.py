@@ -11,6 +11,13 @@ from typing import Any
 LEVELS = ("debug", "info", "warning", "error")
 ERROR_WAIT_MS = 200
 """How long a line of level `error` waits for a full pipe to be read. All others do not wait."""
+FROM_PEERS = frozenset(
+    (
+        *("connection_refused", "connection_closed", "readiness_connection_closed"),
+        *("acknowledgement_refused", "acknowledged_unasked"),
+    )
+)
+"""Warnings whose text a peer chooses, so that no two need be the same."""
 SAME_LINES = 10
 SAME_EVENTS = 100
 _CHUNK_BYTES = select.PIPE_BUF  # this much a pipe takes whole, or not at all (pipe(7))
@@ -21,10 +28,10 @@ class Log:
 
     A line that cannot be written is lost; how many were lost is said as soon as there is room (`log_lines_lost`).
 
-    Warnings can be caused without end by a peer, so they are bounded: of those with the same event and the same
-    reason (or message) the first 10 are written, of one event the first 100; then the 100th, the 1000th and so on. Each
-    says how many were `left_out` before it, and close() says how many were after it. Errors and the story (`info`) are
-    not bounded.
+    Warnings can come without end, so they are bounded in each life: of those with the same event and the same reason
+    (or message) the first 10 are written, of one event the first 100, or the first 10 if peers cause it (FROM_PEERS);
+    then the 100th, the 1000th and so on. Each says how many were `left_out` before it, and close() says how many were
+    after it. Errors and the story (`info`) are not bounded.
     """
 
     def __init__(self, level: str = "info", fd: int = 1) -> None:
@@ -54,7 +61,7 @@ class Log:
     def _is_repetition(self, event: str, fields: dict[str, Any]) -> bool:
         """Count a line; is it one of those to be left out?"""
         of_event = self._counts[event, ""] = self._counts.get((event, ""), 0) + 1
-        if of_event > SAME_EVENTS:
+        if of_event > (SAME_LINES if event in FROM_PEERS else SAME_EVENTS):
             return not _is_power_of_ten(of_event)  # what it is about is not looked at: texts without end take no memory
         about = (event, f"={fields.get('reason', fields.get('message'))}")
         of_text = self._counts[about] = self._counts.get(about, 0) + 1

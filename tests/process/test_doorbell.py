@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -319,7 +318,7 @@ JUNK = {
 def test_junk_is_refused_and_what_comes_after_it_counts(
     loop: Loop, bell: Doorbell, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
 ) -> None:
-    """Each reason is logged ten times at most, and nobody is taken to be done."""
+    """It is logged ten times, then with the 100th and the 1000th; nobody is taken to be done."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
         view = memoryview(junk)
         while view:
@@ -327,5 +326,4 @@ def test_junk_is_refused_and_what_comes_after_it_counts(
         pipe.write(b"4711\n")
     wait_until(lambda: ((4711,), None) in ears.said)
     assert ears.said == [((4711,), None)]
-    reasons = Counter(log.reasons("acknowledgement_refused"))
-    assert 1 <= max(reasons.values()) <= 10
+    assert 1 <= len(log.reasons("acknowledgement_refused")) <= 12

@@ -168,7 +168,7 @@ def test_junk_in_the_pipe_is_harmless(simulate: Simulate) -> None:
     for pid in {line["pid"] for line in life.trace if line["phase"] == "up"}:
         assert life.hooks_of(pid) == HANDLERS
     refused = [event for event in life.events("warning") if event["about"] == "acknowledgement_refused"]
-    assert 1 <= len(refused) <= 10
+    assert 1 <= len(refused) <= 12  # ten, the 100th, the 1000th
 
 
 @pytest.mark.parametrize("what", ["symlink", "directory"])

@@ -187,6 +187,47 @@ def test_however_many_they_are_all_are_watched(loop: Loop, watch: ProcessWatch, 
     assert sorted(ended) == sorted(sleeper.pid for sleeper in sleepers)
 
 
+def test_a_process_that_comes_and_goes_takes_one_descriptor(
+    monkeypatch: pytest.MonkeyPatch, loop: Loop, watch: ProcessWatch, start: Start
+) -> None:
+    """Each return gives it back, so the hundredth loss is noticed as the first is."""
+    monkeypatch.setattr(watch_module, "MAX_DESCRIPTORS", 1)
+    app = start(LIVES)
+    before = descriptors()
+    for _ in range(100):
+        assert loop.call(lambda: watch.watch(app.process.pid))
+        assert descriptors() == before + 1
+        loop.call(lambda: watch.drop(app.process.pid))
+        assert descriptors() == before
+
+
+def test_those_who_come_do_not_put_off_the_look_at_those_who_are_there(
+    loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
+) -> None:
+    """An end is noticed although others are given to be watched all the time."""
+    app, other = start(LIVES), start(LIVES)
+    loop.call(lambda: watch.watch(app.process.pid))
+    app.process.kill()
+
+    def come_and_go() -> list[int]:
+        loop.call(lambda: watch.watch(other.process.pid))
+        loop.call(lambda: watch.drop(other.process.pid))
+        return ended
+
+    assert wait_until(come_and_go) == [app.process.pid]
+
+
+def test_a_number_that_was_given_to_another_process_is_noticed_by_looking(
+    monkeypatch: pytest.MonkeyPatch, loop: Loop, watch: ProcessWatch, ended: list[int], start: Start
+) -> None:
+    """The kernel gives numbers anew when it has been through all of them: here we remember another start."""
+    monkeypatch.setattr(watch_module, "MAX_DESCRIPTORS", 0)
+    app = start(LIVES)
+    loop.call(lambda: watch.watch(app.process.pid))
+    watch._watched[app.process.pid].start_ticks = start_ticks(app.process.pid) - 1
+    assert wait_until(lambda: ended) == [app.process.pid]
+
+
 def test_without_descriptors_nobody_is_taken_for_dead(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start
 ) -> None:

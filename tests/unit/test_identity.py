@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -42,6 +43,20 @@ def test_a_process_that_starts_next_is_younger_than_the_identity():
     child.communicate()
 
     assert (ticks, child.pid) > (identity.boot_ticks, identity.last_pid)
+
+
+def test_an_identity_is_made_without_a_descriptor():
+    """The youngest process is not known then, and none that started in this clock tick is taken to be younger."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        identity = new_identity()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert re.fullmatch("[0-9a-f]{32}", identity.environment_id)
+    with open("/proc/sys/kernel/pid_max") as limit:
+        assert identity.last_pid >= int(limit.read())
 
 
 @pytest.mark.parametrize("clock", ["time_ns", "monotonic_ns", "clock_gettime_ns"])

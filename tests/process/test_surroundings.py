@@ -1,0 +1,221 @@
+"""The real extension in bad surroundings: descriptors closed or used up, and a log that nobody reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from helpers import HELLO, LIMIT_S, clean_environ, wait_until
+from snapext.protocol import (
+    AfterRestore,
+    BeforeSnapshot,
+    Checkpoint,
+    Connection,
+    Done,
+    HookFailure,
+    Message,
+    Result,
+    Role,
+    Welcome,
+)
+from snapext.simulator.platform import InitType, Platform
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+FAILURE = HookFailure("RuntimeError", "no database", "", "app.connect")
+
+
+class Client:
+    """A process's end of one connection to the extension."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(LIMIT_S)
+        self.socket.connect(str(path))
+        self._connection = Connection(Role.PROCESS)
+
+    def say(self, message: Message) -> None:
+        self.socket.sendall(self._connection.send(message))
+
+    def next(self, kind: type[Message]) -> Message:
+        while True:
+            data = self.socket.recv(65536)
+            assert data, "hung up"
+            for message in self._connection.receive(data):
+                if isinstance(message, kind):
+                    return message
+
+    def answer(self, phase: type[BeforeSnapshot] | type[AfterRestore], *, ok: bool) -> None:
+        """Wait for a phase, and end it."""
+        told = self.next(phase)
+        assert isinstance(told, BeforeSnapshot | AfterRestore)
+        self.say(Done(told.id, ok, 1.0, (), None if ok else FAILURE))
+
+
+class Life:
+    """The extension's process under the simulated platform, in a function that asks for the checkpoint itself."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self.path = folder / "bridge" / "bridge.sock"
+        self.platform = stack.enter_context(Platform(init_type=InitType.SNAP_START, extension_names=["snapext"]))
+
+    def start(self, stdout: int = subprocess.DEVNULL, before: Callable[[], None] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "snapext_extension", "/opt/extensions/snapext"],
+            env=clean_environ(
+                AWS_LAMBDA_RUNTIME_API=self.platform.address,
+                AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
+                SNAPEXT_SOCKET=str(self.path),
+                SNAPEXT_MODE="explicit",
+            ),
+            stdout=stdout,
+            preexec_fn=before,
+        )
+        self._stack.callback(self.process.wait)
+        self._stack.callback(self.process.kill)
+        self.platform.wait_registered(LIMIT_S)
+        self.platform.runtime_started()
+        wait_until(lambda: self.process.poll() is not None or self._listens())
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
+
+    def connect(self, role: str) -> Client:
+        client = Client(self.path)
+        self._stack.callback(client.socket.close)
+        client.say(dataclasses.replace(HELLO, role=role))
+        client.next(Welcome)
+        return client
+
+    def descriptors(self) -> dict[int, str]:
+        folder = f"/proc/{self.process.pid}/fd"
+        return {int(number): os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
+
+    def use_up_descriptors(self) -> None:
+        """From now on the extension gets none, but for those that it gives back itself; and many want to come in."""
+        used = self.descriptors()
+        lowest = next(number for number in range(1_000) if number not in used)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (lowest, lowest))
+        for _ in range(100):
+            late = self._stack.enter_context(socket.socket(socket.AF_UNIX))
+            late.connect(str(self.path))
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    with ExitStack() as stack:
+        yield Life(stack, tmp_path)
+
+
+# --- no descriptor is left -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["before_snapshot", "after_restore"])
+def test_a_failing_hook_is_reported_when_no_descriptor_is_left(life: Life, phase: str) -> None:
+    """The platform's calls have a reserve: all of them are made, and the failure reaches the platform."""
+    life.start()
+    app, command = life.connect("app"), life.connect("control")
+    command.say(Checkpoint())
+    life.use_up_descriptors()
+    if phase == "before_snapshot":
+        app.answer(BeforeSnapshot, ok=False)
+        kind, status = "Runtime.BeforeSnapshotError", 64
+    else:
+        app.answer(BeforeSnapshot, ok=True)
+        life.platform.wait_init_end(LIMIT_S)
+        life.platform.restore()
+        app.answer(AfterRestore, ok=False)
+        kind, status = "Runtime.AfterRestoreError", 65
+
+    failure = wait_until(lambda: life.platform.failure)
+    assert failure.error_type == kind
+    assert life.process.wait(LIMIT_S) == status
+
+
+def test_without_descriptors_the_extension_waits_and_does_not_spin(life: Life) -> None:
+    """Peers that cannot be accepted stay in the queue, and the boundary is passed all the same."""
+    life.start()
+    app, command = life.connect("app"), life.connect("control")
+    life.use_up_descriptors()
+    began = life.cpu_s()
+    assert not select.select([app.socket], [], [], 1.0)[0]
+    assert life.cpu_s() - began < 0.2
+
+    command.say(Checkpoint())
+    app.answer(BeforeSnapshot, ok=True)
+    life.platform.wait_init_end(LIMIT_S)
+    life.platform.restore()
+    app.answer(AfterRestore, ok=True)
+    assert command.next(Result) == Result(True)
+    assert life.platform.failure is None
+
+
+# --- 0, 1 and 2 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_no_socket_takes_a_standard_descriptor(life: Life, closed: tuple[int, ...]) -> None:
+    """Whoever starts us may have closed them; what is written to them by others must not reach the platform."""
+    life.start(before=lambda: [os.close(number) for number in closed] and None)
+    life.connect("app")
+    used = life.descriptors()
+    assert [used[number] for number in closed] == ["/dev/null"] * len(closed)
+    assert min(number for number, what in used.items() if not what.startswith(("/", "pipe:"))) > 2
+
+
+@pytest.mark.parametrize("closed", [(0,), (0, 1, 2)], ids=str)
+def test_a_bad_start_is_no_traceback_without_standard_descriptors(closed: tuple[int, ...]) -> None:
+    """It says what is wrong where it can, and ends with its status."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snapext_extension"],
+        env=clean_environ(),
+        stderr=subprocess.PIPE,
+        timeout=LIMIT_S,
+        preexec_fn=lambda: [os.close(number) for number in closed] and None,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"snapext: this is a Lambda extension") is (closed == (0,))
+
+
+# --- a log that nobody reads -----------------------------------------------------------------------------------------
+
+
+def test_a_full_log_holds_neither_the_boundary_nor_its_end(life: Life) -> None:
+    """Standard output is full before we begin, and stays so; a flood of peers that are refused adds to it."""
+    read, write = os.pipe()
+    os.write(write, b"x" * fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096))
+    began = time.monotonic()
+    life.start(stdout=write)
+    app, command = life.connect("app"), life.connect("control")
+    for _ in range(400):
+        with socket.socket(socket.AF_UNIX) as bad:
+            bad.connect(str(life.path))
+            bad.sendall(b"garbage\n")
+    command.say(Checkpoint())
+    app.answer(BeforeSnapshot, ok=True)
+    life.platform.wait_init_end(LIMIT_S)
+    life.platform.restore()
+    app.answer(AfterRestore, ok=False)
+
+    assert wait_until(lambda: life.platform.failure).error_type == "Runtime.AfterRestoreError"
+    assert life.process.wait(LIMIT_S) == 65
+    assert time.monotonic() - began < LIMIT_S
+    os.close(read)
+    os.close(write)
