@@ -141,7 +141,7 @@ def _contradictions(kind: Kind | None, mode: str, restore_caller: str | None) ->
     elif restore_caller == EXTENSION and _asks(kind):
         yield (
             f"{ENV_RESTORE_CALLER}=extension, and the web adapter ({ADAPTER_FILE}) asks for restore/next by itself: "
-            "whoever asks second is refused (403); unset it, and the adapter asks"
+            "the second to ask is refused (403); unset it, and the adapter asks"
         )
 
 

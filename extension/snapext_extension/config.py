@@ -58,6 +58,7 @@ ENV_LWA_READINESS_TIMEOUT_S = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
 ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 DEFAULT_PORT = 9555
+DEFAULT_SETTLE_MS = 500
 
 T = TypeVar("T")
 
@@ -133,7 +134,7 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         before_snapshot_timeout_ms=_integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
         after_restore_timeout_ms=_integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
         ready_timeout_ms=_integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
-        settle_ms=_integer(environ, ENV_SETTLE_MS, 500, 0, 60_000),
+        settle_ms=_integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
         log_level=_choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
         signals=_signals_of(environ),
         signal_ack=_choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
