@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -52,9 +53,12 @@ ENV_LWA_READINESS_PROTOCOL = "AWS_LWA_READINESS_CHECK_PROTOCOL"
 ENV_LWA_HEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
 ENV_LWA_MIN_UNHEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"
 ENV_LWA_BEFORE_CHECKPOINT_PATH = "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"
+ENV_LWA_AFTER_RESTORE_PATH = "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
+ENV_LWA_READINESS_TIMEOUT_S = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
 ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 DEFAULT_PORT = 9555
+DEFAULT_SETTLE_MS = 500
 
 T = TypeVar("T")
 
@@ -78,8 +82,9 @@ class Config:
     signals: the numbers of the signals before the snapshot and after the restore, or None.
     signal_ack: whether those who were sent one must say that they are done.
     restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
-    posts_before_checkpoint: the adapter is told to POST to the app before the snapshot as well.
-    workers: how many processes must say hello before the boundary, or None to wait until no more come.
+    posts_before_checkpoint, posts_after_restore: the adapter is told to POST to the app then as well.
+    readiness_timeout_ms: how long the adapter waits for each readiness check, or None if it waits without end.
+    workers: how many processes must say hello before the boundary, None to find out, 0 to let none be missing.
     """
 
     snap_start: bool
@@ -89,6 +94,8 @@ class Config:
     readiness: Readiness
     restore_caller: str | None
     posts_before_checkpoint: bool
+    posts_after_restore: bool
+    readiness_timeout_ms: float | None
     workers: int | None
     before_snapshot_timeout_ms: int
     after_restore_timeout_ms: int
@@ -109,8 +116,9 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
     _choice(environ, ENV_RESEED, "1", ("0", "1"))
     transport = _choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
-    if transport == "signal" and ENV_WORKERS in environ:
-        accepted = f"not with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
+    workers = _optional(environ, ENV_WORKERS, lambda env, name: _integer(env, name, 0, 0, 1000))
+    if transport == "signal" and workers:
+        accepted = f"only 0 with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
         raise ConfigError(ENV_WORKERS, environ[ENV_WORKERS], accepted)
     return Config(
         snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
@@ -120,15 +128,57 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         readiness=readiness,
         restore_caller=_optional(environ, ENV_RESTORE_CALLER, _caller),
         posts_before_checkpoint=bool(environ.get(ENV_LWA_BEFORE_CHECKPOINT_PATH)),
-        workers=_optional(environ, ENV_WORKERS, lambda env, name: _integer(env, name, 1, 1, 1000)),
+        posts_after_restore=bool(environ.get(ENV_LWA_AFTER_RESTORE_PATH)),
+        readiness_timeout_ms=readiness_timeout_ms(environ.get(ENV_LWA_READINESS_TIMEOUT_S)),
+        workers=workers,
         before_snapshot_timeout_ms=_integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
         after_restore_timeout_ms=_integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
         ready_timeout_ms=_integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
-        settle_ms=_integer(environ, ENV_SETTLE_MS, 500, 0, 60_000),
+        settle_ms=_integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
         log_level=_choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
         signals=_signals_of(environ),
         signal_ack=_choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
     )
+
+
+def readiness_timeout_ms(value: str | None) -> float | None:
+    """How long the adapter (1.1 and later) waits for a readiness check; None without end.
+
+    It takes any positive number of seconds, and ignores what is none.
+    """
+    if value is None or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value, re.ASCII):
+        return None
+    return float(value) * 1000 or None
+
+
+def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
+    """What is set and works against the hooks. `adapter_checks`: the web adapter is 1.1.0 or later, and reads these."""
+    found: list[str] = []
+    if not (config.snap_start and config.mode == "gate" and adapter_checks):
+        return found
+    if config.posts_after_restore:
+        found.append(
+            f"{ENV_LWA_AFTER_RESTORE_PATH} is set: the web adapter calls that route before the after-restore hooks "
+            "run, so it sees what the snapshot holds, and the restore fails if it waits for a hook; unset it, and "
+            "register an after-restore hook instead"
+        )
+    if config.readiness_timeout_ms is not None:
+        for phase, needed_ms, budget in (
+            ("after-restore", config.after_restore_timeout_ms, ENV_AFTER_RESTORE_TIMEOUT_MS),
+            (
+                "before-snapshot",
+                config.settle_ms + config.before_snapshot_timeout_ms,
+                f"{ENV_SETTLE_MS} + {ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}",
+            ),
+        ):
+            if config.readiness_timeout_ms < needed_ms:
+                fails = "the restore" if phase == "after-restore" else "init"
+                found.append(
+                    f"{ENV_LWA_READINESS_TIMEOUT_S}={config.readiness_timeout_ms / 1000:g} is shorter than the "
+                    f"{needed_ms / 1000:g} s that the {phase} hooks may take ({budget}): the web adapter gives up "
+                    f"first, and {fails} fails; unset it, or set more"
+                )
+    return found
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from snapext import _signals
 from snapext.errors import ConfigError
-from snapext_extension.config import KNOWN, parse, unknown_names
+from snapext_extension.config import KNOWN, parse, readiness_timeout_ms, unknown_names, warnings
 
 UID = 1000
 
@@ -21,7 +21,7 @@ def readiness(**environ):
 
 NUMBERS = [
     ("SNAPEXT_PORT", "port", 9555, 1, 65535),
-    ("SNAPEXT_WORKERS", "workers", None, 1, 1000),
+    ("SNAPEXT_WORKERS", "workers", None, 0, 1000),
     ("SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS", "before_snapshot_timeout_ms", 60_000, 1, 900_000),
     ("SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", "after_restore_timeout_ms", 9_000, 1, 10_000),
     ("SNAPEXT_READY_TIMEOUT_MS", "ready_timeout_ms", 120_000, 1, 900_000),
@@ -193,6 +193,75 @@ def test_whether_the_adapter_posts_before_the_checkpoint_is_read(value, expected
     assert expected is config(**environ).posts_before_checkpoint
 
 
+@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("/after", True)])
+def test_whether_the_adapter_posts_after_the_restore_is_read(value, expected):
+    """An empty path is none."""
+    environ = {} if value is None else {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": value}
+
+    assert expected is config(**environ).posts_after_restore
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((value, None) for value in (None, "", "0", "0.0", "-1", "abc", "1e3", "٣")),
+        *[("8", 8_000), ("8.5", 8_500), (".5", 500), ("61.", 61_000)],
+    ],
+)
+def test_the_adapters_patience_is_a_positive_number_of_seconds(value, expected):
+    """It ignores anything else, and then waits without end."""
+    environ = {} if value is None else {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}
+
+    assert expected == readiness_timeout_ms(value) == config(**environ).readiness_timeout_ms
+
+
+HELD = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "AWS_LWA_READINESS_CHECK_PORT": "9555"}
+AFTER_PATH = {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/after"}
+PATIENCE = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, []),
+        (AFTER_PATH, ["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH is set"]),
+        ({PATIENCE: "60.5"}, []),
+        ({PATIENCE: "60.4"}, [f"{PATIENCE}=60.4 is shorter than the 60.5 s that the before-snapshot hooks may take"]),
+        ({PATIENCE: "60.4", "SNAPEXT_SETTLE_MS": "400"}, []),
+        ({PATIENCE: "9", "SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "1000"}, []),
+        (
+            {PATIENCE: "8.9", "SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "1000"},
+            [f"{PATIENCE}=8.9 is shorter than the 9 s that the after-restore hooks may take"],
+        ),
+        (
+            {PATIENCE: "5", **AFTER_PATH},
+            ["register an after-restore hook instead", "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", "SNAPEXT_SETTLE_MS + "],
+        ),
+    ],
+)
+def test_what_works_against_the_hooks_is_a_warning(environ, words):
+    """One line for each, which names the variable, and what to do."""
+    found = warnings(config(**HELD, **environ), adapter_checks=True)
+
+    assert len(words) == len(found)
+    assert all(word in text for word, text in zip(words, found, strict=True))
+    assert all(len(text.splitlines()) == 1 and "unset it" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("environ", "adapter_checks"),
+    [
+        (HELD, False),
+        ({**HELD, "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}, True),
+        ({**HELD, "AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit"}, True),
+        ({**HELD, "AWS_LWA_READINESS_CHECK_PORT": "8080"}, True),
+    ],
+)
+def test_what_is_read_by_nobody_is_no_warning(environ, adapter_checks):
+    """An adapter before 1.1 knows neither setting; without a gate under SnapStart it holds nobody back."""
+    assert warnings(config(**environ, **AFTER_PATH, **{PATIENCE: "1"}), adapter_checks=adapter_checks) == []
+
+
 # --- the gate --------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +369,21 @@ def test_an_app_told_by_signal_cannot_do_without_signals():
 def test_a_signal_is_called_what_the_setting_calls_it(number):
     """The name of a signal in a message can be put into the setting as it is."""
     assert number == config(SNAPEXT_SIGNALS=f"{_signals.name(number)},URG").signals[0]
+
+
+@pytest.mark.parametrize("transport", ["socket", "signal"])
+def test_no_process_is_missing_with_every_transport(transport):
+    """0 workers: nobody is counted, and nobody is named."""
+    assert config(SNAPEXT_TRANSPORT=transport, SNAPEXT_WORKERS="0").workers == 0
+
+
+@pytest.mark.parametrize("value", ["1", "1000"])
+def test_processes_that_are_told_by_signal_cannot_be_counted(value):
+    """They are on no socket; the message says what is accepted instead."""
+    with pytest.raises(
+        ConfigError, match=r"SNAPEXT_WORKERS='1.*' is not accepted: only 0 with SNAPEXT_TRANSPORT=signal"
+    ):
+        config(SNAPEXT_TRANSPORT="signal", SNAPEXT_WORKERS=value)
 
 
 def test_a_misspelt_setting_is_noticed():

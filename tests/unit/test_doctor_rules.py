@@ -18,6 +18,8 @@ FACTS = Facts(
     published=True,
     layers=("arn:aws:lambda:eu-west-1:1:layer:snapext:3",),
 )
+OURS = FACTS.layers[0]
+LWA = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86:25"
 
 
 def function(facts=None, elsewhere="", **variables):
@@ -116,9 +118,43 @@ CASES = [
         for seconds, budgets in (
             ("8.5", {}),
             ("10", {}),
+            ("60", {}),
+            ("9", {"SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "8000", "SNAPEXT_SETTLE_MS": "1001"}),
             ("5", {"SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "1000"}),
             (".5", {"SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "501", "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS": "500"}),
         )
+    ),
+    *(
+        (
+            "who asks for restore/next",
+            "warning",
+            {"SNAPEXT_RESTORE_CALLER": value},
+            {"layers": (OURS, layer)},
+            f"SNAPEXT_RESTORE_CALLER: {value}",
+        )
+        for value in ("extension", "adapter")
+        for layer in (LWA, Opaque("!Ref LwaAdapter", "LwaAdapter"), Opaque("!Ref Tools", "Tools"))
+    ),
+    (
+        "who asks for restore/next",
+        "warning",
+        {"SNAPEXT_RESTORE_CALLER": "adapter"},
+        {},
+        "SNAPEXT_RESTORE_CALLER: adapter",
+    ),
+    (
+        "who asks for restore/next",
+        "warning",
+        {"SNAPEXT_RESTORE_CALLER": "adapter", "SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": None},
+        {},
+        "SNAPEXT_RESTORE_CALLER: adapter",
+    ),
+    (
+        "a checkpoint beside the web adapter",
+        "warning",
+        {"SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": None},
+        {"layers": (OURS, LWA)},
+        "SNAPEXT_MODE: explicit",
     ),
     ("the app's port", "error", {"AWS_LWA_PORT": "9555"}, {}, 'AWS_LWA_PORT: "8080"'),
     ("the app's port", "error", {"PORT": "9555"}, {}, 'PORT: "8080"'),
@@ -180,9 +216,10 @@ def test_every_rule_has_a_case():
         ({"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "explicit", "SNAPEXT_SIGNALS": "1"}, {}),
         ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit", "READINESS_CHECK_PROTOCOL": "tcp"}, {}),
         ({"SNAPEXT_SIGNALS": "RTMIN+4,RTMIN+5"}, {}),
+        ({"SNAPEXT_WORKERS": "0", "SNAPEXT_TRANSPORT": "signal"}, {"layers": (OURS, LWA)}),
         ({"AWS_LWA_ASYNC_INIT": "false", "AWS_LWA_PORT": "8000", "PORT": "9555"}, {}),
         ({"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": ""}, {}),
-        *(({"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}, {}) for value in ("60", "0", "-1", "soon", "1_0", "")),
+        *(({"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}, {}) for value in ("60.5", "0", "-1", "soon", "1_0", "")),
         ({}, {"runtime": "python3.13"}),
         ({}, {"runtime": "provided.al2023"}),
         ({"AWS_LAMBDA_EXEC_WRAPPER": None}, {"runtime": "provided.al2023"}),
@@ -202,7 +239,7 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
             {"snap_start": None, "layers": ()},
             AWS_LWA_READINESS_CHECK_PORT=None,
             AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/x",
-            SNAPEXT_WORKERS="0",
+            SNAPEXT_WORKERS="x",
         )
     ).findings
 
@@ -212,9 +249,37 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     assert "AFTER_RESTORE_PATH" in found[3].wrong
 
 
+@pytest.mark.parametrize(
+    ("variables", "facts", "wrong", "harm"),
+    [
+        ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "from 1.1.0 on"),
+        ({"SNAPEXT_RESTORE_CALLER": "extension"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "refused (403)"),
+        ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {}, "none of its layers is the web adapter's", "no after-restore hook"),
+        (
+            {"SNAPEXT_RESTORE_CALLER": "adapter"},
+            {"image": True},
+            "SNAPEXT_RESTORE_CALLER is 'adapter'",
+            "release notes",
+        ),
+        (
+            {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/x"},
+            {},
+            "AFTER_RESTORE_PATH",
+            "before snapext's after-restore hooks",
+        ),
+    ],
+)
+def test_what_contradicts_the_adapter_says_what_to_check(variables, facts, wrong, harm):
+    """A layer's number names no release, so the line says what that depends on."""
+    (finding,) = examine(function(facts, **variables)).findings
+
+    assert wrong in finding.wrong
+    assert harm in finding.harm
+
+
 def test_every_refused_setting_is_named():
     """Not only the first that the extension would stumble over."""
-    found = examine(function(SNAPEXT_WORKERS="0", SNAPEXT_LOG_LEVEL="x", SNAPEXT_SETTLE_MS="-")).findings
+    found = examine(function(SNAPEXT_WORKERS="x", SNAPEXT_LOG_LEVEL="x", SNAPEXT_SETTLE_MS="-")).findings
 
     assert {"SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL", "SNAPEXT_SETTLE_MS"} == {f.wrong.partition("=")[0] for f in found}
 

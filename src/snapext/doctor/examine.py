@@ -65,6 +65,8 @@ RULES = (
     Rule("the package", platform.bundled_module),
     Rule("the web adapter's hook paths", adapter.hook_paths),
     Rule("the readiness timeout", adapter.readiness_timeout),
+    Rule("who asks for restore/next", adapter.restore_caller),
+    Rule("a checkpoint beside the web adapter", adapter.checkpoint_beside_adapter),
     Rule("the app's port", adapter.port_clash),
     Rule("snapext's settings", own.refused_settings),
     Rule("the signals", own.shared_signals),

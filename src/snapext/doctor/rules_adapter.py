@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from snapext.doctor.findings import Finding, Severity
 from snapext.doctor.ours import number, our_port
 from snapext.doctor.settings import Function, Opaque, UnreadableError
 from snapext_extension import config
+from snapext_extension.adapter import ADAPTER, EXTENSION
 
 ENV_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
-ENV_READINESS_TIMEOUT_S = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
-ENV_AFTER_RESTORE_PATH = "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
 READINESS_PORT = (config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
 READINESS_PROTOCOL = (config.ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
 ASYNC_INIT = ("AWS_LWA_ASYNC_INIT", "ASYNC_INIT")
@@ -101,42 +99,97 @@ def exec_wrapper(function: Function) -> Iterator[Finding]:
 
 def hook_paths(function: Function) -> Iterator[Finding]:
     """The adapter's own hooks are a second mechanism beside ours."""
-    for name, when in (
-        (config.ENV_LWA_BEFORE_CHECKPOINT_PATH, "before the snapshot"),
-        (ENV_AFTER_RESTORE_PATH, "after the restore"),
-    ):
+    twice = (
+        "the web adapter (1.1.0 and later) also POSTs to {} before the snapshot: that reaches one process of several, "
+        "and does twice what a hook of snapext does there"
+    )
+    stale = (
+        "the web adapter (1.1.0 and later) POSTs to {} before snapext's after-restore hooks run: that route sees what "
+        "the snapshot holds, and the restore fails if it waits for a hook; register an after-restore hook instead"
+    )
+    for name, harm in ((config.ENV_LWA_BEFORE_CHECKPOINT_PATH, twice), (config.ENV_LWA_AFTER_RESTORE_PATH, stale)):
         value = function.variable(name)[1]
         if value:
-            yield Finding(
-                Severity.WARNING,
-                f"{name} is set as well",
-                f"{when} the web adapter (1.1 and later) also POSTs to {value}: that reaches one process of several, "
-                "and does twice what a hook of snapext does there",
-                function.remove_variable(name),
-            )
+            wrong = f"{name} is set as well"
+            yield Finding(Severity.WARNING, wrong, harm.format(value), function.remove_variable(name))
 
 
 def readiness_timeout(function: Function) -> Iterator[Finding]:
     """The adapter (1.1 and later) must not give up while hooks run within their budgets."""
-    name, value = function.variable(ENV_READINESS_TIMEOUT_S)
-    if value is None or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value, re.ASCII) or float(value) == 0:
-        return  # the adapter waits without end: it ignores what is no positive number
-    given_ms = float(value) * 1000
-    for phase, variable, default_ms in (
-        ("after-restore", config.ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000),
-        ("before-snapshot", config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000),
+    name, value = function.variable(config.ENV_LWA_READINESS_TIMEOUT_S)
+    given_ms = config.readiness_timeout_ms(value)
+    if given_ms is None:
+        return
+    after_ms = number(function, config.ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000)
+    before_ms = number(function, config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000) + number(
+        function, config.ENV_SETTLE_MS, config.DEFAULT_SETTLE_MS
+    )
+    for phase, needed_ms, variables in (
+        ("after-restore", after_ms, config.ENV_AFTER_RESTORE_TIMEOUT_MS),
+        ("before-snapshot", before_ms, f"{config.ENV_SETTLE_MS} + {config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}"),
     ):
-        budget_ms = number(function, variable, default_ms)
-        if given_ms < budget_ms:
+        if given_ms < needed_ms:
             fails = "the restore fails" if phase == "after-restore" else "init fails and no version is published"
             yield Finding(
                 Severity.ERROR,
-                f"{name} is {value}, shorter than the {phase} hooks' budget of {budget_ms / 1000:g} s ({variable})",
-                f"the web adapter (1.1 and later) gives up first: {fails} if they take longer than {value} s; "
+                f"{name} is {value}, and the {phase} hooks may take {needed_ms / 1000:g} s ({variables})",
+                f"the web adapter (1.1.0 and later) gives up first: {fails} if they take longer than {value} s; "
                 "unset, it waits for as long as snapext's budgets allow",
                 function.remove_variable(name),
             )
             return
+
+
+def restore_caller(function: Function) -> Iterator[Finding]:
+    """Who asks for restore/next is read off the adapter's binary: what is set can only agree with it or be wrong."""
+    name, value = function.variable(config.ENV_RESTORE_CALLER)
+    if value not in (EXTENSION, ADAPTER):
+        return  # not set; or refused, which another rule says
+    layer = adapter_layer(function)
+    if value == ADAPTER and is_explicit(function):
+        wrong = f"{name} is 'adapter', and {config.ENV_MODE} is 'explicit'"
+        harm = "it has no effect: after `snapext checkpoint` snapext itself asks for restore/next"
+    elif value == ADAPTER and layer is None and _layers_are_all(function):
+        wrong = f"{name} is 'adapter', and none of its layers is the web adapter's by its name"
+        harm = "without one nobody asks for restore/next, and no after-restore hook runs"
+    else:
+        wrong = f"{name} is {value!r}" + ("" if layer is None else f", beside {layer}")
+        harm = (
+            "that is right only with a web adapter from 1.1.0 on: an older one never asks for it, and init fails"
+            if value == ADAPTER
+            else "that is right only with a web adapter before 1.1: a later one asks for it as well, and the second to "
+            "ask is refused (403)"
+        )
+        harm += "; a layer's number does not tell the release, its release notes do; unset, the adapter's file decides"
+    yield Finding(Severity.WARNING, wrong, harm, function.remove_variable(name))
+
+
+def checkpoint_beside_adapter(function: Function) -> Iterator[Finding]:
+    """The adapter asks for its first invocation without waiting for a checkpoint."""
+    layer = adapter_layer(function)
+    if layer is not None and is_explicit(function):
+        yield Finding(
+            Severity.WARNING,
+            f"{config.ENV_MODE} is 'explicit', beside the web adapter's layer {layer}",
+            "the web adapter does not wait for `snapext checkpoint`, and may serve before the hooks have run; remove "
+            f"its layer, or this line, and let {config.ENV_LWA_READINESS_PORT} be {our_port(function)}",
+            function.remove_variable(config.ENV_MODE),
+        )
+
+
+def adapter_layer(function: Function) -> str | None:
+    """The web adapter's layer, by its name or what the template says of it."""
+    for layer in () if function.facts is None else function.facts.layers:
+        text, words = (layer.text, layer.words) if isinstance(layer, Opaque) else (layer, layer)
+        if "adapter" in words.lower():
+            return text
+    return None
+
+
+def _layers_are_all(function: Function) -> bool:
+    """Whether the template names every layer, so that one that is not there cannot be."""
+    facts = function.facts
+    return facts is not None and not facts.image and not any(isinstance(layer, Opaque) for layer in facts.layers)
 
 
 def port_clash(function: Function) -> Iterator[Finding]:

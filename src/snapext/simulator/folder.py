@@ -137,7 +137,8 @@ def _adapter_script(adapter: str) -> str:
     command = f"exec {shlex.quote(sys.executable)} -m snapext.simulator.adapter --name {ADAPTER}"
     if adapter == "builtin":
         return f"{command} --generation 1.0"
-    return f"# asks for /runtime/restore/next by itself\n{command} --generation 1.1 --before-checkpoint-readiness"
+    marks = "# asks for /runtime/restore/next by itself, and reads AWS_LWA_SNAPSTART_*"
+    return f"{marks}\n{command} --generation 1.1 --before-checkpoint-readiness"
 
 
 def _write_launcher(path: str, script: str) -> None:
