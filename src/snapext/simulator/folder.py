@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.errors import SimulationError
+from snapext.simulator.credentials import DEVELOPERS_OWN, Credentials
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
@@ -57,17 +58,25 @@ def lay_out(folder: str, adapter: str) -> Layout:
     return Layout(extensions, (ADAPTER, EXTENSION))
 
 
-def extension_environment(environ: Mapping[str, str], address: str, folder: str, plan: Settings) -> dict[str, str]:
-    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too."""
+def extension_environment(
+    environ: Mapping[str, str], address: str, folder: str, plan: Settings, credentials: Credentials | None
+) -> dict[str, str]:
+    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too.
+
+    credentials: those to be had at the platform's endpoint. With them no others are in reach.
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
     env = {
-        **environ,
+        **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
+        **({} if credentials is None else credentials.variables(address)),
         "AWS_LAMBDA_RUNTIME_API": address,
         "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
         "AWS_LAMBDA_FUNCTION_NAME": "local",
         "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
-        "AWS_REGION": environ.get("AWS_REGION", "us-east-1"),
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_LWA_PORT": str(plan.port),
         "PORT": str(plan.port),
         "SNAPEXT_PORT": gate_port,
