@@ -103,7 +103,7 @@ def test_on_demand_runs_the_latest_version():
 
 
 def test_the_runtime_may_not_start_before_every_external_extension_has_registered():
-    """The driver is stopped from starting the runtime early; a call from it gets no answer: AWS's handler breaks off."""
+    """The driver is stopped from starting the runtime early, and a call from the runtime is dropped."""
     driver = Driver(extensions=("snapext", "lambda-adapter"))
     driver.registered()
 

@@ -108,6 +108,11 @@ class Environment(ExtensionCalls, RuntimeCalls):
         """What became of an invocation, once it is over."""
         return self._results.get(request_id)
 
+    def missing(self) -> list[str]:
+        """What is waited for now, in words; empty when the environment is idle."""
+        words = self.missing_for_registration() or self.missing_for_ready()
+        return words or ([] if self._invocation is None else self.missing_for_invocation(self._invocation.request_id))
+
     def missing_for_ready(self) -> list[str]:
         """What readiness for invocations still waits for, in words; empty when the runtime is ready."""
         if self.ready_ms is not None:

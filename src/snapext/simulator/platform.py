@@ -82,7 +82,7 @@ class Platform:
 
     def missing(self) -> list[str]:
         """What the environment waits for now, in words; empty when it waits for nobody."""
-        return self._environment.look(lambda e: e.missing_for_registration() or e.missing_for_ready())
+        return self._environment.look(Environment.missing)
 
     def wait_registered(self, timeout_s: float) -> None:
         """Wait until every external extension has registered: only then may the runtime be started."""
