@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from snapext.simulator.apigw import PRELUDE_END, HttpResponse, http_event, parse_response
+from snapext.simulator.folder import BUILTIN_ADAPTERS, _adapter_script, _extension_script, _write_launcher
 
 DEADLINE_S = 20
 REGISTER = "lambda POST /2020-01-01/extension/register"
@@ -121,6 +122,7 @@ class FakeLambda(Server):
         self.invocations = queue.Queue()
         self.chunks = queue.Queue()
         self.answers = queue.Queue()
+        self.payloads = queue.Queue()
         self.posts = {}
 
     def invoke(self, event):
@@ -150,13 +152,14 @@ class FakeLambda(Server):
         elif path == "/invocation/next":
             event = self.invocations.get()
             headers = [("Lambda-Runtime-Aws-Request-Id", "id-1")]
-            self._finish(request, json.dumps(event).encode(), headers)
+            self._finish(request, event if isinstance(event, bytes) else json.dumps(event).encode(), headers)
         elif request.headers.get("Transfer-Encoding") == "chunked":
             self._read_stream(request)
         else:
             self.posts[path] = (request.headers, request.read_body())
             request.reply(202)
             if path.endswith("/response"):
+                self.payloads.put(self.posts[path][1])
                 self.answers.put(parse_response(self.posts[path][1]))
 
     def _finish(self, request, body=b"", headers=()):
@@ -233,14 +236,14 @@ def start_adapter(platform, app):
     """Return a function that starts the adapter; whatever it started is gone after the test."""
     started = []
 
-    def start(*options, program=MODULE, **variables):
+    def start(*options, program=MODULE, command=None, cwd=None, **variables):
         environ = {
             "PATH": os.environ["PATH"],
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{platform.port}",
             "AWS_LWA_PORT": str(app.port),
         }
-        command = [sys.executable, *program, "--name", "lambda-adapter", *options]
-        process = subprocess.Popen(command, env=environ | variables, stderr=subprocess.PIPE, text=True)
+        command = command or [sys.executable, *program, "--name", "lambda-adapter", *options]
+        process = subprocess.Popen(command, env=environ | variables, stderr=subprocess.PIPE, text=True, cwd=cwd)
         started.append(process)
         return process
 
@@ -585,17 +588,207 @@ def test_nobody_outside_calls_the_snapstart_paths(journal, platform, start_adapt
     assert [call for call in journal.calls if call.startswith("app")] == ["app GET /"]
 
 
-def test_an_event_that_is_not_http_is_reported(journal, platform, start_adapter):
-    """Another event is an error of that invocation, and the next one is served."""
+@pytest.mark.parametrize("event", [{"httpMethod": "GET", "path": "/"}, {"requestContext": {"elb": {}}}, "not JSON"])
+def test_an_event_that_it_cannot_read_is_reported(journal, platform, start_adapter, event):
+    """One in an older HTTP format, or no JSON, is an error of that invocation, and the next one is served."""
     start_adapter("--generation", "1.0")
 
-    platform.invoke({"Records": []})
+    platform.invoke(b"{" if event == "not JSON" else event)
     journal.wait_for("lambda POST /2018-06-01/runtime/invocation/id-1/error")
     platform.invoke(http_event("GET", "/fine"))
 
     assert platform.response().status == 200
     headers, _ = platform.posts["/invocation/id-1/error"]
     assert headers["Lambda-Runtime-Function-Error-Type"] == "Runtime.UnsupportedEvent"
+
+
+@pytest.mark.parametrize(("path", "variables"), [("/events", {}), ("/queue", {"AWS_LWA_PASS_THROUGH_PATH": "queue"})])
+@pytest.mark.parametrize(
+    ("status", "content_type", "answer", "payload", "said"),
+    [
+        (200, "application/json", b'{"batch": [ 1 ]}', b'{"batch": [1]}', ""),
+        (200, "application/json", b"7", b"7", ""),
+        (500, "application/json", b'{"no": 1}', b'{"no": 1}', "answered 500; the invocation succeeds all the same"),
+        (200, "text/plain", b"done", b"null", "is not JSON: the invocation's answer is null"),
+        (200, "image/png", b"1", b"null", "is not JSON: the invocation's answer is null"),
+        (204, "application/json", b"", b"null", "is not JSON: the invocation's answer is null"),
+    ],
+)
+def test_an_event_that_is_not_http_is_posted_as_it_is(
+    platform, app, start_adapter, path, variables, status, content_type, answer, payload, said
+):
+    """To the pass-through path; the caller gets the JSON of the answer, and what the real one hides is on stderr."""
+    seen = {}
+
+    def take(request):
+        seen.update(method=request.command, kind=request.headers["Content-Type"], body=request.read_body())
+        request.reply(status, answer, [("Content-Type", content_type)])
+
+    app.routes[path] = take
+    adapter = start_adapter("--generation", "1.0", **variables)
+    event = b'{"Records": [ {"body": "\\u00e9"} ]}'
+    platform.invoke(event)
+
+    assert platform.payloads.get(timeout=DEADLINE_S) == payload
+    assert seen == {"method": "POST", "kind": "application/json", "body": event}
+    platform.end()
+    stderr = adapter.communicate(timeout=DEADLINE_S)[1]
+    assert said in stderr
+    assert bool(said) is bool(stderr)
+
+
+def test_unchecked_asks_for_the_restore_and_makes_no_check_after_it(journal, platform, start_adapter):
+    """It knows no SnapStart paths either: it is one of before 1.1 on a newer runtime library."""
+    start_adapter(
+        "--generation",
+        "unchecked",
+        **SNAP_START,
+        AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH="/before",
+        AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/after",
+    )
+
+    journal.wait_for(RESTORE_NEXT)
+    platform.restored.set()
+    journal.wait_for(INVOCATION_NEXT)
+    assert journal.main_calls == [REGISTER, "app GET /", RESTORE_NEXT, INVOCATION_NEXT]
+
+
+def test_unchecked_without_snapstart_asks_for_no_restore(journal, start_adapter):
+    """Nobody does there."""
+    start_adapter("--generation", "unchecked", AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+
+    journal.wait_for(INVOCATION_NEXT)
+    assert journal.main_calls == [REGISTER, "app GET /", INVOCATION_NEXT]
+
+
+IN_TIME = {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": "0.3", **SNAP_START}
+
+
+def hold_from(check, platform):
+    """A route that answers the checks before the one of that number, and holds that one."""
+    numbers = iter(range(1, 1000))
+
+    def route(request):
+        if next(numbers) >= check:
+            platform.over.wait(DEADLINE_S)
+            request.close_connection = True
+        else:
+            request.reply(200)
+
+    return route
+
+
+@pytest.mark.parametrize("unready", ["held", "answers 503"])
+def test_1_1_gives_up_an_initialisation_whose_app_is_not_ready_in_time(journal, platform, app, start_adapter, unready):
+    """It reports nothing, asks for nothing, and ends: init has failed."""
+    app.routes["/"] = hold_from(1, platform) if unready == "held" else answers(503)
+    adapter = start_adapter("--generation", "1.1", **IN_TIME)
+
+    _, stderr = adapter.communicate(timeout=DEADLINE_S)
+    assert adapter.returncode == 1
+    assert "not ready after 0.3 s (AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS), which fails initialization" in stderr
+    assert not any("runtime" in call for call in journal.calls)
+
+
+@pytest.mark.parametrize(
+    ("options", "check", "path", "error_type"),
+    [
+        (["--before-checkpoint-readiness"], 2, "/init/error", "Runtime.BeforeSnapshotError"),
+        ([], 2, "/restore/error", "Runtime.AfterRestoreError"),
+    ],
+)
+def test_1_1_reports_a_phase_in_which_the_app_is_not_ready_in_time(
+    journal, platform, app, start_adapter, options, check, path, error_type
+):
+    """The check before the checkpoint POST and the one after the restore are bounded as well."""
+    app.routes["/"] = hold_from(check, platform)
+    platform.restored.set()
+    adapter = start_adapter(
+        "--generation", "1.1", *options, **IN_TIME, AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH="/before"
+    )
+
+    adapter.communicate(timeout=DEADLINE_S)
+    assert adapter.returncode == 1
+    headers, body = platform.posts[path]
+    assert headers["Lambda-Runtime-Function-Error-Type"] == error_type
+    assert "not ready after 0.3 s" in json.loads(body)["errorMessage"]
+    assert INVOCATION_NEXT not in journal.calls
+
+
+def test_a_bound_on_the_readiness_check_is_unknown_before_1_1(journal, platform, app, start_adapter):
+    """There it waits for ever."""
+    release = threading.Event()
+
+    def hold(request):
+        release.wait(DEADLINE_S)
+        request.reply(200)
+
+    app.routes["/"] = hold
+    adapter = start_adapter("--generation", "1.0", **IN_TIME | {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": "0.01"})
+    journal.wait_for("app GET /")
+    with pytest.raises(subprocess.TimeoutExpired):
+        adapter.wait(0.3)
+    release.set()
+    journal.wait_for(INVOCATION_NEXT)
+
+
+def test_1_1_ignores_async_init_under_snapstart_and_says_so(journal, platform, app, start_adapter):
+    """Giving up the wait would publish a version whose app is not up."""
+    release = threading.Event()
+
+    def hold(request):
+        release.wait(DEADLINE_S)
+        request.reply(200)
+
+    app.routes["/"] = hold
+    adapter = start_adapter("--generation", "1.1", program=IMPATIENT, **SNAP_START, AWS_LWA_ASYNC_INIT="true")
+    assert "AWS_LWA_ASYNC_INIT is ignored" in adapter.stderr.readline()
+    journal.wait_for("app GET /")
+    with pytest.raises(subprocess.TimeoutExpired):
+        adapter.wait(1)  # twice what the impatient one has
+    assert RESTORE_NEXT not in journal.calls
+    release.set()
+    journal.wait_for(RESTORE_NEXT)
+
+
+@pytest.mark.parametrize("name", BUILTIN_ADAPTERS)
+def test_nothing_in_the_apps_folder_or_on_its_path_breaks_the_stand_in(
+    journal, platform, app, start_adapter, tmp_path, name
+):
+    """Folders and files of the app that are named like modules of ours, of Python or of what we need."""
+    for hidden in ("email", "snapext", "requests"):
+        (tmp_path / hidden).mkdir()
+        (tmp_path / hidden / "__init__.py").write_text("raise SystemExit('taken from the app')\n")
+    for hidden in ("queue.py", "http.py", "urllib3.py", "logging.py", "sitecustomize.py"):
+        (tmp_path / hidden).write_text("raise SystemExit('taken from the app')\n")
+    folder = tmp_path / "extensions"
+    folder.mkdir()
+    _write_launcher(str(folder / "lambda-adapter"), _adapter_script(name))
+    platform.restored.set()
+    start_adapter(command=[str(folder / "lambda-adapter")], cwd=tmp_path, PYTHONPATH=str(tmp_path), **SNAP_START)
+
+    journal.wait_for(INVOCATION_NEXT)
+    assert (RESTORE_NEXT in journal.calls) is (name != "builtin")
+
+
+def test_each_stand_in_carries_the_marks_of_its_kind():
+    """The extension tells the kinds apart by what stands in the file, as in the real ones."""
+    marks = ("/runtime/restore/next", "AWS_LWA_SNAPSTART", "before-checkpoint")
+    found = {name: [mark in _adapter_script(name) for mark in marks] for name in BUILTIN_ADAPTERS}
+
+    assert found == {
+        "builtin": [False, False, False],
+        "builtin-unchecked": [True, False, False],
+        "builtin-1.1": [True, True, True],
+    }
+
+
+def test_no_program_of_ours_is_taken_for_a_process_of_the_app():
+    """Each says whose it is before it imports snapext, which would link it."""
+    scripts = [*map(_adapter_script, BUILTIN_ADAPTERS), _extension_script()]
+    for script in scripts:
+        assert script.index("sys._snapext_own = True") < script.index("from snapext")
+        assert "sys.path +=" in script
 
 
 @pytest.mark.parametrize("until", [RESTORE_NEXT, INVOCATION_NEXT])

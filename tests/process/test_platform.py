@@ -1,6 +1,7 @@
 """The simulated platform over real HTTP on loopback."""
 
 import contextlib
+import datetime
 import http.client
 import json
 import queue
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from snapext.errors import SimulationError
+from snapext.simulator.credentials import Credentials
 from snapext.simulator.platform import Failure, InitType, Platform, PlatformFailure
 
 RUNTIME = "/2018-06-01/runtime"
@@ -205,6 +207,10 @@ def test_many_invocations_share_one_connection(sandbox):
         ("PUT", "/2022-07-01/telemetry", 404),
         ("GET", f"{EXTENSION}/register", 405),
         ("GET", f"{RUNTIME}/invocation/x/response", 405),
+        *((method, f"{RUNTIME}/invocation/next", 405) for method in ("HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE")),
+        ("HEAD", f"{EXTENSION}/event/next", 405),
+        ("HEAD", f"{RUNTIME}/nothing", 404),
+        ("POST", f"{RUNTIME}/restore/next", 405),
     ],
 )
 def test_unknown_paths_are_not_found_and_known_ones_want_their_own_method(sandbox, method, path, status):
@@ -213,6 +219,52 @@ def test_unknown_paths_are_not_found_and_known_ones_want_their_own_method(sandbo
 
     assert client.ask(method, path, b"some body")[0] == status
     assert client.register()[0] == 200
+
+
+def test_what_is_not_routed_on_demand_is_not_found_by_any_method(sandbox):
+    """restore/next and restore/error exist for SnapStart alone: elsewhere another method is no better."""
+    client = sandbox(init_type=InitType.ON_DEMAND).client()
+
+    assert client.ask("POST", f"{RUNTIME}/restore/next", b"")[0] == 404
+    assert client.ask("HEAD", f"{RUNTIME}/restore/error")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "restore/next"), ("GET", "invocation/next"), ("POST", "init/error"), ("POST", "restore/error")],
+)
+def test_a_runtime_call_before_all_have_registered_gets_no_answer(sandbox, method, path):
+    """The connection is dropped, as by AWS's emulator, whose handler breaks off; and it is on record why."""
+    box = sandbox(extension_names=["snapext", "lambda-adapter"])
+    box.client().register()
+
+    with pytest.raises(http.client.RemoteDisconnected):
+        box.client().ask(method, f"{RUNTIME}/{path}")
+    (dropped,) = (event for event in box.platform.events if event.name == "dropped")
+    assert dropped.detail["call"] == path
+    assert "extension lambda-adapter has not registered" in dropped.detail["message"]
+
+
+def test_credentials_are_to_be_had_at_the_endpoint_for_its_token_alone(sandbox):
+    """The answer has the keys that every SDK reads, and does not end soon."""
+    box = sandbox(credentials=Credentials("AKIA", "secret", "session"))
+    variables = box.platform.credentials.variables(box.platform.address)
+    uri, token = variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"], variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+    assert uri == f"http://{box.platform.address}/2021-04-23/credentials"
+    path = uri.removeprefix(f"http://{box.platform.address}")
+    status, _, body = box.client().ask("GET", path, headers={"Authorization": token})
+    content = json.loads(body)
+    ends = datetime.datetime.fromisoformat(content.pop("Expiration"))
+
+    assert status == 200
+    assert content == {"AccessKeyId": "AKIA", "SecretAccessKey": "secret", "Token": "session"}
+    assert ends - datetime.datetime.now(datetime.UTC) > datetime.timedelta(minutes=30)
+    for headers in ({}, {"Authorization": "guessed"}):
+        status, _, body = box.client().ask("GET", path, headers=headers)
+        assert status == 404
+        assert b"secret" not in body
+    assert box.client().ask("POST", path, b"", {"Authorization": token})[0] == 405
+    assert sandbox().client().ask("GET", path)[0] == 404
 
 
 def test_refusals_reach_the_caller_and_the_events(sandbox):
@@ -336,17 +388,19 @@ def test_a_failed_invocation_is_returned_and_not_raised(sandbox):
 # --- failures and deadlines ------------------------------------------------------------------------------------------
 
 
-def test_a_reported_failure_ends_the_wait_at_once(sandbox):
-    """The driver gets the type and the message that the runtime reported."""
+def test_a_reported_failure_ends_the_wait_when_a_process_exits(sandbox):
+    """The driver gets the type and the message that the runtime reported to init/error."""
     box = sandbox()
     box.client().register()
     waiting = box.start(box.platform.wait_init_end, LIMIT_S)
     body = {"errorMessage": "hook failed", "errorType": "ValueError", "stackTrace": []}
     headers = {"Lambda-Runtime-Function-Error-Type": "Runtime.BeforeSnapshotError"}
     answer = box.client().ask("POST", f"{RUNTIME}/init/error", json.dumps(body), headers)
-
-    expected = Failure("init", "Runtime.BeforeSnapshotError", "hook failed", body)
     assert answer[0] == 202
+    assert not waiting.done()
+    box.platform.process_exited("runtime", "bootstrap", 64)
+
+    expected = Failure("init", "Runtime.BeforeSnapshotError", "hook failed", body, "Runtime.ExitError")
     with pytest.raises(PlatformFailure, match=r"^Runtime.BeforeSnapshotError: hook failed$") as caught:
         waiting.result(LIMIT_S)
     assert expected == caught.value.failure == box.platform.failure

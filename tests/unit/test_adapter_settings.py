@@ -17,6 +17,8 @@ def test_defaults_are_those_of_the_real_adapter():
     assert settings.readiness_url == "http://127.0.0.1:8080/"
     assert settings.healthy_status == frozenset(range(100, 500))
     assert settings.hook_paths == frozenset()
+    assert settings.pass_through_path == "/events"
+    assert settings.readiness_timeout_s is None
     assert not any((settings.snap_start, settings.readiness_tcp, settings.async_init, settings.streaming))
 
 
@@ -46,6 +48,8 @@ def test_every_variable_is_read():
             "AWS_LWA_READINESS_CHECK_PATH": "/health?deep=1",
             "AWS_LWA_READINESS_CHECK_PROTOCOL": "TCP",
             "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS": "200",
+            "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": "0.5",
+            "AWS_LWA_PASS_THROUGH_PATH": "queue",
             "AWS_LWA_ASYNC_INIT": "true",
             "AWS_LWA_INVOKE_MODE": "RESPONSE_STREAM",
             "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH": "before",
@@ -56,12 +60,22 @@ def test_every_variable_is_read():
     assert settings.readiness_url == "http://localhost:8080/health?deep=1"
     assert settings.healthy_status == {200}
     assert settings.hook_paths == {"/before", "/after"}
+    assert settings.pass_through_path == "/queue"
+    assert settings.readiness_timeout_s == 0.5
     assert all((settings.snap_start, settings.readiness_tcp, settings.async_init, settings.streaming))
 
 
 def test_an_empty_hook_path_is_no_hook_path():
     """A hook path set to nothing turns the request off instead of posting to the root."""
     assert read_settings(RUNTIME_API | {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": ""}).after_restore_path is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.0"])
+def test_a_readiness_timeout_of_nothing_is_none(value):
+    """As the real adapter has it: 0 and less mean to wait for ever."""
+    environ = RUNTIME_API | {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}
+
+    assert read_settings(environ).readiness_timeout_s is None
 
 
 @pytest.mark.parametrize(
@@ -90,6 +104,9 @@ def test_status_codes_are_codes_and_ranges(text, codes):
         ("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS", "299-200"),
         ("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS", "1-499"),
         ("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS", ""),
+        ("AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS", "soon"),
+        ("AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS", "inf"),
+        ("AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS", ""),
         ("AWS_LWA_ASYNC_INIT", "yes"),
         ("AWS_LWA_INVOKE_MODE", "streaming"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from snapext.errors import SimulationError
 from snapext.simulator.environment import Environment
 from snapext.simulator.outcomes import Failure
-from snapext.simulator.replies import Blocked, Reply
+from snapext.simulator.replies import DROPPED, Blocked, Reply
 from snapext.simulator.states import ExtensionState, InitType, RuntimeState
 
 UNIX_ORIGIN_MS = 1_700_000_000_000
@@ -103,14 +103,17 @@ def test_on_demand_runs_the_latest_version():
 
 
 def test_the_runtime_may_not_start_before_every_external_extension_has_registered():
-    """The driver is stopped from starting the runtime early, and a call from it is refused all the same."""
+    """The driver is stopped from starting the runtime early, and a call from the runtime is dropped."""
     driver = Driver(extensions=("snapext", "lambda-adapter"))
     driver.registered()
 
     with pytest.raises(SimulationError, match="extension lambda-adapter has not registered"):
         driver.runtime_started()
-    message = refused(driver.restore_next(), 403, "InvalidStateTransition")
-    assert "lambda-adapter has not registered" in message
+    for call in ("restore_next", "invocation_next", "init_error", "restore_error"):
+        assert getattr(driver, call)() is DROPPED
+        assert driver.records[-1].name == "dropped"
+        assert "lambda-adapter has not registered" in driver.records[-1].detail["message"]
+    assert driver.runtime is RuntimeState.STARTED
     driver.registered("lambda-adapter")
     driver.runtime_started()
     assert isinstance(driver.restore_next(), Blocked)
@@ -446,23 +449,40 @@ def test_an_environment_is_restored_once():
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("call", "is_restoring", "phase"),
-    [("init_error", False, "init"), ("init_error", True, "restore"), ("restore_error", True, "restore")],
-)
-def test_a_failure_that_the_runtime_reports_keeps_its_type_message_and_body(call, is_restoring, phase):
-    """init/error during the restore is understood as restore/error."""
+def report_of(error_type, message="no pool"):
+    body = {"errorMessage": message, "errorType": "OSError", "stackTrace": []}
+    return {"lambda-runtime-function-error-type": error_type}, json.dumps(body).encode()
+
+
+def test_init_error_ends_nothing_until_a_process_exits_and_is_then_what_the_invocation_gets():
+    """The platform keeps the report and waits on; the exit that ends init is stored beside it."""
     driver = Driver()
     driver.registered()
-    if is_restoring:
-        driver.until_init_end().restore()
-    body = {"errorMessage": "hook close_pool failed", "errorType": "OSError", "stackTrace": []}
-    headers = {"lambda-runtime-function-error-type": "Runtime.BeforeSnapshotError"}
+    headers, body = report_of("Runtime.BeforeSnapshotError", "hook close_pool failed")
 
-    assert accepted(getattr(driver, call)(headers, json.dumps(body).encode()))
-    assert driver.failure == Failure(phase, "Runtime.BeforeSnapshotError", "hook close_pool failed", body)
-    assert driver.records[-1].name == f"{phase}_error"
-    assert driver.records[-1].detail == {"error_type": "Runtime.BeforeSnapshotError", "body": body}
+    assert accepted(driver.init_error(headers, body))
+    assert driver.failure is None
+    assert driver.records[-1].detail == {"error_type": "Runtime.BeforeSnapshotError", "body": json.loads(body)}
+    assert driver.missing_for_init()[0] == (
+        "the runtime reported Runtime.BeforeSnapshotError to init/error, and no process has exited yet"
+    )
+    driver.process_exited("runtime", "bootstrap", 64)
+    assert driver.failure == Failure(
+        "init", "Runtime.BeforeSnapshotError", "hook close_pool failed", json.loads(body), "Runtime.ExitError"
+    )
+
+
+@pytest.mark.parametrize("call", ["init_error", "restore_error"])
+def test_an_error_of_the_restore_ends_it_at_once_and_its_body_is_dropped(call):
+    """init/error during the restore is understood as restore/error."""
+    driver = Driver().until_init_end()
+    driver.restore()
+
+    assert accepted(getattr(driver, call)(*report_of("Runtime.AfterRestoreError")))
+    message = f"the runtime reported Runtime.AfterRestoreError to {call.replace('_', '/')}"
+    assert driver.failure == Failure("restore", "Runtime.AfterRestoreError", message, {})
+    assert driver.records[-1].name == "restore_error"
+    assert driver.records[-1].detail == {"error_type": "Runtime.AfterRestoreError"}
 
 
 @pytest.mark.parametrize(
@@ -473,18 +493,20 @@ def test_a_failure_that_the_runtime_reports_keeps_its_type_message_and_body(call
         ("Runtime.lower", "Runtime.Unknown"),
         ("Runtime.X", "Runtime.Unknown"),
         ("Extension.Crash", "Runtime.Unknown"),
-        ("Runtime.Bad Type", "Runtime.Unknown"),
-        ("Runtime.Error2", "Runtime.Unknown"),
+        ("Runtime.Bad Type", "Runtime.Bad Type"),
+        ("Function.x", "Function.Unknown"),
+        ("Runtime.Error2", "Runtime.Error2"),
+        ("My Runtime.Error, in short", "My Runtime.Error, in short"),
         ("", "Runtime.Unknown"),
     ],
 )
-def test_an_error_type_that_breaks_the_pattern_is_recorded_as_unknown(given, recorded):
-    """The header must be Runtime or Function, a dot, and a capitalised word of letters."""
+def test_an_error_type_without_the_pattern_in_it_is_recorded_as_unknown(given, recorded):
+    """Somewhere in the header there must be Runtime or Function, a dot, and a capital before a letter: no anchors."""
     driver = Driver()
     driver.registered()
     driver.init_error({"lambda-runtime-function-error-type": given} if given else {})
 
-    assert recorded == driver.failure.error_type
+    assert recorded == driver.records[-1].detail["error_type"]
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"[1]", b'{"errorMessage": 7}', b"\xff"])
@@ -493,13 +515,14 @@ def test_a_report_without_a_usable_message_still_makes_one_clear_line(body):
     driver = Driver()
     driver.registered()
     driver.init_error({"lambda-runtime-function-error-type": "Runtime.Oops"}, body)
+    driver.process_exited("runtime", "bootstrap", 1)
 
     assert driver.failure.message == "the runtime reported Runtime.Oops to init/error"
 
 
-@pytest.mark.parametrize("kind", ["init", "exit"])
-def test_an_extensions_first_report_fails_the_environment_and_its_exit_is_then_no_crash(kind):
-    """Repeating the report is accepted and changes nothing."""
+@pytest.mark.parametrize(("kind", "stored"), [("init", "Extension.InitError"), ("exit", "Extension.ExitError")])
+def test_an_extensions_own_report_ends_as_the_platforms_type_and_once_a_process_exits(kind, stored):
+    """Whatever type its header names. Repeating the report changes nothing, and its exit is then no crash."""
     driver = Driver()
     driver.registered()
     report = getattr(driver, f"extension_{kind}_error")
@@ -507,25 +530,31 @@ def test_an_extensions_first_report_fails_the_environment_and_its_exit_is_then_n
 
     assert accepted(report(error, b'{"errorMessage": "no socket"}'))
     assert accepted(report(driver.identity(**{"lambda-extension-function-error-type": "Extension.Second"})))
+    assert driver.failure is None
+    assert "extension snapext reported an error, and no process has exited yet" in driver.missing_for_init()
     driver.process_exited("extension", "snapext", 1)
-    expected = Failure("extension", "Extension.NoSocket", "no socket", {"errorMessage": "no socket"})
-    assert expected == driver.failure
+    message = f"extension snapext reported Extension.NoSocket to extension/{kind}/error: no socket"
+    assert driver.failure == Failure("init", stored, message, {"errorMessage": "no socket"})
     assert driver.names().count(f"extension_{kind}_error") == 1
     assert driver.names()[-1] == "extension_exit"
 
 
 @pytest.mark.parametrize("returncode", [0, 1, -9])
-@pytest.mark.parametrize("until", ["start", "register", "ready"])
-def test_an_extension_that_exits_without_a_report_has_crashed(until, returncode):
+@pytest.mark.parametrize(
+    ("until", "phase"), [("start", "init"), ("register", "init"), ("next", "init"), ("ready", "invoke")]
+)
+def test_an_extension_that_exits_without_a_report_has_crashed(until, phase, returncode):
     """Whatever its status and however far it came, an exit before the shutdown is a crash."""
     driver = Driver()
     if until != "start":
         driver.registered()
-    if until == "ready":
+    if until == "next":
         driver.next()
+    if until == "ready":
+        driver.until_ready()
     driver.process_exited("extension", "snapext", returncode)
 
-    assert (driver.failure.phase, driver.failure.error_type) == ("extension", "Extension.Crash")
+    assert (driver.failure.phase, driver.failure.error_type) == (phase, "Extension.Crash")
     assert f"snapext exited with status {returncode}" in driver.failure.message
     assert driver.names()[-1] == "extension_crash"
 
@@ -543,16 +572,132 @@ def test_a_runtime_that_exits_fails_the_phase_that_it_is_in(until, phase):
     assert "status 64" in driver.failure.message
 
 
-def test_the_first_failure_is_kept():
-    """The exit that follows a report does not hide what was reported."""
+EXIT_ERROR = {"lambda-extension-function-error-type": "Extension.Test"}
+FATAL_STEPS = {
+    "report": lambda d: d.extension_exit_error(d.identity(**EXIT_ERROR)),
+    "extension exits": lambda d: d.process_exited("extension", "snapext", 1),
+    "runtime exits": lambda d: d.process_exited("runtime", "bootstrap", 1),
+    "init/error": lambda d: d.init_error(*report_of("Runtime.Reported")),
+    "restore/error": lambda d: d.restore_error(*report_of("Runtime.Reported")),
+    "invocation/next": lambda d: d.invocation_next(),
+    "deadline": lambda d: (setattr(d, "now_ms", d.now_ms + 20_000), d.tick()),
+}
+STORES = {
+    "report": "Extension.ExitError",
+    "extension exits": "Extension.Crash",
+    "runtime exits": "Runtime.ExitError",
+}
+
+
+def outcome_in_init(order):
+    """What AWS's code says: an exit ends init; users are told what init/error said, else the first fatal error."""
+    for number, step in enumerate(order):
+        if step.endswith("exits"):
+            stored = next(STORES[earlier] for earlier in order if earlier in STORES)
+            return "Runtime.Reported" if "init/error" in order[:number] else stored
+    return None
+
+
+def outcome_of_restore(order):
+    """What AWS's code says: whatever ends the restore, a fatal error stored by then is what it failed with."""
+    for number, step in enumerate(order):
+        if step != "report":
+            stored = next((STORES[earlier] for earlier in order[: number + 1] if earlier in STORES), None)
+            own = {"restore/error": "Runtime.Reported", "deadline": "Runtime.RestoreHookUserTimeout"}.get(step)
+            return stored or own
+    return None
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["report", "extension exits", "runtime exits", "init/error"]))
+)
+def test_init_fails_at_the_first_exit_with_what_was_reported_or_stored_first(order, asked):
+    """In every order of the things that can go wrong in init, whether or not the extension has asked for an event."""
+    for length in range(1, len(order) + 1):
+        driver = Driver()
+        driver.registered()
+        if asked:
+            driver.next()
+        for step in order[:length]:
+            FATAL_STEPS[step](driver)
+
+        expected = outcome_in_init(order[:length])
+        assert (expected and ("init", expected)) == (
+            driver.failure and (driver.failure.phase, driver.failure.error_type)
+        )
+
+
+@pytest.mark.parametrize(
+    "order",
+    list(
+        itertools.permutations(
+            ["report", "extension exits", "runtime exits", "restore/error", "invocation/next", "deadline"], 3
+        )
+    ),
+)
+def test_a_restore_fails_with_the_first_stored_fatal_error_however_it_ends(order):
+    """In every order of the things that can end it or be stored in it."""
+    for length in range(1, len(order) + 1):
+        driver = Driver().until_init_end()
+        driver.restore()
+        for step in order[:length]:
+            FATAL_STEPS[step](driver)
+
+        first = outcome_of_restore(order[:length])
+        if (
+            first is None and "invocation/next" in order[:length]
+        ):  # it has gone well: what comes later ends an invocation
+            assert driver.ready_ms is not None
+            assert driver.failure is None or driver.failure.phase == "invoke"
+        else:
+            assert first == (driver.failure and driver.failure.error_type)
+            assert driver.failure is None or driver.failure.phase == "restore"
+
+
+@pytest.mark.parametrize(("after_ms", "is_hasty"), [(0, True), (299, True), (300, False)])
+@pytest.mark.parametrize("how", ["report", "extension exits", "runtime exits"])
+def test_what_comes_right_after_restore_error_is_noted_for_the_platform_may_name_it_instead(how, after_ms, is_hasty):
+    """The failure stays what was reported: so it goes in most lives. What could hide it in others is on record."""
+    driver = Driver().until_init_end()
+    driver.restore()
+    driver.restore_error(*report_of("Runtime.AfterRestoreError"))
+    driver.now_ms += after_ms
+    FATAL_STEPS[how](driver)
+
+    assert driver.failure.error_type == "Runtime.AfterRestoreError"
+    assert is_hasty is ("hasty_end" in driver.names())
+    if is_hasty:
+        (hasty,) = (record for record in driver.records if record.name == "hasty_end")
+        name = "bootstrap" if how == "runtime exits" else "snapext"
+        assert hasty.detail == {"name": name, "error_type": STORES[how], "after_ms": after_ms}
+
+
+def test_a_report_after_shutdown_hides_nothing():
+    """An extension that waits for SHUTDOWN before it reports and ends has done all that can be done."""
+    driver = Driver().until_init_end()
+    driver.restore()
+    driver.restore_error(*report_of("Runtime.AfterRestoreError"))
+    driver.shutdown("failure", 2000)
+    assert driver.reply_to(driver.event) is not None
+    FATAL_STEPS["report"](driver)
+    FATAL_STEPS["extension exits"](driver)
+
+    assert "hasty_end" not in driver.names()
+
+
+def test_event_next_completes_an_initialisation_whose_runtime_went_first():
+    """Successfully: the version is published, although whoever wanted restore/next is refused it."""
     driver = Driver()
     driver.registered()
-    driver.init_error({"lambda-runtime-function-error-type": "Runtime.BeforeSnapshotError"})
-    driver.process_exited("runtime", "bootstrap", 64)
-    driver.process_exited("extension", "snapext", 1)
+    driver.invocation_next()
+    refused(driver.restore_next(), 403, "InvalidStateTransition")
+    assert not driver.init_ended
+    driver.next()
 
-    assert driver.failure.error_type == "Runtime.BeforeSnapshotError"
-    assert driver.names()[-2:] == ["runtime_exit", "extension_crash"]
+    assert driver.init_ended
+    assert not driver.wants_restore
+    assert driver.failure is None
 
 
 def test_nothing_is_ready_in_an_environment_that_has_failed():
@@ -799,7 +944,7 @@ def test_a_subscribed_extension_gets_shutdown_when_it_waits_or_at_its_next_call(
     reply = driver.reply_to(driver.event) if when == "waiting" else driver.next()
 
     assert reply.status == 200
-    assert "Lambda-Extension-Event-Identifier" not in reply.headers
+    assert reply.headers == {"Content-Type": "text/plain; charset=utf-8"}
     expected = {"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": UNIX_ORIGIN_MS + 2010}
     assert expected == said(reply)
 

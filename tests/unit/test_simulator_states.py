@@ -7,6 +7,7 @@ import pytest
 from snapext.simulator.states import (
     EXTENSION_ASKS_FOR,
     EXTENSION_TRANSITIONS,
+    FATAL_REPORTS,
     RUNTIME_ASKS_FOR,
     RUNTIME_TRANSITIONS,
     ExtensionCall,
@@ -32,6 +33,7 @@ RUNTIME_ALLOWED = {
     "InvocationErrorResponse": {"response sent": "ResponseSent"},
     "ResponseSent": {"invocation/next": "Ready"},
 }
+TABLES = [RUNTIME_TRANSITIONS, EXTENSION_TRANSITIONS, RUNTIME_ASKS_FOR, EXTENSION_ASKS_FOR, FATAL_REPORTS]
 EXTENSION_ALLOWED = {
     "Started": {"register": "Registered"},
     "Registered": {
@@ -60,7 +62,16 @@ def test_each_pair_of_extension_state_and_call_is_allowed_or_refused_as_on_the_p
     assert expected == extension_after(state, call)
 
 
-@pytest.mark.parametrize("table", [RUNTIME_TRANSITIONS, EXTENSION_TRANSITIONS, RUNTIME_ASKS_FOR, EXTENSION_ASKS_FOR])
+def test_whatever_ends_an_extension_is_stored_under_one_of_the_platforms_three_names():
+    """The type in the extension's own header is not among them."""
+    assert {str(call): str(stored) for call, stored in FATAL_REPORTS.items()} == {
+        "extension/init/error": "Extension.InitError",
+        "extension/exit/error": "Extension.ExitError",
+        "exited": "Extension.Crash",
+    }
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_no_table_can_be_changed(table):
     """The tables are read-only at run time."""
     with pytest.raises(TypeError):

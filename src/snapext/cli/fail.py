@@ -21,7 +21,17 @@ def one_line() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end the command through its `finally`s: nothing is left behind."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
+def end_on_signals(*more: signal.Signals) -> None:
+    """Let SIGTERM and SIGHUP, and `more`, end the command through its `finally`s: nothing is left behind.
+
+    The first alone: a second one would end the `finally`s. What is ignored already (`nohup`, a shell's `&`) stays so.
+    """
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP, *more) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def end(received: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + received)
+
+    for number in numbers:
+        signal.signal(number, end)

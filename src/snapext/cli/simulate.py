@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from snapext.cli import asked
 from snapext.cli.fail import end_on_signals
 from snapext.errors import SimulationError
 from snapext.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
-from snapext.simulator.simulation import Plan, Request, Simulation
+from snapext.simulator.recorder import Trouble
+from snapext.simulator.simulation import Event, Plan, Request, Simulation
 from snapext.simulator.states import InitType
 from snapext.simulator.story import Story
+from snapext.simulator.terminal import Page
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+APP_COLUMN = 17
+ORDERED = (asked.REQUEST, asked.EVENT, asked.DATA, asked.HEADER)
 
 
-def _request(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Request, ...]:
-    requests = []
-    for value in values:
-        method, _, path = value.strip().partition(" ")
-        if method not in METHODS or not path.startswith("/") or " " in path:
-            raise click.BadParameter(f"{value!r} is not a method and a path, such as 'GET /health'")
-        requests.append(Request(method, path))
-    return tuple(requests)
+class _Simulate(click.Command):
+    """A command that knows the order of its options, and whose --json gives a document of wrong usage, too."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        before_command = args[: args.index("--")] if "--" in args else list(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            if "--json" in before_command:
+                _say_document(_no_document(error))
+            raise
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # What the parser returns as the order names each option as often as it was given.
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = {name: iter(values.get(name) or ()) for name in ORDERED}
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            in_order = [(p.name, next(given[p.name])) for p in order if p.name in ORDERED]
+            ctx.params[asked.REQUEST] = asked.parse_asked(in_order) or (Request("GET", "/"),)
+        return rest
+
+
+def _no_document(error: click.ClickException) -> dict[str, Any]:
+    return {"ok": False, "errors": [_error("usage", "UsageError", error.format_message())]}
+
+
+def _error(phase: str, kind: str, message: str) -> dict[str, Any]:
+    return Trouble(phase, None, None, kind, message, "").as_document()
+
+
+def _say_document(document: Mapping[str, Any]) -> None:
+    Page(sys.stdout, os.environ).write_raw(json.dumps(document, indent=2))
 
 
 def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if value not in (*BUILTIN_ADAPTERS, NO_ADAPTER) and not (os.path.isfile(value) and os.access(value, os.X_OK)):
-        raise click.BadParameter(f"{value!r} is neither builtin, builtin-1.1, none nor an executable file")
+        names = ", ".join((*BUILTIN_ADAPTERS, NO_ADAPTER))
+        raise click.BadParameter(f"{value!r} is neither {names} nor an executable file")
     return value
 
 
@@ -47,12 +81,6 @@ def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> i
         except OSError as error:
             raise click.BadParameter(f"port {value} cannot be listened on: {os.strerror(error.errno or 0)}") from None
     return value
-
-
-def _say(line: str, *, err: bool) -> None:
-    """Print a line; whoever read it may be gone (`| head`), and the environment is still to be ended in order."""
-    with contextlib.suppress(OSError):
-        click.echo(line, err=err)
 
 
 def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -70,7 +98,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     return value
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(cls=_Simulate, context_settings={"allow_interspersed_args": False})
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -79,7 +107,18 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     show_default=True,
     help="The app's own port; it gets it as $PORT, too.",
 )
-@click.option("--workers", type=click.IntRange(1, 1000), help="How many processes must join before the snapshot.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 1000),
+    help="How many processes must join before the snapshot; 0: a process that is missing fails nothing.",
+)
+@click.option(
+    "--expect-hooks",
+    type=click.IntRange(0),
+    metavar="N",
+    help="How many hooks must run, in all processes, before and after the snapshot together; a handler of a signal is "
+    "one. [default: at least one with snap-start]",
+)
 @click.option(
     "--init-type",
     type=click.Choice([str(kind) for kind in InitType]),
@@ -96,12 +135,39 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 )
 @click.option(
     "--request",
-    "requests",
+    asked.REQUEST,
     multiple=True,
-    callback=_request,
-    default=("GET /",),
     metavar="'GET /path'",
-    help="A request to serve after the restore; may be repeated. [default: GET /]",
+    help="A request to serve after the restore; may be repeated. A path alone is a GET, or a POST if -d follows. "
+    "[default: GET /]",
+)
+@click.option(
+    "-d",
+    "--data",
+    asked.DATA,
+    multiple=True,
+    expose_value=False,
+    metavar="DATA|@FILE",
+    help="A body for the --request before it, as curl has it: several are joined by &.",
+)
+@click.option(
+    "-H",
+    "--header",
+    asked.HEADER,
+    multiple=True,
+    expose_value=False,
+    metavar="'NAME: VALUE'",
+    help="A header for the --request before it, as curl has it.",
+)
+@click.option(
+    "--event",
+    asked.EVENT,
+    multiple=True,
+    expose_value=False,
+    shell_complete=_files,
+    metavar="FILE.json",
+    help="An event to send as it is, in its place among the requests. A web adapter posts one that is not HTTP to "
+    "AWS_LWA_PASS_THROUGH_PATH (/events).",
 )
 @click.option(
     "--adapter",
@@ -109,9 +175,10 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     shell_complete=_adapters,
     default="builtin",
     show_default=True,
-    metavar="builtin|builtin-1.1|PATH|none",
-    help="The web adapter: one like those before 1.1, one like those from 1.1 on, a real binary, or none: then "
-    "COMMAND is the runtime itself, and runs `snapext checkpoint`.",
+    metavar="builtin|builtin-1.1|builtin-unchecked|PATH|none",
+    help="The web adapter: one like those before 1.1, one like those from 1.1 on, one before 1.1 on a newer runtime "
+    "library (it asks for the restore and makes no check after it), a real binary, or none: then COMMAND is the "
+    "runtime itself, and runs `snapext checkpoint`.",
 )
 @click.option(
     "--timeout",
@@ -126,9 +193,10 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 def simulate(
     port: int,
     workers: int | None,
+    expect_hooks: int | None,
     init_type: str,
     freeze: float,
-    requests: tuple[Request, ...],
+    requests: tuple[Request | Event, ...],
     adapter: str,
     timeout: float,
     as_json: bool,
@@ -137,26 +205,41 @@ def simulate(
     """Play the life of a function on this machine: init, snapshot, restore, requests, shutdown.
 
     COMMAND starts the web server, which must listen on --port (also given as $PORT). snapext's real extension runs
-    beside it. Exit status: 0 when all held, 1 when a hook or the app failed, 2 for wrong usage.
+    beside it. Exit status: 0 when all held, 1 when a hook or the app failed, when no hook ran, or one too late, or a
+    process is not linked; 2 for wrong usage.
 
     \b
     Example:
       snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
     """
-    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout)
-    story = Story(lambda line: _say(line, err=as_json))
-    end_on_signals()
+    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks)
+    errors = Page(sys.stderr, os.environ)
+    story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
+    end_on_signals(signal.SIGINT)
     simulation = Simulation(
         plan,
         os.environ,
         tell=story.tell,
-        hear_app=lambda who, line: _say(click.style(f"{who:>14} | {line}", dim=True), err=True),
+        hear_app=lambda who, line: errors.write(click.style(f"{who:>14} | {line}", dim=True), APP_COLUMN),
     )
+    document: dict[str, Any] = {}
     try:
         document = simulation.run()
+        story.verdict(simulation.recorder)
     except SimulationError as error:
-        raise click.UsageError(str(error)) from error
-    story.verdict(simulation.recorder)
-    if as_json:
-        _say(json.dumps(document, indent=2), err=False)
+        usage = click.UsageError(str(error))
+        document = _no_document(usage)
+        raise usage from error
+    except SystemExit:  # a signal: what was going on is the last of its troubles
+        document = simulation.document()
+        story.verdict(simulation.recorder)
+        raise
+    except Exception as error:  # a bug of ours; who reads the document must not take its absence for anything else
+        document = simulation.document()
+        document["ok"] = False
+        document["errors"].append(_error("simulate", type(error).__name__, str(error)))
+        raise
+    finally:
+        if as_json:
+            _say_document(document)
     sys.exit(0 if document["ok"] else 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -39,14 +38,10 @@ class RuntimeApi:
         """Ask for the next extension event: the platform waits for this call before it ends init."""
         self._call("GET", f"{_EXTENSION}/event/next", {"Lambda-Extension-Identifier": identifier})
 
-    def next_invocation(self) -> tuple[str, Any]:
-        """Return the next invocation's request id and event; None for an event that is not JSON."""
+    def next_invocation(self) -> tuple[str, bytes]:
+        """Return the next invocation's request id and its event, as it was sent."""
         answer = self._call("GET", f"{_RUNTIME}/invocation/next")
-        try:
-            event = answer.json()
-        except ValueError:
-            event = None
-        return answer.headers["Lambda-Runtime-Aws-Request-Id"], event
+        return answer.headers["Lambda-Runtime-Aws-Request-Id"], answer.content
 
     def next_restore(self) -> None:
         """Return when the environment has been restored: the snapshot is taken inside this call."""

@@ -6,6 +6,7 @@ silent default, so that a typo in a test does not test something else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ ENV_READINESS_PORT = "AWS_LWA_READINESS_CHECK_PORT"
 ENV_READINESS_PATH = "AWS_LWA_READINESS_CHECK_PATH"
 ENV_READINESS_PROTOCOL = "AWS_LWA_READINESS_CHECK_PROTOCOL"
 ENV_HEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
+ENV_READINESS_TIMEOUT = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
+ENV_PASS_THROUGH_PATH = "AWS_LWA_PASS_THROUGH_PATH"  # noqa: S105 - the name of a variable
 ENV_ASYNC_INIT = "AWS_LWA_ASYNC_INIT"
 ENV_INVOKE_MODE = "AWS_LWA_INVOKE_MODE"
 ENV_BEFORE_CHECKPOINT_PATH = "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"
@@ -30,7 +33,10 @@ _STATUS_CODES = range(100, 1000)
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """Everything the adapter reads from its environment."""
+    """Everything the adapter reads from its environment.
+
+    readiness_timeout_s: a bound on each wait for the app, or None to wait for ever; releases before 1.1 have none.
+    """
 
     runtime_api: str
     snap_start: bool
@@ -40,6 +46,8 @@ class AdapterSettings:
     readiness_path: str
     readiness_tcp: bool
     healthy_status: frozenset[int]
+    readiness_timeout_s: float | None
+    pass_through_path: str
     async_init: bool
     streaming: bool
     before_checkpoint_path: str | None
@@ -80,6 +88,8 @@ def read_settings(environ: Mapping[str, str]) -> AdapterSettings:
         readiness_path=_readiness_path(environ),
         readiness_tcp=_word(environ, ENV_READINESS_PROTOCOL, ("http", "tcp")) == "tcp",
         healthy_status=parse_status_codes(environ.get(ENV_HEALTHY_STATUS, "100-499")),
+        readiness_timeout_s=_seconds(environ, ENV_READINESS_TIMEOUT),
+        pass_through_path=_path(environ.get(ENV_PASS_THROUGH_PATH, "events")),
         async_init=_word(environ, ENV_ASYNC_INIT, ("false", "true")) == "true",
         streaming=_word(environ, ENV_INVOKE_MODE, ("buffered", "response_stream")) == "response_stream",
         before_checkpoint_path=_hook_path(environ, ENV_BEFORE_CHECKPOINT_PATH),
@@ -128,6 +138,22 @@ def _readiness_path(environ: Mapping[str, str]) -> str:
     return path
 
 
+def _seconds(environ: Mapping[str, str], variable: str) -> float | None:
+    """None is no bound; so are 0 and less, as the real adapter has it."""
+    text = environ.get(variable, "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ConfigError(variable, text, "seconds, such as 0.5 (0: no bound)")
+    return seconds if seconds > 0 else None
+
+
 def _hook_path(environ: Mapping[str, str], variable: str) -> str | None:
     path = environ.get(variable, "")
-    return "/" + path.removeprefix("/") if path else None
+    return _path(path) if path else None
+
+
+def _path(text: str) -> str:
+    return "/" + text.removeprefix("/")

@@ -1,11 +1,12 @@
 """A small stand-in for the AWS Lambda Web Adapter, run as a process of its own.
 
-    python -m snapext.simulator.adapter --generation 1.0|1.1 [--before-checkpoint-readiness] --name NAME
+    python -m snapext.simulator.adapter --generation 1.0|unchecked|1.1 [--before-checkpoint-readiness] --name NAME
 
 It is an extension that acts as the runtime: it registers, waits until the app answers its readiness check,
 and then turns invocations into HTTP requests. The generations differ in who crosses the snapshot boundary:
 1.0 never asks for `restore/next`; 1.1 asks for it itself when the function uses SnapStart, and checks
-readiness again after the restore.
+readiness again after the restore. An `unchecked` one is of before 1.1, but built on a newer runtime library, which
+asks for `restore/next` by itself: it makes no check after the restore, so nothing can hold it there.
 
 Exit status: 0 when the Runtime API has gone, 1 when a phase failed, 2 for usage and configuration.
 """
@@ -28,7 +29,8 @@ from snapext.errors import ConfigError, LambdaApiError, SimulationError
 from snapext.simulator import apigw
 from snapext.simulator._lwa_app import App, AppError, body_of, log
 from snapext.simulator._lwa_runtime_api import Payload, RuntimeApi, RuntimeApiGoneError
-from snapext.simulator._lwa_settings import AdapterSettings, read_settings
+from snapext.simulator._lwa_settings import ENV_READINESS_TIMEOUT, AdapterSettings, read_settings
+from snapext.simulator.apigw import HttpRequest
 
 HeaderPairs = Iterable[tuple[str, str]]
 
@@ -58,16 +60,35 @@ class Adapter:
         """Become ready as releases before 1.1 do: the readiness check and nothing else."""
         self._ready = self._app.wait_ready(ASYNC_INIT_TIMEOUT_S if self._settings.async_init else None)
 
+    def start_unchecked(self) -> None:
+        """Become ready as 1.0 does, and let the runtime library ask for the restore."""
+        self.start_1_0()
+        if self._settings.snap_start:
+            self._runtime.next_restore()
+
     def start_1_1(self, *, before_checkpoint_readiness: bool) -> bool:
-        """Become ready as releases from 1.1 do; False when a SnapStart phase failed and was reported."""
+        """Become ready as releases from 1.1 do; False when the app was not ready in time, or a phase failed."""
         settings = self._settings
-        self._ready = self._app.wait_ready()
-        if not settings.snap_start:
+        if settings.async_init and settings.snap_start:
+            log("AWS_LWA_ASYNC_INIT is ignored under SnapStart")
+        if settings.async_init and not settings.snap_start:
+            self._ready = self._app.wait_ready(ASYNC_INIT_TIMEOUT_S)
             return True
+        try:
+            self._check("initialization")
+        except AppError as error:
+            log(str(error))  # and that is all: nothing is reported, the process ends
+            return False
+        self._ready = True
+        return not settings.snap_start or self._cross(before_checkpoint_readiness=before_checkpoint_readiness)
+
+    def _cross(self, *, before_checkpoint_readiness: bool) -> bool:
+        """Cross the boundary; False when a phase failed and was reported."""
+        settings = self._settings
         try:
             if settings.before_checkpoint_path:
                 if before_checkpoint_readiness:
-                    self._app.wait_ready()
+                    self._check("the before-checkpoint POST")
                 self._app.notify(settings.before_checkpoint_path)
         except AppError as error:
             return self._fail("/init/error", BEFORE_SNAPSHOT_ERROR, str(error))
@@ -76,17 +97,25 @@ class Adapter:
         try:
             if settings.after_restore_path:
                 self._app.notify(settings.after_restore_path)
+            self._check("the restore")
         except AppError as error:
             return self._fail("/restore/error", AFTER_RESTORE_ERROR, str(error))
-        return self._app.wait_ready()
+        return True
+
+    def _check(self, what: str) -> None:
+        """Wait until the app is ready. Raises AppError when it is not within the configured time."""
+        timeout_s = self._settings.readiness_timeout_s
+        if not self._app.wait_ready(timeout_s):
+            msg = f"the app is not ready after {timeout_s:g} s ({ENV_READINESS_TIMEOUT}), which fails {what}"
+            raise AppError(msg)
 
     def serve_one(self) -> None:
         """Wait for one invocation and answer it."""
-        request_id, event = self._runtime.next_invocation()
+        request_id, payload = self._runtime.next_invocation()
         if not self._ready:
             self._ready = self._app.wait_ready()
         try:
-            request = apigw.http_request(event)
+            request, is_http = self._request_for(payload)
         except SimulationError as error:
             log(str(error))
             self._runtime.report(f"/invocation/{request_id}/error", UNSUPPORTED_EVENT_ERROR, str(error))
@@ -101,7 +130,36 @@ class Adapter:
             self._refuse(request_id, 502, "the app cannot be reached")
             return
         with answer:
-            self._pass_on(request_id, answer)
+            if is_http or self._settings.streaming:
+                self._pass_on(request_id, answer)
+            else:
+                self._pass_back(request_id, request.target, answer)
+
+    def _request_for(self, payload: bytes) -> tuple[HttpRequest, bool]:
+        """The request that an event becomes, and whether it was one before. Raises SimulationError."""
+        try:
+            event = json.loads(payload)
+        except ValueError as error:
+            raise SimulationError(f"the event is not JSON: {error}") from error
+        if apigw.is_http_event(event):
+            return apigw.http_request(event), True
+        headers = {"content-type": "application/json"}
+        return HttpRequest("POST", self._settings.pass_through_path, headers, payload), False
+
+    def _pass_back(self, request_id: str, target: str, answer: requests.Response) -> None:
+        """The answer to an event that was not HTTP. What the real adapter does in silence is said here."""
+        try:
+            body = b"".join(body_of(answer))
+        except AppError as error:
+            log(str(error))
+            self._runtime.report(f"/invocation/{request_id}/error", STREAM_ERROR, str(error))
+            return
+        if answer.status_code >= 400:
+            log(f"POST {target} on the app answered {answer.status_code}; the invocation succeeds all the same")
+        payload = apigw.pass_through_answer(answer.raw.headers.items(), body)
+        if payload is None:
+            log(f"POST {target} on the app answered what is not JSON: the invocation's answer is null")
+        self._runtime.respond(request_id, payload or b"null")
 
     def _pass_on(self, request_id: str, answer: requests.Response) -> None:
         cookies = answer.raw.headers.getlist("set-cookie")
@@ -147,7 +205,7 @@ class Adapter:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the adapter until the Runtime API has gone; return the exit status."""
     parser = argparse.ArgumentParser(prog="snapext.simulator.adapter", description="a small Lambda web adapter")
-    parser.add_argument("--generation", choices=("1.0", "1.1"), required=True)
+    parser.add_argument("--generation", choices=("1.0", "unchecked", "1.1"), required=True)
     parser.add_argument("--name", required=True, help="the extension's file name")
     parser.add_argument(
         "--before-checkpoint-readiness",
@@ -160,6 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         adapter.register(options.name)
         if options.generation == "1.0":
             adapter.start_1_0()
+        elif options.generation == "unchecked":
+            adapter.start_unchecked()
         elif not adapter.start_1_1(before_checkpoint_readiness=options.before_checkpoint_readiness):
             return 1
         while True:

@@ -95,6 +95,14 @@ def http_event(method: str, path: str, headers: Mapping[str, str] | None = None,
     return event
 
 
+def is_http_event(event: Any) -> bool:
+    """Tell whether an event stands for an HTTP request, in this payload format or in an older one."""
+    if not isinstance(event, dict):
+        return False
+    context = event.get("requestContext")
+    return "httpMethod" in event or (isinstance(context, dict) and ("http" in context or "elb" in context))
+
+
 def http_request(event: Any) -> HttpRequest:
     """Return the request that `event` stands for.
 
@@ -124,6 +132,18 @@ def buffered_response(status: int, headers: Iterable[tuple[str, str]], cookies: 
     text, is_base64 = _encode_body(body, forwarded)
     answer = _head(status, forwarded, cookies) | {"body": text, "isBase64Encoded": is_base64}
     return json.dumps(answer).encode()
+
+
+def pass_through_answer(headers: Iterable[tuple[str, str]], body: bytes) -> bytes | None:
+    """Return what a function answers to an event that is not HTTP: the JSON that the app answered, and that alone.
+
+    None when its body is no JSON, or is taken for binary: the real adapter then answers null, in silence.
+    """
+    text, is_base64 = _encode_body(body, _forwarded(headers))
+    try:
+        return None if is_base64 else json.dumps(json.loads(text)).encode()
+    except ValueError:
+        return None
 
 
 def response_prelude(status: int, headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> bytes:

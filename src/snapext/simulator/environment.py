@@ -13,7 +13,7 @@ from snapext.simulator.invocation import Invocation
 from snapext.simulator.outcomes import InvocationResult
 from snapext.simulator.replies import Blocked, Reply
 from snapext.simulator.runtime_calls import RuntimeCalls
-from snapext.simulator.states import ExtensionCall, InitType, RuntimeCall, runtime_after
+from snapext.simulator.states import FATAL_REPORTS, ExtensionCall, FatalError, InitType, RuntimeCall, runtime_after
 
 
 class Environment(ExtensionCalls, RuntimeCalls):
@@ -82,19 +82,23 @@ class Environment(ExtensionCalls, RuntimeCalls):
         self.tick(now_ms)
         if role == "runtime":
             self._record("runtime_exit", name=name, returncode=returncode)
-            before_ready = "init" if self.restored_ms is None else "restore"
-            phase = before_ready if self.ready_ms is None else "invoke"
-            self._fail(phase, "Runtime.ExitError", f"the runtime exited with status {returncode}")
+            self._store(FatalError.RUNTIME_EXIT, f"the runtime exited with status {returncode}")
+            if not self._is_shutting_down:
+                self._record_haste(name, FatalError.RUNTIME_EXIT)
+            self._fail_by_exit()
             return
         extension = self._extensions.get(name) if role == "extension" else None
         if extension is None or not extension.external:
             raise SimulationError(f"no such process: {role} {name}")
+        # One that has reported an error ends as it said it would; the exit ends the phase all the same.
         before, is_expected = extension.state, extension.is_over or self._is_shutting_down
         extension.move(ExtensionCall.EXITED)
         self._record("extension_exit" if is_expected else "extension_crash", name=name, returncode=returncode)
         if not is_expected:
             message = f"extension {name} exited with status {returncode} in state {before}, without reporting an error"
-            self._fail("extension", "Extension.Crash", message)
+            self._store(FATAL_REPORTS[ExtensionCall.EXITED], message)
+            self._record_haste(name, FATAL_REPORTS[ExtensionCall.EXITED])
+        self._fail_by_exit()
 
     def reply_to(self, call: Blocked) -> Reply | None:
         """The answer to a call that was held open; None while it still is."""
@@ -103,6 +107,11 @@ class Environment(ExtensionCalls, RuntimeCalls):
     def result(self, request_id: str) -> InvocationResult | None:
         """What became of an invocation, once it is over."""
         return self._results.get(request_id)
+
+    def missing(self) -> list[str]:
+        """What is waited for now, in words; empty when the environment is idle."""
+        words = self.missing_for_registration() or self.missing_for_ready()
+        return words or ([] if self._invocation is None else self.missing_for_invocation(self._invocation.request_id))
 
     def missing_for_ready(self) -> list[str]:
         """What readiness for invocations still waits for, in words; empty when the runtime is ready."""

@@ -19,6 +19,7 @@ class Extension:
     events: tuple[str, ...] = ()
     held: Blocked | None = None
     due: Reply | None = None
+    has_asked: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -28,6 +29,7 @@ class Extension:
     def move(self, call: ExtensionCall) -> bool:
         """Make the transition; False when the call is refused in the present state."""
         after = extension_after(self.state, call)
+        self.has_asked = self.has_asked or after is ExtensionState.READY
         self.state = after or self.state
         return after is not None
 

@@ -7,8 +7,18 @@ from typing import Final
 
 from snapext.simulator.extension import Extension
 from snapext.simulator.machine import Machine
-from snapext.simulator.replies import ACCEPTED, NO_HEADERS, Answer, Blocked, Headers, Reply, json_reply, object_in
-from snapext.simulator.states import EXTENSION_ASKS_FOR, ExtensionCall, ExtensionState, RuntimeState
+from snapext.simulator.replies import (
+    ACCEPTED,
+    NO_HEADERS,
+    Answer,
+    Blocked,
+    Headers,
+    Reply,
+    json_reply,
+    message_in,
+    object_in,
+)
+from snapext.simulator.states import EXTENSION_ASKS_FOR, FATAL_REPORTS, ExtensionCall, ExtensionState, RuntimeState
 
 MAX_EXTENSIONS: Final = 10
 
@@ -80,13 +90,16 @@ class ExtensionCalls(Machine):
         if not error_type:
             message = "Lambda-Extension-Function-Error-Type is missing or empty"
             return self._refuse(call, "Extension.MissingHeader", message)
-        has_reported = extension.is_over
+        has_reported, has_event = extension.is_over, extension.state is ExtensionState.RUNNING
         if refusal := self._move_extension(extension, call):
             return refusal
         if not has_reported:
-            report = object_in(body) or {}
+            report, fatal = object_in(body) or {}, FATAL_REPORTS[call]
             self._record(event_name, name=extension.name, error_type=error_type, body=report)
-            self._fail("extension", error_type, f"extension {extension.name} reported {error_type} to {call}", report)
+            message = f"extension {extension.name} reported {error_type} to {call}"
+            self._store(fatal, ": ".join(filter(None, (message, message_in(report)))), report)
+            if not has_event:
+                self._record_haste(extension.name, fatal)
         return ACCEPTED
 
     def _identified(self, call: ExtensionCall, headers: Headers) -> Extension | Reply:

@@ -7,16 +7,25 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.errors import SimulationError
+from snapext.simulator.credentials import DEVELOPERS_OWN, Credentials
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
-BUILTIN_ADAPTERS = ("builtin", "builtin-1.1")
+_ASKS = "/runtime/restore/next"
+_ASKS_AND_CHECKS = f"{_ASKS}, and AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
+BUILTIN_ADAPTERS = {
+    "builtin": ("", ("--generation", "1.0")),
+    "builtin-unchecked": (_ASKS, ("--generation", "unchecked")),
+    "builtin-1.1": (_ASKS_AND_CHECKS, ("--generation", "1.1", "--before-checkpoint-readiness")),
+}
+"""Our stand-ins by name: what the extension looks for in the file, as in the real one's, and the options."""
 NO_ADAPTER = "none"
+_ADAPTER_NEEDS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -57,17 +66,25 @@ def lay_out(folder: str, adapter: str) -> Layout:
     return Layout(extensions, (ADAPTER, EXTENSION))
 
 
-def extension_environment(environ: Mapping[str, str], address: str, folder: str, plan: Settings) -> dict[str, str]:
-    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too."""
+def extension_environment(
+    environ: Mapping[str, str], address: str, folder: str, plan: Settings, credentials: Credentials | None
+) -> dict[str, str]:
+    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too.
+
+    credentials: those to be had at the platform's endpoint. With them no others are in reach.
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
     env = {
-        **environ,
+        **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
+        **({} if credentials is None else credentials.variables(address)),
         "AWS_LAMBDA_RUNTIME_API": address,
         "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
         "AWS_LAMBDA_FUNCTION_NAME": "local",
         "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
-        "AWS_REGION": environ.get("AWS_REGION", "us-east-1"),
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_LWA_PORT": str(plan.port),
         "PORT": str(plan.port),
         "SNAPEXT_PORT": gate_port,
@@ -124,21 +141,28 @@ def _folder_of(package: str) -> str:
 
 def _extension_script() -> str:
     """Start the extension isolated from the user's site directories, as the layer's launcher does."""
-    paths = [_folder_of("snapext_extension"), _folder_of("snapext")]
-    code = (
-        f"import sys; sys.path[:0] = {paths!r}; from snapext_extension.__main__ import main; "
-        "sys.exit(main(sys.argv[1:]))"
-    )
+    code = _program("snapext_extension.__main__", ("snapext_extension", "snapext"))
     return f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$0"'
 
 
 def _adapter_script(adapter: str) -> str:
-    """Start our stand-in. What a script says about restore/next is found in it the way it is in a binary."""
-    command = f"exec {shlex.quote(sys.executable)} -m snapext.simulator.adapter --name {ADAPTER}"
-    if adapter == "builtin":
-        return f"{command} --generation 1.0"
-    marks = "# asks for /runtime/restore/next by itself, and reads AWS_LWA_SNAPSTART_*"
-    return f"{marks}\n{command} --generation 1.1 --before-checkpoint-readiness"
+    """Start our stand-in, with nothing of the app's on its path: neither its folder nor its PYTHONPATH."""
+    mark, options = BUILTIN_ADAPTERS[adapter]
+    code = _program("snapext.simulator.adapter", ("snapext", *_ADAPTER_NEEDS))
+    command = shlex.join([sys.executable, "-I", "-c", code, "--name", ADAPTER, *options])
+    return f"# {mark}\nexec {command}" if mark else f"exec {command}"
+
+
+def _program(module: str, packages: Sequence[str]) -> str:
+    """Python that runs a program of ours. Its packages come last on the path: none hides the standard library's.
+
+    It is no process of the app, so it says so before snapext is imported, which would else link it.
+    """
+    paths = list(dict.fromkeys(map(_folder_of, packages)))
+    return (
+        f"import sys; sys._snapext_own = True; sys.path += {paths!r}; from {module} import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
 
 
 def _write_launcher(path: str, script: str) -> None:

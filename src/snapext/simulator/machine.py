@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from snapext.simulator.extension import Extension
 from snapext.simulator.invocation import Invocation
 from snapext.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext.simulator.replies import Blocked, Reply, json_reply
-from snapext.simulator.states import ExtensionCall, ExtensionState, InitType, RuntimeCall, RuntimeState, runtime_after
+from snapext.simulator.states import (
+    ExtensionCall,
+    ExtensionState,
+    FatalError,
+    InitType,
+    RuntimeCall,
+    RuntimeState,
+    runtime_after,
+)
+
+HASTE_MS: Final = 300
+_PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Machine:
@@ -36,6 +48,7 @@ class Machine:
         self.init_type = init_type
         self.records: list[PlatformEvent] = []
         self.failure: Failure | None = None
+        self.stored: Failure | None = None  # the first fatal error
         self.runtime = RuntimeState.STARTED
         self.wants_restore = False
         self.init_ended = False
@@ -54,6 +67,13 @@ class Machine:
         self._invocation: Invocation | None = None
         self._results: dict[str, InvocationResult] = {}
         self._is_shutting_down = False
+        self._init_report: Failure | None = None  # init/error: the answer that an invocation would get
+        self._restore_error_ms: float | None = None
+
+    @property
+    def has_restore(self) -> bool:
+        """Whether restore/next and restore/error exist: elsewhere nothing of that name is routed."""
+        return self.init_type is InitType.SNAP_START
 
     def tick(self, now_ms: float) -> None:
         """Set the clock, and apply the restore deadline when it has passed."""
@@ -62,7 +82,7 @@ class Machine:
             self.deadline_ms, timeout_ms = None, self._restore_timeout_ms
             self._record("restore_timeout", timeout_ms=timeout_ms)
             message = f"the runtime has not asked for invocation/next within {timeout_ms} ms of the restore"
-            self._fail("restore", "Runtime.RestoreHookUserTimeout", message)
+            self._fail(self.stored or Failure("restore", "Runtime.RestoreHookUserTimeout", message, {}))
 
     def missing_for_registration(self) -> list[str]:
         """What the start of the runtime still waits for, in words; empty when it may start."""
@@ -77,8 +97,13 @@ class Machine:
         if self.init_ended:
             return []
         missing = self.missing_for_registration()
-        if self.runtime not in (RuntimeState.RESTORE_READY, RuntimeState.READY):
+        if (report := self._init_report) is not None:
+            missing.insert(0, f"the runtime reported {report.error_type} to init/error, and no process has exited yet")
+        elif self.runtime not in (RuntimeState.RESTORE_READY, RuntimeState.READY):
             missing.insert(0, "the runtime has not asked for restore/next or invocation/next")
+        for extension in self._extensions.values():
+            if not extension.has_asked and extension.is_over:
+                missing.append(f"extension {extension.name} reported an error, and no process has exited yet")
         return missing + self._without_event_next(self._extensions.values(), ExtensionState.REGISTERED)
 
     def missing_for_invocation(self, request_id: str) -> list[str]:
@@ -144,18 +169,49 @@ class Machine:
         """Send an event to every extension that subscribed to it and still lives, and return those."""
         subscribed = [e for e in self._extensions.values() if event_type in e.events and not e.is_over]
         for extension in subscribed:
-            # Only INVOKE is numbered: seen in AWS's emulator.
-            number = {"Lambda-Extension-Event-Identifier": self._new_id()} if event_type == "INVOKE" else {}
-            extension.due = json_reply(200, event, number)
+            # Only INVOKE is numbered, and only it is called JSON: seen in AWS's emulator.
+            is_invoke = event_type == "INVOKE"
+            more = {"Lambda-Extension-Event-Identifier": self._new_id()} if is_invoke else {"Content-Type": _PLAIN_TEXT}
+            extension.due = json_reply(200, event, more)
             extension.deliver()
         return subscribed
 
-    def _fail(self, phase: str, error_type: str, message: str, body: Mapping[str, Any] | None = None) -> None:
-        """Note the first failure; a message in the reported body says more than ours."""
+    def _phase(self) -> str:
+        if self.ready_ms is not None:
+            return "invoke"
+        return "init" if self.restored_ms is None else "restore"
+
+    def _store(self, error_type: FatalError, message: str, body: Mapping[str, Any] | None = None) -> None:
+        """Keep the first fatal error. It ends nothing by itself: a process exit does, or the end of the restore."""
+        if self.stored is None and not self._is_shutting_down:
+            self.stored = Failure(self._phase(), str(error_type), message, body or {})
+
+    def _fail(self, failure: Failure) -> None:
+        """The first failure is kept."""
         if self.failure is None and not self._is_shutting_down:
-            reported = (body or {}).get("errorMessage")
-            message = reported if isinstance(reported, str) and reported else message
-            self.failure = Failure(phase, error_type, message, body or {})
+            self.failure = failure
+
+    def _fail_by_exit(self) -> None:
+        """A process has exited, which ends whatever phase it is: the platform names the first fatal error.
+
+        In init, what the runtime reported to init/error is still the answer that the invocation gets.
+        """
+        stored, report, phase = self.stored, self._init_report, self._phase()
+        if stored is None:  # it is shutting down
+            return
+        if report is not None and phase == "init":
+            self._fail(replace(report, stored=stored.error_type))
+        else:
+            self._fail(replace(stored, phase=phase))
+
+    def _record_haste(self, name: str, error_type: str) -> None:
+        """Note what comes so soon after restore/error that the real platform may name it in place of that.
+
+        Measured with its own code: so it went in 1 to 3 of 100 lives, and in none of 250 with 0.3 s in between.
+        """
+        since_ms = None if self._restore_error_ms is None else self._now_ms - self._restore_error_ms
+        if since_ms is not None and since_ms < HASTE_MS:
+            self._record("hasty_end", name=name, error_type=error_type, after_ms=since_ms)
 
     def _refuse(self, call: RuntimeCall | ExtensionCall, error_type: str, message: str, status: int = 403) -> Reply:
         self._record("refused", call=str(call), status=status, error_type=error_type, message=message)

@@ -20,14 +20,16 @@ class PlatformEvent:
 class Failure:
     """Why the environment failed.
 
-    `phase` is init, restore, invoke or extension; `message` is the errorMessage of the reported body, else one clear
-    line; `body` is the parsed JSON body, empty when there was none.
+    `phase` is init, restore or invoke; `error_type` is what users are told; `message` is the errorMessage of the
+    reported body, else one clear line; `body` is the parsed JSON body, empty when there was none. `stored` is the
+    platform's first fatal error where it is another: the exit that ended an initialisation of which init/error tells.
     """
 
     phase: str
     error_type: str
     message: str
     body: Mapping[str, Any]
+    stored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from snapext.errors import SimulationError
+from snapext.simulator.credentials import Credentials
 from snapext.simulator.environment import Environment
 from snapext.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext.simulator.platform_server import PlatformServer
@@ -34,6 +35,7 @@ class Platform:
         extension_names: Sequence[str],
         restore_timeout_ms: int = 10_000,
         function_name: str = "local",
+        credentials: Credentials | None = None,
         on_event: Callable[[PlatformEvent], None] | None = None,
     ) -> None:
         environment = Environment(
@@ -45,7 +47,8 @@ class Platform:
             function_name=function_name,
         )
         self._environment = SharedEnvironment(environment, on_event)
-        self._server = PlatformServer(self._environment)
+        self._server = PlatformServer(self._environment, credentials)
+        self.credentials = credentials
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -76,6 +79,10 @@ class Platform:
     def wants_restore(self) -> bool:
         """True once the runtime has asked for restore/next."""
         return self._environment.look(lambda environment: environment.wants_restore)
+
+    def missing(self) -> list[str]:
+        """What the environment waits for now, in words; empty when it waits for nobody."""
+        return self._environment.look(Environment.missing)
 
     def wait_registered(self, timeout_s: float) -> None:
         """Wait until every external extension has registered: only then may the runtime be started."""

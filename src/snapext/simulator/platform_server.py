@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from snapext.simulator.credentials import CREDENTIALS_PATH, Credentials
 from snapext.simulator.environment import Environment
-from snapext.simulator.replies import NOT_FOUND, Answer, Headers, Reply
+from snapext.simulator.replies import DROPPED, NOT_FOUND, Answer, Headers, Reply
 from snapext.simulator.request_body import Body, read_body
 from snapext.simulator.shared_environment import SharedEnvironment
 
@@ -31,6 +32,7 @@ _ROUTES: Final[Mapping[tuple[str, str], Callable[[Environment, float, Headers, b
     ("GET", f"{_RUNTIME}/invocation/next"): Environment.invocation_next,
 }
 _INVOCATION_PATH: Final = re.compile(rf"{_RUNTIME}/invocation/([^/]+)/(response|error)")
+_RESTORE_PATHS: Final = (f"{_RUNTIME}/restore/next", f"{_RUNTIME}/restore/error")
 _STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -42,8 +44,9 @@ class PlatformServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
     request_queue_size = 128
     timeout = None
 
-    def __init__(self, environment: SharedEnvironment) -> None:
+    def __init__(self, environment: SharedEnvironment, credentials: Credentials | None) -> None:
         self.environment = environment
+        self.credentials = credentials
         self._is_stopping = False
         self._open: set[Any] = set()
         self._closed_one = threading.Condition()
@@ -140,12 +143,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(reply.body)
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
         self.wfile.flush()
 
     do_POST = do_GET  # noqa: N815 -- the names are the base class's
     do_PUT = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815
+    # Nothing of AWS's answers to these, and 405 says so; without a method here the base class would say 501.
+    do_HEAD = do_GET  # noqa: N815
+    do_PATCH = do_GET  # noqa: N815
+    do_OPTIONS = do_GET  # noqa: N815
+    do_TRACE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing: what matters is in the platform's events."""
@@ -157,19 +166,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._respond(invocation[1], headers)
         body = self._read(headers)
         if invocation:
-            return environment.step(lambda e, now_ms: e.invocation_error(now_ms, invocation[1], headers, body.content))
+            reply = environment.step(lambda e, now_ms: e.invocation_error(now_ms, invocation[1], headers, body.content))
+            return None if reply is DROPPED else reply
         if route:
-            return environment.answer(lambda e, now_ms: route(e, now_ms, headers, body.content))
+            answer = environment.answer(lambda e, now_ms: route(e, now_ms, headers, body.content))
+            return None if answer is DROPPED else answer
+        return self._without_route(path, headers)
+
+    def _without_route(self, path: str, headers: Headers) -> Reply:
+        credentials = self.server.credentials
+        if path == CREDENTIALS_PATH and credentials is not None:
+            return credentials.answer(headers) if self.command == "GET" else Reply(405)
+        if path in _RESTORE_PATHS and not self.server.environment.look(lambda e: e.has_restore):
+            return NOT_FOUND
         is_known = any(path == known for _, known in _ROUTES) or _INVOCATION_PATH.fullmatch(path)
         return Reply(405) if is_known else NOT_FOUND
 
-    def _respond(self, request_id: str, headers: Headers) -> Reply:
+    def _respond(self, request_id: str, headers: Headers) -> Reply | None:
         """An invocation's response: whether it may come is decided before its body is read, byte by byte if need be."""
         environment = self.server.environment
         refusal = environment.step(lambda e, now_ms: e.begin_response(now_ms, request_id, headers))
         if refusal is not None:
             self._read(headers)
-            return refusal
+            return None if refusal is DROPPED else refusal
         body = self._read(headers, lambda: environment.step(Environment.first_byte))
         return environment.step(
             lambda e, now_ms: e.end_response(now_ms, body.content, body.trailers, is_complete=body.is_complete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,21 @@ class Trouble:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """After-restore hooks of one process that had not run when the runtime was ready."""
+
+    pid: int
+    name: str
+    hooks: int
+
+
 class Recorder:
-    """Collects what happens, from any thread, and passes it on to `tell` as it comes."""
+    """Collects what happens, from any thread, and passes it on to `tell` as it comes.
+
+    hooks_run: those of all processes in both phases; a signal's handler is one.
+    debts: what was still owed when the runtime was ready.
+    """
 
     def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
         self._lock = threading.RLock()
@@ -53,7 +67,10 @@ class Recorder:
         self.troubles: list[Trouble] = []
         self.environment_id: str | None = None
         self.restore_ms: float | None = None
+        self.hooks_run = 0
+        self.debts: tuple[Debt, ...] = ()
         self._processes: dict[int, dict[str, Any]] = {}
+        self._ran_after_restore: Counter[int] = Counter()
 
     @property
     def ok(self) -> bool:
@@ -78,14 +95,41 @@ class Recorder:
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
         self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": {"before_snapshot": 0, "after_restore": 0}})
 
+    def unconfirmed(self, at_ms: float, **fields: Any) -> None:
+        """A signal was sent to a handler that cannot say when it is done: it has run as far as anybody knows."""
+        self.hooks_run += 1
+        self.add(at_ms, "warning", about="unconfirmed", **fields)
+
+    def ran(self, at_ms: float, phase: str, pid: int, **fields: Any) -> None:
+        """A process has ended a phase, well or not."""
+        count = len(fields["hooks"])
+        if fields["ok"] and not count:
+            # An answer too long for one message leaves the list out; a handler has none.
+            registered = self._processes.get(pid, {}).get("hooks", {}).get(phase, 0)
+            count = registered or int("signal" in fields)
+        self.hooks_run += count
+        if phase == "after_restore":
+            self._ran_after_restore[pid] += count
+        self.add(at_ms, phase, pid=pid, **fields)
+
+    def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
+        """The runtime is ready: what has not run by now, in a process that is not excused, has not run in time."""
+        owed = (
+            Debt(process["pid"], process["name"], process["hooks"]["after_restore"] - self._ran_after_restore[pid])
+            for pid, process in list(self._processes.items())
+        )
+        self.debts = tuple(debt for debt in owed if debt.hooks > 0 and not is_excused(debt.pid))
+        self.add(at_ms, "ready", **fields)
+
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
         if pid in self._processes:
             self._processes[pid]["hooks"] = dict(hooks)
 
-    def trouble(self, trouble: Trouble) -> None:
+    def trouble(self, trouble: Trouble, *, tell: bool = True) -> None:
         with self._lock:
             self.troubles.append(trouble)
-            self._tell(trouble)
+            if tell:
+                self._tell(trouble)
 
     def document(self, **about: Any) -> dict[str, Any]:
         """The document of the whole life. Events stand in the order of their times."""
@@ -95,6 +139,7 @@ class Recorder:
             **about,
             "environment_id": self.environment_id,
             "restore_ms": self.restore_ms,
+            "hooks_run": self.hooks_run,
             "processes": self.processes,
             "events": [happening.as_document() for happening in events],
             "errors": [trouble.as_document() for trouble in self.troubles],

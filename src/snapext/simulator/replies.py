@@ -32,6 +32,8 @@ class Blocked:
 
 Answer = Reply | Blocked
 
+DROPPED: Final = Reply(0)
+"""No answer: the connection is closed."""
 NOT_FOUND: Final = Reply(404, b"not found\n", MappingProxyType({"Content-Type": "text/plain"}))
 ACCEPTED: Final = Reply(202, b'{"status":"OK"}\n', _JSON)
 
@@ -48,3 +50,9 @@ def object_in(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def message_in(report: Mapping[str, Any]) -> str:
+    """Return the errorMessage of a reported error; empty when there is none that can be read."""
+    message = report.get("errorMessage")
+    return message if isinstance(message, str) else ""

@@ -7,10 +7,22 @@ from typing import Final
 
 from snapext.errors import SimulationError
 from snapext.simulator.machine import Machine
-from snapext.simulator.replies import ACCEPTED, NO_HEADERS, NOT_FOUND, Answer, Blocked, Headers, Reply, object_in
+from snapext.simulator.outcomes import Failure
+from snapext.simulator.replies import (
+    ACCEPTED,
+    DROPPED,
+    NO_HEADERS,
+    NOT_FOUND,
+    Answer,
+    Blocked,
+    Headers,
+    Reply,
+    message_in,
+    object_in,
+)
 from snapext.simulator.states import RUNTIME_ASKS_FOR, InitType, RuntimeCall, RuntimeState, runtime_after
 
-_ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][A-Za-z]+")
+_ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][A-Za-z]+")  # anywhere in the header, as AWS has it
 _ERROR_TYPE_HEADER: Final = "lambda-runtime-function-error-type"
 _MODE_HEADER: Final = "lambda-runtime-function-response-mode"
 
@@ -42,11 +54,17 @@ class RuntimeCalls(Machine):
     def _runtime_error(self, call: RuntimeCall, headers: Headers, body: bytes) -> Reply:
         if refusal := self._move_runtime(call):
             return refusal
-        self.deadline_ms = None
-        phase = "restore" if self.runtime is RuntimeState.RESTORE_ERROR else "init"
-        error_type, report = _error_type_in(headers), object_in(body) or {}
-        self._record(f"{phase}_error", error_type=error_type, body=report)
-        self._fail(phase, error_type, f"the runtime reported {error_type} to {call}", report)
+        error_type = _error_type_in(headers)
+        message = f"the runtime reported {error_type} to {call}"
+        if self.runtime is RuntimeState.RESTORE_ERROR:
+            # The body is not read (restoreerror.go): no user of the function ever sees it.
+            self.deadline_ms, self._restore_error_ms = None, self._now_ms
+            self._record("restore_error", error_type=error_type)
+            self._fail(self.stored or Failure("restore", error_type, message, {}))
+            return ACCEPTED
+        report = object_in(body) or {}
+        self._record("init_error", error_type=error_type, body=report)
+        self._init_report = Failure("init", error_type, message_in(report) or message, report)
         return ACCEPTED
 
     def invocation_next(self, now_ms: float, headers: Headers = NO_HEADERS, body: bytes = b"") -> Answer:  # noqa: ARG002
@@ -62,6 +80,8 @@ class RuntimeCalls(Machine):
         self._held.append(held)
         if before is RuntimeState.RESTORING:
             self.deadline_ms = None
+            if self.stored is not None:  # looked for at the end of a restore, however well it went (rapid/handlers.go)
+                self._fail(self.stored)
             self._runtime_is_ready()
         self._check_init_end()
         self._check_invocation_end()
@@ -128,14 +148,14 @@ class RuntimeCalls(Machine):
 
     def _move_runtime(self, call: RuntimeCall) -> Reply | None:
         """Make the transition, or return the refusal."""
-        if call in (RuntimeCall.RESTORE_NEXT, RuntimeCall.RESTORE_ERROR) and self.init_type is InitType.ON_DEMAND:
+        if call in (RuntimeCall.RESTORE_NEXT, RuntimeCall.RESTORE_ERROR) and not self.has_restore:
             message = f"{call} exists only for {InitType.SNAP_START}"
             self._record("refused", call=str(call), status=404, error_type="", message=message)
             return NOT_FOUND
+        if missing := self.missing_for_registration():  # there is no runtime yet, and AWS's handler breaks off
+            self._record("dropped", call=str(call), message=f"the runtime has not been started: {'; '.join(missing)}")
+            return DROPPED
         asked, after = RUNTIME_ASKS_FOR[call], runtime_after(self.runtime, call)
-        if missing := self.missing_for_registration():
-            message = f"the runtime has not been started, it cannot go to {asked}: {'; '.join(missing)}"
-            return self._refuse(call, "InvalidStateTransition", message)
         if after is None:
             message = f"the runtime is in state {self.runtime}, from which it cannot go to {asked}"
             return self._refuse(call, "InvalidStateTransition", message)
@@ -145,4 +165,6 @@ class RuntimeCalls(Machine):
 
 def _error_type_in(headers: Headers) -> str:
     error_type = headers.get(_ERROR_TYPE_HEADER, "")
-    return error_type if _ERROR_TYPE.fullmatch(error_type) else "Runtime.Unknown"
+    if _ERROR_TYPE.search(error_type):
+        return error_type
+    return "Function.Unknown" if error_type.startswith("Function.") else "Runtime.Unknown"

@@ -104,10 +104,11 @@ class Sandbox:
                 process.resume()
 
     def terminate(self, name: str) -> None:
-        """SIGTERM to one of the processes that we started, as Lambda sends the runtime at shutdown."""
+        """SIGTERM to the whole group of a process that we started, as Lambda does it to the runtime at shutdown."""
         process = self._started[name]
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has ended in this very moment
+                os.killpg(process.pid, signal.SIGTERM)
 
     def wait_exit(self, name: str, timeout_s: float) -> bool:
         """Whether a process that we started ends within `timeout_s`."""

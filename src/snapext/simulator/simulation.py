@@ -6,24 +6,32 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snapext._endpoint import start_command_path
 from snapext.errors import SimulationError
 from snapext.simulator import apigw
+from snapext.simulator.credentials import Credentials, developers_credentials
 from snapext.simulator.folder import EXTENSION, Layout, extension_environment, lay_out, runtime_environment
 from snapext.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext.simulator.recorder import Happening, Recorder, Trouble
 from snapext.simulator.sandbox import Sandbox
+from snapext.simulator.verdict import judge
+from snapext_extension import processes
 
 RESTORE_BUDGET_MS = 10_000
 SHUTDOWN_MS = 2_000
 RUNTIME_SHARE = 0.3  # of the time for the shutdown is the runtime's; what of it is left then is killed at the end
 RUNTIME = "runtime"
+HASTY_END = (
+    "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda names it in place of the "
+    "hook's error"
+)
 ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
 
@@ -33,13 +41,34 @@ class Request:
 
     method: str
     path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def payload(self) -> bytes:
+        return json.dumps(apigw.http_event(self.method, self.path, self.headers, self.body)).encode()
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of another kind, which the function gets as it is. `name` is what a person calls it."""
+
+    name: str
+    payload: bytes
+
+    def __str__(self) -> str:
+        return f"event {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be simulated. `adapter`: `builtin`, `builtin-1.1`, the path of a binary, or `none`: then the command
-    is the runtime itself.
+    """What is to be simulated. `adapter`: a stand-in's name, the path of a binary, or `none`: then the command is the
+    runtime itself.
 
+    expected_hooks: how many have to run in all; None for at least one under SnapStart.
     installed_layer: an /opt with extensions in it, to be used as it is in place of our own.
     """
 
@@ -48,9 +77,10 @@ class Plan:
     workers: int | None
     init_type: InitType
     freeze_s: float
-    requests: tuple[Request, ...]
+    requests: tuple[Request | Event, ...]
     adapter: str
     timeout_s: float
+    expected_hooks: int | None = None
     installed_layer: str | None = None
 
 
@@ -69,30 +99,49 @@ class Simulation:
         self._plan = plan
         self._environ = environ
         self._hear_app = hear_app
+        self._mode: str | None = None
+        self._doing = "the extensions are started"
+        self._restored_ticks: int | None = None
         self._ending = False
+        self._started_s = time.monotonic()
         self._deadline = time.monotonic() + plan.timeout_s
         self.recorder = Recorder(tell)
 
     def run(self) -> dict[str, Any]:
-        """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan."""
+        """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan.
+
+        Whoever interrupts it (KeyboardInterrupt, SystemExit) finds all processes ended, and `document()` says how far
+        it has come.
+        """
+        snap_start = self._plan.init_type is InitType.SNAP_START
+        credentials = developers_credentials(self._environ) if snap_start else None
         with tempfile.TemporaryDirectory(prefix="snapext-") as folder:
             layout = self._lay_out(folder)
             with Platform(
                 init_type=self._plan.init_type,
                 extension_names=layout.extension_names,
                 restore_timeout_ms=RESTORE_BUDGET_MS,
+                credentials=credentials,
                 on_event=self._on_platform_event,
             ) as self._platform:
                 self._sandbox = Sandbox(self._on_exit)
                 try:
-                    self._start_extensions(layout.extensions_folder, folder)
+                    if credentials is not None and credentials.doubt:
+                        self._add("warning", about="credentials", message=credentials.doubt)
+                    self._start_extensions(layout.extensions_folder, folder, credentials)
                     self._live()
                 except PlatformFailure as error:
-                    self._let_the_extension_end()
-                    self._add_failure(error.failure)
+                    self._fail(error.failure)
+                except (KeyboardInterrupt, SystemExit) as stop:
+                    self._add_interruption(stop)
+                    raise
                 finally:
-                    self._ending = True
-                    self._sandbox.kill_all()
+                    self._end_everything()
+        judge(self.recorder, snap_start=snap_start, expected_hooks=self._plan.expected_hooks)
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        """What has happened until now."""
         return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
 
     def _lay_out(self, folder: str) -> Layout:
@@ -103,8 +152,8 @@ class Simulation:
 
     # --- the phases ------------------------------------------------------------------------------------------------
 
-    def _start_extensions(self, extensions_folder: str, folder: str) -> None:
-        env = extension_environment(self._environ, self._platform.address, folder, self._plan)
+    def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
+        env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
         gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
         self._mode = "gate" if gate else env.get("SNAPEXT_MODE", "auto")
         self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
@@ -121,6 +170,7 @@ class Simulation:
         for fd in (log, app, adapter):
             os.close(fd)
         self._platform.runtime_started()
+        self._doing = "init"
 
     def _start(
         self, role: str, name: str, command: list[str], env: Mapping[str, str], *, stdout: int, stderr: int
@@ -148,29 +198,45 @@ class Simulation:
             self._sandbox.drain()
             self._add("ready")
         for request in self._plan.requests:
+            self._doing = str(request)
             self._invoke(request)
-        self._shut_down()
+        self._doing = "the shutdown"
+        in_time, duration_ms = self._shut_down("spindown")
+        self._add("shutdown", ok=in_time, duration_ms=duration_ms)
 
     def _snapshot_and_restore(self) -> None:
         self._add("snapshot", freeze_s=self._plan.freeze_s)
         if self._plan.freeze_s > 0:
+            self._doing = "the time between snapshot and restore (--freeze)"
             self._sandbox.freeze()
             time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
             self._deadline += self._plan.freeze_s
             self._sandbox.thaw()
         self._add("restore")
+        self._doing = "the restore"
+        self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         self._platform.restore()
         restore_ms = self._platform.wait_ready(self._left_s())
         self._sandbox.drain()
         self.recorder.restore_ms = round(restore_ms, 3)
-        self._add("ready", duration_ms=round(restore_ms, 3))
+        self.recorder.ready(self._platform.now_ms(), self._owes_nothing, duration_ms=round(restore_ms, 3))
 
-    def _invoke(self, request: Request) -> None:
-        payload = json.dumps(apigw.http_event(request.method, request.path)).encode()
-        result = self._platform.invoke(payload, self._left_s())
+    def _owes_nothing(self, pid: int) -> bool:
+        """A process that has ended, or was started after the restore: no clone holds anything of it from before."""
+        stat = processes.stat(pid)
+        if stat is None or stat.state in "ZX" or self._restored_ticks is None:
+            return True
+        return stat.start_ticks >= self._restored_ticks
+
+    def _invoke(self, request: Request | Event) -> None:
+        result = self._platform.invoke(request.payload, self._left_s())
         if not result.ok:
             message = result.body.decode("utf-8", "replace")
             self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
+            return
+        if isinstance(request, Event):
+            body = result.body.decode("utf-8", "replace")
+            self._add("invoke", name=request.name, ok=True, duration_ms=round(result.duration_ms, 3), body=body)
             return
         try:
             response = apigw.parse_response(result.body)
@@ -184,26 +250,38 @@ class Simulation:
         if response.status >= 500:
             self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
 
-    def _shut_down(self) -> None:
-        """The runtime first, then the extensions, as AWS's emulator does it."""
+    def _shut_down(self, reason: str) -> tuple[bool, float]:
+        """The runtime's process group first, then the extensions, as AWS's emulator does it; also after a failure.
+
+        Returns whether the extension has ended by itself, and the time that it all took, in ms.
+        """
         self._ending = True
         started = time.monotonic()
-        self._sandbox.terminate(RUNTIME)
-        self._sandbox.wait_exit(RUNTIME, RUNTIME_SHARE * SHUTDOWN_MS / 1000)
+        if RUNTIME in self._sandbox:
+            self._sandbox.terminate(RUNTIME)
+            self._sandbox.wait_exit(RUNTIME, RUNTIME_SHARE * SHUTDOWN_MS / 1000)
         left_ms = SHUTDOWN_MS - (time.monotonic() - started) * 1000
-        self._platform.shutdown("spindown", int(left_ms))
-        in_time = self._sandbox.wait_exit(EXTENSION, left_ms / 1000)
+        self._platform.shutdown(reason, int(left_ms))
+        in_time = EXTENSION not in self._sandbox or self._sandbox.wait_exit(EXTENSION, left_ms / 1000)
         duration_ms = round((time.monotonic() - started) * 1000, 3)
         self._sandbox.drain()
-        self._add("shutdown", ok=in_time, duration_ms=duration_ms)
+        return in_time, duration_ms
 
-    def _let_the_extension_end(self) -> None:
-        """After a failure the platform resets the environment: whoever waits for an event is told, and has a moment."""
+    def _fail(self, failure: Failure) -> None:
+        """After a failure the platform resets the environment: who waits for an event gets SHUTDOWN, and has 2 s."""
+        in_time, duration_ms = self._shut_down("failure")
+        if not in_time:
+            message = f"the extension had not ended {duration_ms:.0f} ms after the failure, and was killed"
+            self._add("warning", about="killed", message=message)
+        self._add_failure(failure)
+
+    def _end_everything(self) -> None:
         self._ending = True
-        self._platform.shutdown("failure", SHUTDOWN_MS)
-        if EXTENSION in self._sandbox:
-            self._sandbox.wait_exit(EXTENSION, SHUTDOWN_MS / 1000)
-        self._sandbox.drain()
+        try:
+            self._sandbox.kill_all()
+        except BaseException:  # interrupted in the middle of it, which happens once: cli/fail.py
+            self._sandbox.kill_all()
+            raise
 
     # --- what is heard ---------------------------------------------------------------------------------------------
 
@@ -212,6 +290,12 @@ class Simulation:
             self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
         elif event.name in ERROR_CALLS:
             self.recorder.add(event.at_ms, event.name, error_type=event.detail["error_type"])
+        elif event.name == "hasty_end" and event.detail["name"] == EXTENSION:
+            message = HASTY_END.format(**event.detail)
+            self.recorder.add(event.at_ms, "warning", about="hasty_end", message=message)
+        elif event.name == "dropped":
+            message = f"{event.detail['call']} got no answer: {event.detail['message']}"
+            self.recorder.add(event.at_ms, "warning", about="dropped", message=message)
 
     def _on_exit(self, role: str, name: str, returncode: int) -> None:
         if not self._ending:
@@ -237,7 +321,15 @@ class Simulation:
             fields = {
                 key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
             }
-            self.recorder.add(at_ms, event, pid=pid, **fields)
+            self.recorder.ran(at_ms, event, record["pid"], **fields)
+        elif event == "unconfirmed":
+            said = {key: record[key] for key in ("pid", "name", "phase", "signal")}
+            self.recorder.unconfirmed(at_ms, **said)
+        elif event == "not_linked":
+            said = {key: record.get(key) for key in ("pid", "name", "command", "cause", "remedy")}
+            self.recorder.add(at_ms, event, **said)
+        elif event == "waiting":
+            self.recorder.add(at_ms, event, message=record["message"], waited_ms=record.get("waited_ms"))
         elif event == "restore":
             self.recorder.environment_id = record["environment_id"]
         elif event == "failed":
@@ -263,16 +355,33 @@ class Simulation:
                     failure, message=f"given up after {self._plan.timeout_s:g} s (--timeout): {failure.message}"
                 )
                 seen = ""  # ours alone: on Lambda it would have gone on
+            if failure.stored is not None:
+                failure = replace(failure, message=f"{failure.message} ({failure.stored})")
             trace = failure.body.get("stackTrace")
             stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
             self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
+
+    def _add_interruption(self, stop: BaseException) -> None:
+        """Say what was going on when somebody stopped it."""
+        self._ending = True
+        code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
+        name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
+        missing = "; ".join(self._platform.missing())
+        message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
+        self._sandbox.drain()
+        self.recorder.trouble(
+            Trouble(self._phase(), None, None, "Interrupted", f"{message}: {missing}" if missing else message, "")
+        )
+
+    def _phase(self) -> str:
+        return {"init": "init", "the restore": "restore", "the shutdown": "shutdown"}.get(self._doing, "interrupted")
 
     def _left_s(self) -> float:
         return max(0.1, self._deadline - time.monotonic())
 
 
-def _invoke_trouble(request: Request, kind: str, message: str) -> Trouble:
-    text = f"{request.method} {request.path}: {message}"
+def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
+    text = f"{request}: {message}"
     return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
 
 
@@ -287,4 +396,4 @@ def _seen(phase: str, error_type: str) -> str:
     return "the environment is reset, and the invocation in it fails"
 
 
-__all__ = ["Plan", "Request", "Simulation"]
+__all__ = ["Event", "Plan", "Request", "Simulation"]

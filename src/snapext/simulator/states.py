@@ -97,6 +97,15 @@ class ExtensionState(enum.StrEnum):
     EXITED = "Exited"
 
 
+class FatalError(enum.StrEnum):
+    """What the platform stores as fatal. It keeps the first one alone, and prefers it to every other account."""
+
+    RUNTIME_EXIT = "Runtime.ExitError"
+    EXTENSION_INIT = "Extension.InitError"
+    EXTENSION_EXIT = "Extension.ExitError"
+    EXTENSION_CRASH = "Extension.Crash"
+
+
 class ExtensionCall(enum.StrEnum):
     """What moves an extension: four calls of the Extensions API, then two acts of the platform."""
 
@@ -135,6 +144,21 @@ EXTENSION_ASKS_FOR: Final[Mapping[ExtensionCall, ExtensionState]] = MappingProxy
     }
 )
 """The state that a call asks for: a refusal names it."""
+
+
+FATAL_REPORTS: Final[Mapping[ExtensionCall, FatalError]] = MappingProxyType(
+    {
+        ExtensionCall.INIT_ERROR: FatalError.EXTENSION_INIT,
+        ExtensionCall.EXIT_ERROR: FatalError.EXTENSION_EXIT,
+        # Only when it comes unreported: else the report is the first one.
+        ExtensionCall.EXITED: FatalError.EXTENSION_CRASH,
+    }
+)
+"""What an extension's report is stored as, whatever type its header names (agentiniterror.go, agentexiterror.go).
+
+The runtime's own reports are not stored: init/error is kept as the answer to the invocation, restore/error ends the
+restore and is what users see only if nothing is stored.
+"""
 
 
 def runtime_after(state: RuntimeState, call: RuntimeCall) -> RuntimeState | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,9 +10,13 @@ import click
 from snapext.simulator.recorder import Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
+TEXT_COLUMN = 28
+MAX_REASONS = 3
 _CHAPTERS = {
     "extension_registered": "init",
     "process_joined": "init",
+    "not_linked": "init",
+    "waiting": "init",
     "invoke": "invoke",
     "init_error": "failed",
     "restore_error": "failed",
@@ -22,9 +26,12 @@ _CHAPTERS = {
 
 
 class Story:
-    """Tells happenings as they come. A chapter's name stands where it begins."""
+    """Tells happenings as they come. A chapter's name stands where it begins.
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    `write` gets a line, and the column in which to go on if it is too long.
+    """
+
+    def __init__(self, write: Callable[[str, int], None]) -> None:
         self._write = write
         self._chapter = ""
         self._names: dict[int, str] = {}
@@ -39,19 +46,15 @@ class Story:
             self._line(chapter, what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
-        """The last line: whether all held."""
-        hooks = sum(
-            len(happening.fields.get("hooks", ()))
-            for happening in recorder.happenings
-            if happening.event in ("before_snapshot", "after_restore")
-        )
+        """The last line: whether all held, and if not, what did not."""
         requests = sum(happening.event == "invoke" for happening in recorder.happenings)
-        parts = [_count(len(recorder.processes), "process", "processes"), _count(hooks, "hook") + " run"]
+        parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
             parts.append(f"restored in {recorder.restore_ms:.1f} ms")
         parts.append(_count(requests, "request") + " served")
         word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
-        self._write(f"\n{word}: {', '.join(parts)}")
+        self._write("", 0)
+        self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
 
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
         if self._chapter == "after_restore" and chapter == "init":
@@ -59,10 +62,10 @@ class Story:
         label = chapter if chapter != self._chapter else ""
         self._chapter = chapter
         head = click.style(f"{label:<16}", fg="cyan", bold=True)
-        self._write(f"{head}{click.style(f'{at_ms / 1000:8.3f} s', dim=True)}  {text}")
+        self._write(f"{head}{click.style(f'{at_ms / 1000:8.3f} s', dim=True)}  {text}", TEXT_COLUMN)
 
     def _process(self, pid: int) -> str:
-        return f"{pid:>7} {self._names.get(pid, '?'):<12.12}"
+        return f"{pid:>7} {self._names.get(pid, '?'):<12}"
 
     def _registered(self, fields: Mapping[str, Any]) -> list[str]:
         return [f"extension {fields['name']} registered"]
@@ -88,7 +91,7 @@ class Story:
             for hook in fields["hooks"]
         ]
         if not fields["ok"]:
-            name = fields.get("failed_hook") or f"handler of {fields['signal']}" if "signal" in fields else "failed"
+            name = fields.get("failed_hook") or (f"handler of {fields['signal']}" if "signal" in fields else "failed")
             lines.append(f"{who} {_mark(False)} {name:<30} {_duration(fields['duration_ms'], budget_ms)}")
         if not lines and "signal" in fields:
             what = f"handler of {fields['signal']}"
@@ -108,6 +111,8 @@ class Story:
         return [f"the runtime asks for its first invocation  {_duration(fields['duration_ms'], BUDGET_MS)}"]
 
     def _invoke(self, fields: Mapping[str, Any]) -> list[str]:
+        if "status" not in fields:
+            return [f"event {fields['name']}  {_duration(fields['duration_ms'], None)}"]
         status = click.style(str(fields["status"]), fg="green" if fields["ok"] else "red")
         return [f"{fields['method']} {fields['path']}  {status}  {_duration(fields['duration_ms'], None)}"]
 
@@ -123,13 +128,27 @@ class Story:
         text = fields.get("message") or f"{fields['about']}: {details}"
         return [click.style(f"! {text}", fg="yellow")]
 
+    def _not_linked(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names.setdefault(fields["pid"], fields["name"])
+        words = filter(None, (fields["cause"], fields["remedy"]))
+        command = f", which runs {fields['command']}" if fields["command"] else ""
+        text = f"process {fields['pid']} ({fields['name']}){command}, is not linked: {'; '.join(words)}"
+        return [click.style(f"! {text}", fg="yellow")]
+
+    def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
+        since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
+        return [f"… waiting: {fields['message']}{since}"]
+
     def _tell_trouble(self, trouble: Trouble) -> None:
-        self._write("")
-        self._write(f"{_mark(False)} {click.style(trouble.message, fg='red', bold=True)}")
+        self._write("", 0)
+        first, *rest = trouble.message.splitlines() or [""]
+        self._write(f"{_mark(False)} {click.style(first, fg='red', bold=True)}", 2)
+        for line in rest:
+            self._write(f"  {line}", 2)
         for line in trouble.stack.rstrip().splitlines():
-            self._write(f"    {line}")
+            self._write(f"    {line}", 6)
         if trouble.seen:
-            self._write(f"  On Lambda: {trouble.seen}.")
+            self._write(f"  On Lambda: {trouble.seen}.", 2)
 
 
 def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
@@ -148,11 +167,22 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,
     "warning": Story._warning,
+    "not_linked": Story._not_linked,
+    "waiting": Story._waiting,
     "init_error": Story._error_call,
     "restore_error": Story._error_call,
     "extension_init_error": Story._error_call,
     "extension_exit_error": Story._error_call,
 }
+
+
+def _reasons(troubles: Sequence[Trouble]) -> str:
+    """The first troubles, each on one line."""
+    if not troubles:
+        return ""
+    said = [" ".join(trouble.message.split()) for trouble in troubles[:MAX_REASONS]]
+    more = [f"and {len(troubles) - MAX_REASONS} more"] if len(troubles) > MAX_REASONS else []
+    return f"; {'; '.join(said + more)}"
 
 
 def _mark(ok: bool) -> str:
