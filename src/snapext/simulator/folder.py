@@ -103,6 +103,7 @@ def runtime_environment(
     }
     if autostart:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH"))))
+        env["PYTHONUSERBASE"] = environ.get("PYTHONUSERBASE") or os.path.join(_autostart_folder(), "user-base")
     if "SNAPEXT_LOG_LEVEL" in environ:
         env["SNAPEXT_LOG_LEVEL"] = environ["SNAPEXT_LOG_LEVEL"]
     else:
@@ -123,10 +124,10 @@ def _folder_of(package: str) -> str:
 
 
 def _extension_script() -> str:
-    """Start the extension isolated from the user's site directories, as the layer's launcher does."""
+    """Start the extension as the layer's launcher does: isolated, and our own folders behind the standard library."""
     paths = [_folder_of("snapext_extension"), _folder_of("snapext")]
     code = (
-        f"import sys; sys.path[:0] = {paths!r}; from snapext_extension.__main__ import main; "
+        f"import sys; sys._snapext_own = True; sys.path += {paths!r}; from snapext_extension.__main__ import main; "
         "sys.exit(main(sys.argv[1:]))"
     )
     return f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$0"'
