@@ -63,7 +63,7 @@ class Stage:
 
     def forget_compiled(self) -> None:
         """Remove what a life has compiled below an /opt: on Lambda it is read-only, and each life compiles anew."""
-        for path in self.root.glob("*-with-snapext/opt/python/**/*.pyc"):
+        for path in self.root.glob("*-with-snapext/opt/**/*.pyc"):
             if path not in self._precompiled:
                 path.unlink(missing_ok=True)
 

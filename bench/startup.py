@@ -49,7 +49,7 @@ def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
     }
     starts |= {
         PIP: _import(stage, stage.python, _as_pip_installs(stage)),
-        LAYER: _import(stage, stage.python, stage.layer / "python"),
+        LAYER: _import(stage, stage.python, stage.layer / "snapext" / "python"),
         BESIDE_UVICORN: _import(stage, sys.executable, _as_pip_installs(stage), "uvicorn"),
     }
     result = interleave(starts, rounds, tell)

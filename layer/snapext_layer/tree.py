@@ -13,17 +13,22 @@ from snapext.errors import SnapextError
 # The command line and the simulator stay at home: they need third-party packages, and no function runs them.
 LEFT_OUT = ("snapext/cli/", "snapext/doctor/", "snapext/simulator/", "snapext/__main__.py")
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
+PACKAGES = "snapext/python"
+"""Where both packages are, below /opt. Not in python/, which other layers share: that has a forwarder."""
+AUTOSTART = f"{PACKAGES}/snapext/autostart"
 
 # What the extension imports until it has registered, which every cold start waits for. /opt is read-only on Lambda, so
 # a file without its compiled form is compiled anew in every environment: 31 instead of 40 ms here, on Python 3.12. The
 # rest is imported while the runtime starts, and would make the layer four times as large.
 # And what every Python process of the app runs at its start: 0.1 instead of 3 ms.
 PRECOMPILED = (
-    *(f"python/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api")),
-    "python/snapext/autostart/sitecustomize.py",
+    *(f"{PACKAGES}/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api")),
+    *(f"{AUTOSTART}/{name}.py" for name in ("_snapext_autostart", "sitecustomize")),
     # What `snapext done` runs, which a restore waits for (16 instead of 20 ms), and `snapext checkpoint`.
-    *(f"python/snapext/{name}.py" for name in ("__init__", "_api", "_checkpoint", "_commands")),
-    *(f"python/snapext/{name}.py" for name in ("_control", "_endpoint", "_registry", "errors")),
+    *(f"{PACKAGES}/snapext/{name}.py" for name in ("__init__", "_api", "_checkpoint", "_commands")),
+    *(f"{PACKAGES}/snapext/{name}.py" for name in ("_control", "_endpoint", "_registry", "errors")),
+    # Where an older layer has left a compiled form of its own, Python would take that for the forwarder's.
+    "python/snapext/__init__.py",
 )
 
 
@@ -58,8 +63,9 @@ def layer_tree(precompile: Sequence[str] = ()) -> list[Entry]:
 def _programs() -> Iterator[Entry]:
     root = Path(__file__).parent / "opt"
     for path in root.rglob("*"):
-        if path.is_file():
-            yield Entry(path.relative_to(root).as_posix(), path.read_bytes(), PROGRAM_MODE)
+        if path.is_file() and path.suffix != ".pyc":
+            mode = FILE_MODE if path.suffix else PROGRAM_MODE
+            yield Entry(path.relative_to(root).as_posix(), path.read_bytes(), mode)
 
 
 def _packages() -> Iterator[Entry]:
@@ -68,8 +74,8 @@ def _packages() -> Iterator[Entry]:
         root = _folder_of(name)
         for path in root.rglob("*"):
             inside = f"{name}/{path.relative_to(root).as_posix()}"
-            if path.is_file() and path.suffix in (".py", ".typed") and not inside.startswith(LEFT_OUT):
-                yield Entry(f"python/{inside}", path.read_bytes(), FILE_MODE)
+            if path.is_file() and path.suffix in (".py", ".pth", ".typed") and not inside.startswith(LEFT_OUT):
+                yield Entry(f"{PACKAGES}/{inside}", path.read_bytes(), FILE_MODE)
 
 
 def _folder_of(package: str) -> Path:

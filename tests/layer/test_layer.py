@@ -58,9 +58,9 @@ class TestBuild:
             "extensions/snapext",
             "snapext/bootstrap",
         }
-        assert "python/snapext/__init__.py" in modes
-        assert "python/snapext/autostart/sitecustomize.py" in modes
-        assert "python/snapext_extension/__main__.py" in modes
+        assert "snapext/python/snapext/__init__.py" in modes
+        assert "snapext/python/snapext/autostart/sitecustomize.py" in modes
+        assert "snapext/python/snapext_extension/__main__.py" in modes
         assert [name for name in modes if "/cli/" in name or "/simulator/" in name or "doctor" in name] == []
         assert all(stat.S_ISREG(mode) for mode in modes.values())
 
@@ -238,7 +238,7 @@ class TestWrapper:
         script.chmod(0o755)
         env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "run.sh", "PYTHONPATH": "/var/task/lib"}
         done = self.start(opt, "/var/lang/bin/python3.12", "/var/runtime/bootstrap.py", **env)
-        assert done.stdout == f"{opt}/python/snapext/autostart:/var/task/lib 0\n"
+        assert done.stdout == f"{opt}/snapext/python/snapext/autostart:/var/task/lib 0\n"
 
     def test_a_native_handler_is_handed_to_its_runtime_untouched(self, opt: Path, tmp_path: Path) -> None:
         """With its arguments, and without a PYTHONPATH of ours."""

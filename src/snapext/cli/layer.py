@@ -53,17 +53,34 @@ def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[
 @layer.command()
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--precompile", multiple=True, metavar="PYTHON", help="As for `snapext layer build`.")
-def install(root: Path, precompile: tuple[str, ...]) -> None:
+@click.option(
+    "--venv",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Link the processes of this virtual environment of the image, too; may be repeated.",
+)
+def install(root: Path, precompile: tuple[str, ...], venv: tuple[Path, ...]) -> None:
     """Lay the layer's files under ROOT/opt, for a container image.
+
+    A file snapext.pth goes beside the packages of each Python from 3.11 on that is found below ROOT, and of each
+    virtual environment named: it links the hooks in whatever process of that Python imports a hook module. Removing
+    the file undoes that.
 
     \b
     Example:
-      snapext layer install / --precompile python3.12
+      snapext layer install / --precompile python3.12 --venv /app/.venv
     """
-    from snapext_layer.tree import layer_tree
+    from snapext_layer.interpreters import pth_files
+    from snapext_layer.tree import AUTOSTART, layer_tree
     from snapext_layer.write import install as lay
 
     with one_line():
         entries = layer_tree(precompile)
-        opt = lay(entries, root)
+        linked = pth_files(root, venv)
+        opt = lay(entries, root, linked)
     click.echo(f"{opt}: {len(entries)} files")
+    for path in linked:
+        click.echo(f"{path}: links the processes of this Python")
+    if not linked:
+        click.echo(f"no Python from 3.11 on below {root}: the image needs ENV PYTHONPATH=/opt/{AUTOSTART}")

@@ -120,6 +120,7 @@ def runtime_environment(
     }
     if autostart:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH"))))
+        env["PYTHONUSERBASE"] = environ.get("PYTHONUSERBASE") or os.path.join(_autostart_folder(), "user-base")
     if "SNAPEXT_LOG_LEVEL" in environ:
         env["SNAPEXT_LOG_LEVEL"] = environ["SNAPEXT_LOG_LEVEL"]
     else:
