@@ -12,6 +12,7 @@ from snapext_extension.events import (
     AppReady,
     AskEventNext,
     AskRestoreNext,
+    CancelTimer,
     Event,
     Fail,
     HookStarted,
@@ -22,6 +23,7 @@ from snapext_extension.events import (
     ReadinessAnswered,
     Report,
     RestoreReturned,
+    SetTimer,
     Tell,
     TimerFired,
     TimerName,
@@ -71,8 +73,10 @@ class Driver:
         self.restores = 0
         self._boot_ticks = boot_ticks
         self.machine = Lifecycle(with_settings, self._identity, lambda: "GET http://127.0.0.1:8080/ answered 503")
+        self.timers: dict[TimerName, float] = {}  # when each is due
         self.started = self.machine.start(self.now_ms)
         self.log: list[Action] = list(self.started)
+        self._keep_timers(self.started)
         self._keys = 0
         self.sightings: tuple[Sighting, ...] = ()  # what a look shows
         self.open_requests = 1  # how many held readiness requests are still there to be answered
@@ -94,12 +98,29 @@ class Driver:
         """Hand in an event, and what the outside world says to the actions that follow, at once."""
         actions = self.machine.handle(event, self.now_ms)
         self.log += actions
+        self._keep_timers(actions)
         for action in tuple(actions):
             if isinstance(action, Look) and not action.lost_only:
                 actions = actions + self.handle(Looked(self.sightings))
             elif isinstance(action, AnswerReadiness):
                 actions = actions + self.handle(ReadinessAnswered(self.open_requests))
         return actions
+
+    def pass_ms(self, passed_ms: float) -> None:
+        """Let time pass: each timer fires when it is due, in order."""
+        until_ms = self.now_ms + passed_ms
+        while self.timers and min(self.timers.values()) <= until_ms:
+            timer = min(self.timers, key=lambda name: self.timers[name])
+            self.now_ms = max(self.now_ms, self.timers.pop(timer))
+            self.handle(TimerFired(timer))
+        self.now_ms = until_ms
+
+    def _keep_timers(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, SetTimer):
+                self.timers[action.timer] = self.now_ms + action.after_ms
+            elif isinstance(action, CancelTimer):
+                self.timers.pop(action.timer, None)
 
     def join(
         self,

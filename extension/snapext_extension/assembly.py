@@ -31,13 +31,13 @@ class Assembly:
         self._callers = callers
         self._attendance = attendance
 
-    def missing(self, now_ms: float) -> list[str]:
-        """What is waited for, in words; empty when the boundary may begin."""
+    def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
+        """What is waited for, in words; empty when the boundary may begin. `patient`: for who has just come, too."""
         missing = self.missing_members(now_ms)
         if self._workers is None and self._members:
             missing += [
                 f"{sighting.process} listens, has not joined, and may still be importing"
-                for sighting in self._attendance.may_still_join(self.joined(), now_ms)
+                for sighting in self._attendance.may_still_join(self.joined(), now_ms, patient=patient)
             ]
         return missing
 

@@ -43,6 +43,7 @@ class Attendance:
     def __init__(self, settle_ms: float) -> None:
         self._settle_ms = settle_ms
         self._seen: dict[int, Sighting] = {}
+        self._new: set[int] = set()  # seen by the latest look, and by none before
         self._resting_since_ms: dict[int, float] = {}
         self.ended = 0
         """How many Python processes were seen and have ended."""
@@ -51,6 +52,7 @@ class Attendance:
         """Take a new look. Returns whether somebody listens who was not seen to before."""
         before, self._seen = self._seen, {sighting.process.pid: sighting for sighting in sightings}
         self.ended += sum(sighting.python for pid, sighting in before.items() if pid not in self._seen)
+        self._new = set(self._seen) - set(before)
         self._resting_since_ms = {
             pid: self._resting_since_ms.get(pid, now_ms) for pid, sighting in self._seen.items() if sighting.at_rest
         }
@@ -76,14 +78,18 @@ class Attendance:
         others = (sighting for sighting in self._holders() if sighting.process.pid not in importing)
         return all(self._has_child_with_port(other.process.pid) for other in others)
 
-    def may_still_join(self, joined: Collection[int], now_ms: float) -> list[Sighting]:
-        """The Python workers that have not joined, could, and may still be importing what would make them."""
+    def may_still_join(self, joined: Collection[int], now_ms: float, *, patient: bool = True) -> list[Sighting]:
+        """The Python workers that have not joined, could, and may still be importing what would make them.
+
+        patient: count also those seen for the first time; a program that forks all the time always has one.
+        """
         return [
             sighting
             for sighting in self._workers()
             if sighting.process.pid not in joined
             and not sighting.cause
             and not self.is_resting(sighting.process.pid, now_ms)
+            and (patient or sighting.process.pid not in self._new)
         ]
 
     def unlinked(self, joined: Collection[int]) -> list[Sighting]:

@@ -379,9 +379,11 @@ class Lifecycle:
         started_ms = self._settle_started_ms
         if self._assembly.missing_members(self._now_ms) or started_ms is None:
             self._settle()  # or a look has shown that one which seemed to import serves
-        elif somebody_new_listens and self._now_ms < started_ms + MAX_SETTLES * self._settings.settle_ms:
+            return
+        patient = self._now_ms < started_ms + MAX_SETTLES * self._settings.settle_ms
+        if somebody_new_listens and patient:
             self._settle()
-        elif self._settled and not self._missing():
+        elif self._settled and not self._assembly.missing(self._now_ms, patient=patient):
             self._begin()
 
     def _missing(self) -> list[str]:

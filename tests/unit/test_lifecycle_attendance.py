@@ -46,13 +46,6 @@ class Watching(Driver):
         self.handle(AppReady())
         self.pass_ms(500)
 
-    def pass_ms(self, passed_ms: int) -> None:
-        """Let time pass in the steps of the looks, with the settling timer where it is due."""
-        for _ in range(passed_ms // LOOK_EVERY_MS):
-            self.now_ms += LOOK_EVERY_MS
-            self.handle(TimerFired(TimerName.LOOK))
-        self.handle(TimerFired(TimerName.SETTLE))
-
     def lose(self, key: int) -> list[Action]:
         return self.handle(Left(key, alive=True))
 
@@ -163,13 +156,15 @@ class TestInitWaits:
         driver = Watching(settings())
         driver.join(pid=10)
         driver.handle(AppReady())
-        for pid in range(100, 152):
+        for pid in range(100, 148):
             assert State.INIT is driver.state
             child = driver.join(pid=pid, parent_pid=10, forked=True)
             driver.sightings = (worker(10), worker(pid, parent_pid=10))
             driver.pass_ms(100)
             driver.handle(Left(child))
-        driver.pass_ms(100)
+        for pid in range(200, 203):  # these are seen before they can join
+            driver.sightings = (worker(10), worker(pid, parent_pid=10))
+            driver.pass_ms(100)
         assert State.BEFORE_SNAPSHOT is driver.state
 
     def test_and_says_what_for_every_few_seconds(self) -> None:
