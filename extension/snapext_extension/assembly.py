@@ -33,7 +33,12 @@ class Assembly:
 
     def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
         """What is waited for, in words; empty when the boundary may begin. `patient`: for who has just come, too."""
-        missing = self.missing_members(now_ms)
+        missing = [
+            not_connected(member.process, member.total_hooks(), now_ms - member.lost_ms)
+            for member in self._members.values()
+            if member.lost_ms is not None
+        ]
+        missing += self.incomplete(now_ms)
         if self._workers is None and self._members:
             missing += [
                 f"{sighting.process} listens, has not joined, and may still be importing"
@@ -41,14 +46,9 @@ class Assembly:
             ]
         return missing
 
-    def missing_members(self, now_ms: float) -> list[str]:
-        """What is known without a new look: links that were lost, imports that go on, and the number of workers."""
-        missing = [
-            not_connected(member.process, member.total_hooks(), now_ms - member.lost_ms)
-            for member in self._members.values()
-            if member.lost_ms is not None
-        ]
-        missing += [f"{member.process} is still importing" for member in self.importing(now_ms)]
+    def incomplete(self, now_ms: float) -> list[str]:
+        """What the settling begins anew after, in words: imports that go on, and workers that are missing."""
+        missing = [f"{member.process} is still importing" for member in self.importing(now_ms)]
         if self._workers and len(self.counted(now_ms)) < self._workers:
             missing.append(self._too_few(now_ms))
         return missing

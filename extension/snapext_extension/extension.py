@@ -15,7 +15,7 @@ from snapext._endpoint import acknowledgement_path, start_command_path
 from snapext.protocol import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
 from snapext_extension import adapter, events, lifecycle, processes, watch
 from snapext_extension.bridge import Bridge
-from snapext_extension.config import ENV_LWA_READINESS_PORT, Config
+from snapext_extension.config import ENV_LWA_READINESS_PORT, Config, warnings
 from snapext_extension.failures import BEFORE_SNAPSHOT, Process
 from snapext_extension.http1 import HttpError, Response, parse_response
 from snapext_extension.identity import new_identity
@@ -95,18 +95,19 @@ class Extension:
     def _settings(self) -> lifecycle.Settings:
         config = self._config
         found = adapter.inspect(self._folder)
-        caller = lifecycle.RestoreCaller.EXTENSION
-        if config.restore_caller is not None:
-            caller = lifecycle.RestoreCaller(config.restore_caller)
-        elif config.mode == "gate" and found is not None and found.asks_restore_next:
-            caller = lifecycle.RestoreCaller.ADAPTER
+        decision = adapter.decide(found, config.mode, config.restore_caller, snap_start=config.snap_start)
+        if decision.error is not None:
+            raise decision.error
+        checks = found is not None and found.kind is adapter.Kind.ASKS_AND_CHECKS
+        for message in (*decision.warnings, *warnings(config, adapter_checks=checks)):
+            self._log.write("warning", "settings", message=message)
         return lifecycle.Settings(
             boundary=config.snap_start,
             gate=config.mode == "gate",
             held=config.snap_start and config.mode in ("gate", "explicit"),
             signals=config.signals is not None,
             acknowledged=config.signal_ack,
-            restore_caller=caller,
+            restore_caller=lifecycle.RestoreCaller(decision.caller),
             checks_before_snapshot=adapter.checks_before_snapshot(
                 found, posts_before_checkpoint=config.posts_before_checkpoint
             ),

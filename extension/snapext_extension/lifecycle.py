@@ -354,7 +354,7 @@ class Lifecycle:
         if self.state is not State.INIT or not self._app_ready or not self._settings.boundary:
             return
         self._settled = False
-        if self._assembly.missing_members(self._now_ms):
+        if self._assembly.incomplete(self._now_ms):
             self._settle_started_ms = None
             self._do(CancelTimer(TimerName.SETTLE))
             return
@@ -374,10 +374,11 @@ class Lifecycle:
             return
         somebody_new_listens = self._attendance.look(event.sightings, self._now_ms)
         self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS))
+        self._say_who_is_lost()
         if not self._app_ready:
             return
         started_ms = self._settle_started_ms
-        if self._assembly.missing_members(self._now_ms) or started_ms is None:
+        if self._assembly.incomplete(self._now_ms) or started_ms is None:
             self._settle()  # or a look has shown that one which seemed to import serves
             return
         patient = self._now_ms < started_ms + MAX_SETTLES * self._settings.settle_ms
@@ -467,7 +468,9 @@ class Lifecycle:
             earlier = self._members.pop(key)
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
             member.told_ids = earlier.told_ids
-            self._report("info", "link_restored", member, lost_ms=round(self._now_ms - (earlier.lost_ms or 0.0), 3))
+            if earlier.said_lost:
+                lost_ms = round(self._now_ms - (earlier.lost_ms or 0.0), 3)
+                self._report("info", "link_restored", member, lost_ms=lost_ms)
         self._members[event.key] = member
         # One that was told by signal comes to be told all: that is its answer.
         rung = self._members.pop(-event.process.pid, None) if event.signalled else None
@@ -604,14 +607,20 @@ class Lifecycle:
     def _lose(self, member: Member) -> None:
         """Keep in mind what a process owes: until it comes back, ends, or executes another program."""
         member.lost_ms = self._now_ms
-        message = f"{member.process} lost its connection and lives: it is waited for until it is back or has ended"
-        self._report("info", "link_lost", member, message=message)
         self._settle()
         if self.state is State.BEFORE_SNAPSHOT and self._phase_complete:  # it was all but over: a budget runs again
             self._phase_complete = False
             self._set_deadline(self._settings.before_snapshot_timeout_ms)
         if self.state is not State.INIT:
             self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
+
+    def _say_who_is_lost(self) -> None:
+        """Once for each, and not at once: a process that ends closes its connection a moment before."""
+        for member in self._lost():
+            if not member.said_lost and self._now_ms - (member.lost_ms or 0.0) >= LOOK_EVERY_MS:
+                member.said_lost = True
+                message = f"{member.process} lost its connection and lives: it is waited for until it is back or ends"
+                self._report("info", "link_lost", member, message=message)
 
     def _lost(self) -> list[Member]:
         return [member for member in self._members.values() if member.lost_ms is not None]
@@ -909,6 +918,7 @@ class Lifecycle:
             case TimerName.LOOK if self._lost():
                 self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
                 self._do(Look(lost_only=True))
+                self._say_who_is_lost()
             case TimerName.WAITING if self.state is State.INIT:
                 self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
                 waited_ms = round(self._now_ms - self._started_ms)

@@ -72,7 +72,9 @@ class Looker:
             is_python = processes.is_python(stat.pid)
             cause = None
             if is_python:
-                cause = channels.why_unlinked(command, processes.environment(stat.pid), executable, os.path.exists)
+                may_read = os.access(f"/proc/{stat.pid}/environ", os.R_OK)
+                environ = processes.environment(stat.pid) if may_read else None
+                cause = channels.why_unlinked(command, environ, executable, os.path.exists)
             known = self._programs[key] = _Program(command, is_python, is_our_command(command), cause)
         return known
 

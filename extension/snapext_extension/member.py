@@ -28,6 +28,7 @@ class Member:
     signal: str | None = None
     importing: bool = False
     lost_ms: float | None = None
+    said_lost: bool = False
     warned_late: bool = False
     told_ids: set[int] = field(default_factory=set)
     durations_ms: dict[str, float] = field(default_factory=dict)

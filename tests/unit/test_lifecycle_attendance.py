@@ -293,10 +293,12 @@ class TestLostLinks:
         driver = Watching(settings())
         key = driver.join(pid=10)
         driver.lose(key)
+        assert driver.reports("link_lost") == []
         driver.settle()
         driver.pass_ms(5000)
         assert State.INIT is driver.state
-        assert driver.reports("link_lost")[0]["pid"] == 10
+        (fields,) = driver.reports("link_lost")
+        assert fields["pid"] == 10
         back = driver.come_back(10)
         driver.pass_ms(500)
         assert [BeforeSnapshot] == [type(message) for message in driver.told(back)]
