@@ -44,12 +44,15 @@ class Looker:
         return tuple(self._sightings())
 
     def _sightings(self) -> Iterator[Sighting]:
-        on_port, anywhere = sockets.listening_inodes(self._port), sockets.all_listening_inodes()
-        for stat in processes.function_tree(self._start_command, self._extensions_folder, os.geteuid()):
-            program = self._program(stat)
-            if program.is_ours:
-                continue
-            held = sockets.held_by(stat.pid)
+        found = [
+            (stat, program, sockets.held_by(stat.pid))
+            for stat in processes.function_tree(self._start_command, self._extensions_folder, os.geteuid())
+            if not (program := self._program(stat)).is_ours
+        ]
+        on_port = anywhere = sockets.listening_inodes(self._port)
+        if not any(program.is_python and not held.isdisjoint(on_port) for _, program, held in found):
+            anywhere = sockets.all_listening_inodes()  # behind a proxy, who listens elsewhere counts
+        for stat, program, held in found:
             yield Sighting(
                 Process(stat.pid, stat.name),
                 stat.parent_pid,

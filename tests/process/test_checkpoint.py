@@ -61,16 +61,18 @@ def test_the_checkpoint_lives_through_the_snapshot(simulate: Simulate, tmp_path:
 def test_a_failing_hook_ends_the_checkpoint_as_it_ends_the_managed_runtime(
     simulate: Simulate, tmp_path: Path, phase: str, status: int
 ) -> None:
-    """With its status and one line that names the hook; no invocation is served."""
+    """With its status and one line that names the hook; no invocation is served.
+
+    After a failed restore the platform ends the function at once: the command may be ended before it exits by itself.
+    """
     life = simulate(shell(), *RUNTIME, SERVER="python misbehaving_server.py", MISBEHAVE=phase, **EXPLICIT)
     assert life.status == 1
     assert life.events("invoke") == []
     assert life.requests() == []
     (error,) = life.document["errors"]
     assert error["hook"] == "misbehaving.culprit"
-    line, last = said(tmp_path)
-    assert last == f"status {status}"
-    assert line == f"snapext: {error['message']}"
+    answer = [f"snapext: {error['message']}", f"status {status}"]
+    assert said(tmp_path) in ([answer] if status == 64 else [answer, answer[:1], []])
 
 
 def test_on_demand_it_returns_at_once(simulate: Simulate, tmp_path: Path) -> None:
@@ -172,14 +174,15 @@ def test_called_twice_it_crosses_once(simulate: Simulate) -> None:
 @pytest.mark.parametrize("transport", ["socket", "signal"])
 @pytest.mark.parametrize(("when", "status"), [("before", 64), ("after", 65)])
 def test_a_failing_hook_raises_with_the_exit_status(simulate: Simulate, when: str, status: int, transport: str) -> None:
-    """CheckpointError says what failed, and how the managed runtime would have ended."""
+    """CheckpointError says what failed, and how the managed runtime would have ended, if the platform lets it."""
     life = simulate("python checkpointing.py", *RUNTIME, HOOK=f"raise:{when}", SNAPEXT_TRANSPORT=transport, **EXPLICIT)
     assert life.status == 1
     assert life.events("invoke") == []
-    (refused,) = [line for line in life.trace if line["phase"] == "refused"]
-    assert refused["exit_status"] == status
-    assert refused["message"] == life.document["errors"][0]["message"]
-    assert "__main__.fail" in refused["message"]
+    (error,) = life.document["errors"]
+    assert error["hook"] == "__main__.fail"
+    refused = [(line["exit_status"], line["message"]) for line in life.trace if line["phase"] == "refused"]
+    answer = [(status, error["message"])]
+    assert refused in ([answer] if status == 64 else [answer, []])
 
 
 # --- without an extension --------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_an_app_that_ends_while_it_starts_is_reported(simulate: Simulate) -> Non
 @pytest.mark.parametrize(
     ("variable", "value", "accepted"),
     [
-        ("SNAPEXT_WORKERS", "four", "a whole number from 1 to 1000"),
+        ("SNAPEXT_WORKERS", "four", "a whole number from 0 to 1000"),
         ("SNAPEXT_MODE", "gait", "one of auto, gate"),
         ("SNAPEXT_RESTORE_CALLER", "me", "one of extension, adapter"),
         ("AWS_LWA_READINESS_CHECK_PROTOCOL", "tcp", "http"),
