@@ -116,12 +116,25 @@ def catches(pid: int, number: int) -> bool:
 def at_rest(pid: int) -> bool:
     """Whether the main thread of a process waits for something from outside: it neither runs, nor would if it could.
 
-    One that is stopped is not at rest. Whether a wait is one for requests cannot be seen: an import may wait as well.
+    One that is stopped is not at rest, nor one whose main thread waits until another thread lets it run. Whether a wait
+    is one for requests cannot be seen: an import may wait as well.
     """
     process = stat(pid)
     if process is None or process.state != "S":
         return False
-    return rest.waits(process.state, read(f"/proc/{pid}/syscall"), os.uname().machine)
+    syscall, machine = read(f"/proc/{pid}/syscall"), os.uname().machine
+    if not rest.waits(process.state, syscall, machine):
+        return False
+    return not (rest.may_wait_for_a_thread(syscall, machine) and _another_thread_runs(pid))
+
+
+def _another_thread_runs(pid: int) -> bool:
+    try:
+        threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return False
+    lines = (read(f"/proc/{pid}/task/{thread}/stat") for thread in threads if thread != pid)
+    return any(parse_stat(line).state in "RD" for line in lines if line)
 
 
 def is_python(pid: int) -> bool:

@@ -355,6 +355,15 @@ def test_a_process_whose_import_computes_is_never_at_rest(start: Start, tmp_path
     assert not any(at_rest(app.process.pid) for _ in range(2_000))
 
 
+def test_a_process_whose_main_thread_waits_for_its_turn_is_never_at_rest(start: Start) -> None:
+    """Another thread of it runs Python meanwhile, as ours may during an import: main sleeps, and has work to do."""
+    app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
+                "print('up', flush=True)\nburn()")  # fmt: skip
+    pid = app.process.pid
+    wait_until(lambda: (seen := processes.stat(pid)) is not None and seen.state == "S")
+    assert sum(at_rest(pid) for _ in range(2_000)) < 20  # between two looks at two threads the turn may change
+
+
 def test_a_process_whose_other_threads_compute_is_at_rest_by_its_main_thread(start: Start) -> None:
     """A server that waits in main while a pool works."""
     app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
