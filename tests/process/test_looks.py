@@ -122,6 +122,26 @@ def test_a_daemon_of_the_start_command_belongs_to_it(
             os.kill(daemon, signal.SIGKILL)
 
 
+def test_a_kernel_thread_is_of_no_function(monkeypatch: pytest.MonkeyPatch, start: Start, tmp_path: Path) -> None:
+    """In a container none can be seen; one is played by a process whose flags say so."""
+    app = start()
+    path = f"/proc/{app.process.pid}/stat"
+    real = processes.read
+
+    def read(asked: str) -> bytes:
+        text = real(asked)
+        if asked != path:
+            return text
+        head, _, tail = text.rpartition(b")")
+        fields = tail.split()
+        fields[6] = b"%d" % (int(fields[6]) | 0x00200000)
+        return head + b") " + b" ".join(fields)
+
+    assert app.process.pid in pids(function_tree(str(tmp_path / "none"), "/opt/extensions", UID))
+    monkeypatch.setattr(processes, "read", read)
+    assert app.process.pid not in pids(function_tree(str(tmp_path / "none"), "/opt/extensions", UID))
+
+
 @pytest.mark.parametrize("file", ["missing", "torn", "another's pid", "a pipe"])
 def test_without_a_start_command_the_function_is_everybody_but_the_extensions(
     monkeypatch: pytest.MonkeyPatch, start: Start, family: tuple[App, int, int], tmp_path: Path, file: str
