@@ -95,7 +95,7 @@ def function_tree(start_command_path: str, extensions_folder: str, own_uid: int)
     except ValueError:
         root = None
     if root is not None and _is(root, alive):
-        return _with_descendants([alive[root.pid], *_daemons(root, alive, own_uid)], alive)
+        return _with_descendants([alive[root.pid], *_daemons(alive)], alive)
     return _without_start_command(alive, os.path.normpath(extensions_folder), own_uid)
 
 
@@ -116,12 +116,25 @@ def catches(pid: int, number: int) -> bool:
 def at_rest(pid: int) -> bool:
     """Whether the main thread of a process waits for something from outside: it neither runs, nor would if it could.
 
-    One that is stopped is not at rest. Whether a wait is one for requests cannot be seen: an import may wait as well.
+    One that is stopped is not at rest, nor one whose main thread waits until another thread lets it run. Whether a wait
+    is one for requests cannot be seen: an import may wait as well.
     """
     process = stat(pid)
-    if process is None or process.state != "S":
+    if process is None:
         return False
-    return rest.waits(process.state, read(f"/proc/{pid}/syscall"), os.uname().machine)
+    syscall, machine = read(f"/proc/{pid}/syscall"), os.uname().machine
+    if not rest.waits(process.state, syscall, machine):
+        return False
+    return not (rest.may_wait_for_a_thread(syscall, machine) and _another_thread_runs(pid))
+
+
+def _another_thread_runs(pid: int) -> bool:
+    try:
+        threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return False
+    lines = (read(f"/proc/{pid}/task/{thread}/stat") for thread in threads if thread != pid)
+    return any(parse_stat(line).state in "RD" for line in lines if line)
 
 
 def is_python(pid: int) -> bool:
@@ -199,17 +212,15 @@ def _with_descendants(roots: Iterable[Stat], alive: Mapping[int, Stat]) -> list[
     return pending
 
 
-def _daemons(root: Stat, alive: Mapping[int, Stat], own_uid: int) -> list[Stat]:
+def _daemons(alive: Mapping[int, Stat]) -> list[Stat]:
     """What the start command has started and an ancestor of ours has adopted, by what Lambda gave the runtime alone."""
     above = {1, *ancestors(os.getpid())}
     return [
         process
         for process in alive.values()
         if process.parent_pid in above
-        and process.start_ticks >= root.start_ticks
         and process.pid not in above
         and _is_runtimes_own(environment(process.pid), os.environ)
-        and _uid(process.pid) == own_uid
     ]
 
 

@@ -27,6 +27,18 @@ _WAITS = {
 _NUMBERS = {machine: frozenset(calls.values()) for machine, calls in _WAITS.items()}
 
 
+_FUTEX = {machine: calls["futex"] for machine, calls in _WAITS.items()}
+
+
+def may_wait_for_a_thread(syscall: bytes, machine: str) -> bool:
+    """Whether a thread waits for a lock, and not for ever: that is how Python's threads wait for their turn (the GIL).
+
+    The fourth argument of futex(2) is the timeout.
+    """
+    words = syscall.split()
+    return len(words) > 4 and words[0] == b"%d" % _FUTEX.get(machine, -1) and words[4] != b"0x0"
+
+
 def waits(state: str, syscall: bytes, machine: str) -> bool:
     """Whether a thread in `state` (see proc(5)) waits.
 

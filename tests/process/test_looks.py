@@ -122,6 +122,26 @@ def test_a_daemon_of_the_start_command_belongs_to_it(
             os.kill(daemon, signal.SIGKILL)
 
 
+def test_a_kernel_thread_is_of_no_function(monkeypatch: pytest.MonkeyPatch, start: Start, tmp_path: Path) -> None:
+    """In a container none can be seen; one is played by a process whose flags say so."""
+    app = start()
+    path = f"/proc/{app.process.pid}/stat"
+    real = processes.read
+
+    def read(asked: str) -> bytes:
+        text = real(asked)
+        if asked != path:
+            return text
+        head, _, tail = text.rpartition(b")")
+        fields = tail.split()
+        fields[6] = b"%d" % (int(fields[6]) | 0x00200000)
+        return head + b") " + b" ".join(fields)
+
+    assert app.process.pid in pids(function_tree(str(tmp_path / "none"), "/opt/extensions", UID))
+    monkeypatch.setattr(processes, "read", read)
+    assert app.process.pid not in pids(function_tree(str(tmp_path / "none"), "/opt/extensions", UID))
+
+
 @pytest.mark.parametrize("file", ["missing", "torn", "another's pid", "a pipe"])
 def test_without_a_start_command_the_function_is_everybody_but_the_extensions(
     monkeypatch: pytest.MonkeyPatch, start: Start, family: tuple[App, int, int], tmp_path: Path, file: str
@@ -353,6 +373,15 @@ def test_a_process_whose_import_computes_is_never_at_rest(start: Start, tmp_path
     app = start(f"import os\nos.nice(19)\nsys.path.insert(0, {str(tmp_path)!r})\nimport heavy")
     wait_until(lambda: not at_rest(app.process.pid))
     assert not any(at_rest(app.process.pid) for _ in range(2_000))
+
+
+def test_a_process_whose_main_thread_waits_for_its_turn_is_never_at_rest(start: Start) -> None:
+    """Another thread of it runs Python meanwhile, as ours may during an import: main sleeps, and has work to do."""
+    app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
+                "print('up', flush=True)\nburn()")  # fmt: skip
+    pid = app.process.pid
+    wait_until(lambda: (seen := processes.stat(pid)) is not None and seen.state == "S")
+    assert sum(at_rest(pid) for _ in range(2_000)) < 20  # between two looks at two threads the turn may change
 
 
 def test_a_process_whose_other_threads_compute_is_at_rest_by_its_main_thread(start: Start) -> None:

@@ -96,6 +96,23 @@ def test_a_call_that_may_not_be_read_or_is_none_is_told_apart(syscall, expected)
     assert expected == rest.waits("S", syscall, "x86_64")
 
 
+@pytest.mark.parametrize(
+    ("syscall", "machine", "expected"),
+    [
+        (b"202 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", True),
+        (b"202 0x7f 0x189 0x0 0x0 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", False),
+        (b"232 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", False),
+        (b"98 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "aarch64", True),
+        (b"202 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "riscv64", False),
+        (b"running\n", "x86_64", False),
+        (b"", "x86_64", False),
+    ],
+)
+def test_a_wait_for_ones_turn_has_a_limit(syscall, machine, expected):
+    """A lock with a timeout may be the interpreter's; one without is the program's own."""
+    assert expected == rest.may_wait_for_a_thread(syscall, machine)
+
+
 # --- what a process is -----------------------------------------------------------------------------------------------
 
 STAT = b"7 (a) b) (c) S 3 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9\n"
