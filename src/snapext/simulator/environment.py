@@ -116,10 +116,10 @@ class Environment(ExtensionCalls, RuntimeCalls):
         """What became of an invocation, once it is over."""
         return self._results.get(request_id)
 
-    def has_event(self, name: str) -> bool:
-        """Whether an extension has been handed an event that it has not finished with."""
+    def is_to_end(self, name: str) -> bool:
+        """Whether an extension knows, once there is a shutdown, that it has to end: one that never asked does not."""
         extension = self._extensions.get(name)
-        return extension is not None and extension.state is ExtensionState.RUNNING
+        return extension is not None and (extension.is_over or extension.state is ExtensionState.RUNNING)
 
     def missing(self) -> list[str]:
         """What is waited for now, in words; empty when the environment is idle."""

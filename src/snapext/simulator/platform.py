@@ -84,9 +84,9 @@ class Platform:
         """What the environment waits for now, in words; empty when it waits for nobody."""
         return self._environment.look(Environment.missing)
 
-    def has_event(self, name: str) -> bool:
-        """Whether an extension has been handed an event that it has not finished with."""
-        return self._environment.look(lambda environment: environment.has_event(name))
+    def is_to_end(self, name: str) -> bool:
+        """Whether an extension knows, once there is a shutdown, that it has to end."""
+        return self._environment.look(lambda environment: environment.is_to_end(name))
 
     def wait_registered(self, timeout_s: float) -> None:
         """Wait until every external extension has registered: only then may the runtime be started."""

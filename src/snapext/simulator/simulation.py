@@ -275,7 +275,7 @@ class Simulation:
             self._ending = True
             self._sandbox.wait_exit(RUNTIME, LAST_WORDS_MS / 1000)
         in_time, _ = self._shut_down("failure")
-        if not in_time and self._platform.has_event(EXTENSION):
+        if not in_time and self._platform.is_to_end(EXTENSION):
             message = "the extension had not ended by itself when the time for it was over, and was killed"
             self._add("warning", about="killed", message=message)
         self._add_failure(failure)
