@@ -49,7 +49,11 @@ class _Simulate(click.Command):
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             in_order = [(p.name, next(given[p.name])) for p in order if p.name in ORDERED]
-            ctx.params[asked.REQUEST] = asked.parse_asked(in_order) or (Request("GET", "/"),)
+            try:
+                ctx.params[asked.REQUEST] = asked.parse_asked(in_order) or (Request("GET", "/"),)
+            except click.UsageError as error:
+                error.ctx = ctx
+                raise
         return rest
 
 

@@ -13,7 +13,15 @@ from snapext.simulator.invocation import Invocation
 from snapext.simulator.outcomes import InvocationResult
 from snapext.simulator.replies import Blocked, Reply
 from snapext.simulator.runtime_calls import RuntimeCalls
-from snapext.simulator.states import FATAL_REPORTS, ExtensionCall, FatalError, InitType, RuntimeCall, runtime_after
+from snapext.simulator.states import (
+    FATAL_REPORTS,
+    ExtensionCall,
+    ExtensionState,
+    FatalError,
+    InitType,
+    RuntimeCall,
+    runtime_after,
+)
 
 
 class Environment(ExtensionCalls, RuntimeCalls):
@@ -107,6 +115,11 @@ class Environment(ExtensionCalls, RuntimeCalls):
     def result(self, request_id: str) -> InvocationResult | None:
         """What became of an invocation, once it is over."""
         return self._results.get(request_id)
+
+    def is_to_end(self, name: str) -> bool:
+        """Whether an extension knows, once there is a shutdown, that it has to end: one that never asked does not."""
+        extension = self._extensions.get(name)
+        return extension is not None and (extension.is_over or extension.state is ExtensionState.RUNNING)
 
     def missing(self) -> list[str]:
         """What is waited for now, in words; empty when the environment is idle."""

@@ -84,6 +84,10 @@ class Platform:
         """What the environment waits for now, in words; empty when it waits for nobody."""
         return self._environment.look(Environment.missing)
 
+    def is_to_end(self, name: str) -> bool:
+        """Whether an extension knows, once there is a shutdown, that it has to end."""
+        return self._environment.look(lambda environment: environment.is_to_end(name))
+
     def wait_registered(self, timeout_s: float) -> None:
         """Wait until every external extension has registered: only then may the runtime be started."""
         missing = Environment.missing_for_registration

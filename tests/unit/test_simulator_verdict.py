@@ -1,0 +1,242 @@
+"""OK means OK: what is counted, what is owed, and how the last line says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from snapext.simulator.recorder import Recorder, Trouble
+from snapext.simulator.story import Story
+from snapext.simulator.verdict import judge
+
+ONE_EACH = {"before_snapshot": 1, "after_restore": 1}
+NOT_LINKED = {
+    "pid": 9,
+    "name": "python",
+    "command": "python -I app.py",
+    "cause": "it was started with -I",
+    "remedy": "leave out -I in run.sh",
+}
+
+
+class Life:
+    """A recorder, and what its story says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.story = Story(lambda line, _indent: self.lines.append(click.unstyle(line)))
+        self.recorder = Recorder(self.story.tell)
+
+    def joined(self, pid: int, hooks: dict[str, int] | None = None) -> None:
+        self.recorder.joined(0.0, pid, "gunicorn", hooks or ONE_EACH)
+
+    def ran(self, phase: str, pid: int, *names: str, ok: bool = True, **fields: Any) -> None:
+        hooks = [{"name": name, "duration_ms": 1.0} for name in names]
+        self.recorder.ran(0.0, phase, pid, ok=ok, duration_ms=1.0, hooks=hooks, **fields)
+
+    def ready(self, *excused: int) -> None:
+        self.recorder.ready(1.0, lambda pid: pid in excused, duration_ms=1.0)
+
+    def judged(self, *, snap_start: bool = True, expected: int | None = None) -> list[str]:
+        judge(self.recorder, snap_start=snap_start, expected_hooks=expected)
+        return [trouble.type for trouble in self.recorder.troubles]
+
+    def last_line(self) -> str:
+        self.story.verdict(self.recorder)
+        return self.lines[-1]
+
+
+def whole() -> Life:
+    life = Life()
+    for pid in (1, 2):
+        life.joined(pid)
+        life.ran("before_snapshot", pid, "a")
+        life.ran("after_restore", pid, "b")
+    life.ready()
+    return life
+
+
+def test_a_life_in_which_all_ran_in_time_is_ok() -> None:
+    """And the last line says how much that was."""
+    life = whole()
+
+    assert life.judged() == []
+    assert life.last_line().startswith("OK: 2 processes, 4 hooks run, 0 requests served")
+
+
+@pytest.mark.parametrize(
+    ("expected", "snap_start", "types"),
+    [
+        (None, True, ["HookCount"]),
+        (0, True, []),
+        (1, True, ["HookCount"]),
+        (None, False, []),
+        (1, False, ["HookCount"]),
+    ],
+)
+def test_a_life_without_hooks_is_ok_only_if_that_was_expected(
+    expected: int | None, snap_start: bool, types: list[str]
+) -> None:
+    """Under SnapStart; elsewhere no hook runs."""
+    life = Life()
+    life.ready()
+
+    assert life.judged(snap_start=snap_start, expected=expected) == types
+
+
+@pytest.mark.parametrize(("expected", "is_ok"), [(4, True), (3, False), (5, False), (0, False)])
+def test_the_number_that_is_expected_is_exact(expected: int, is_ok: bool) -> None:
+    """Of all processes and both phases: the number that the last line shows."""
+    life = whole()
+
+    assert (life.judged(expected=expected) == []) is is_ok
+    assert ("4 hooks ran, and not" in life.last_line()) is not is_ok
+
+
+def test_handlers_of_signals_count_and_hooks_told_by_signal_count_once() -> None:
+    """Whether it has answered, or is one that cannot."""
+    life = Life()
+    life.recorder.signalled(0.0, 1, "bash", "before_snapshot", "USR1")
+    life.ran("before_snapshot", 1, signal="USR1")
+    life.joined(2)
+    life.ran("before_snapshot", 2, "a", signal="USR1")
+    life.recorder.unconfirmed(0.0, pid=3, name="go", phase="before_snapshot", signal="USR1")
+
+    assert life.recorder.hooks_run == 3
+
+
+def test_a_process_without_hooks_counts_for_none_and_a_failed_one_for_what_it_ran() -> None:
+    """It answers all the same."""
+    life = Life()
+    life.joined(1, {"before_snapshot": 0, "after_restore": 0})
+    life.ran("before_snapshot", 1)
+    life.joined(2, {"before_snapshot": 3, "after_restore": 0})
+    life.ran("before_snapshot", 2, "a", ok=False, failed_hook="b")
+
+    assert life.recorder.hooks_run == 1
+
+
+def test_an_answer_that_was_too_long_to_list_its_hooks_counts_for_all_of_them() -> None:
+    """A message holds 64 KiB."""
+    life = Life()
+    life.joined(1, {"before_snapshot": 0, "after_restore": 5000})
+    life.ran("after_restore", 1)
+    life.ready()
+
+    assert life.recorder.hooks_run == 5000
+    assert life.judged() == []
+
+
+def test_an_after_restore_hook_that_had_not_run_at_ready_is_too_late_whatever_comes_then() -> None:
+    """Its process, and how many."""
+    life = Life()
+    life.joined(1)
+    life.joined(2, {"before_snapshot": 0, "after_restore": 3})
+    life.ran("after_restore", 1, "b")
+    life.ran("after_restore", 2, "b")
+    life.ready()
+    life.ran("after_restore", 2, "c", "d")
+
+    assert life.judged() == ["NotInTime"]
+    assert "2 after-restore hooks of process 2 (gunicorn) had not run when the runtime asked" in life.last_line()
+
+
+def test_hooks_that_are_registered_before_ready_are_owed_and_later_ones_are_not() -> None:
+    """The counts in `process_joined` may grow."""
+    life = Life()
+    life.joined(1)
+    life.ran("after_restore", 1, "b")
+    life.recorder.hooks_changed(1, {"before_snapshot": 1, "after_restore": 2})
+    life.ready()
+    life.recorder.hooks_changed(1, {"before_snapshot": 1, "after_restore": 9})
+
+    assert [debt.hooks for debt in life.recorder.debts] == [1]
+
+
+def test_a_process_that_is_excused_owes_nothing() -> None:
+    """It has ended, or began after the restore."""
+    life = Life()
+    life.joined(1)
+    life.ran("after_restore", 1, "b")
+    life.joined(2)
+    life.ready(2)
+
+    assert life.judged() == []
+
+
+def test_a_process_that_is_not_linked_fails_the_life_once() -> None:
+    """However often it is said, and with other processes linked; its line names it, the cause and the remedy."""
+    life = whole()
+    for _ in range(2):
+        life.recorder.add(2.0, "not_linked", **NOT_LINKED)
+
+    assert life.judged() == ["NotLinked"]
+    named = "! process 9 (python), which runs python -I app.py, is not linked"
+    assert f"{named}: it was started with -I; leave out -I in run.sh" in life.lines[-1]
+    assert "process 9 (python) is not linked: it was started with -I" in life.last_line()
+
+
+def test_a_process_that_joins_after_all_was_linked() -> None:
+    """Sooner or later."""
+    life = whole()
+    life.recorder.add(2.0, "not_linked", **NOT_LINKED)
+    life.joined(9, {"before_snapshot": 0, "after_restore": 0})
+
+    assert life.judged() == []
+
+
+def test_after_a_failure_hooks_that_did_not_run_are_not_counted_and_causes_are_named() -> None:
+    """They are a consequence; a process that is not linked may be the reason."""
+    life = Life()
+    life.recorder.trouble(Trouble("init", None, None, "Runtime.AppNotReady", "not ready\nafter 120 s", ""))
+    life.recorder.add(2.0, "not_linked", **NOT_LINKED)
+
+    assert life.judged(expected=7) == ["Runtime.AppNotReady", "NotLinked"]
+    assert life.last_line() == (
+        "FAILED: 0 processes, 0 hooks run, 0 requests served; not ready after 120 s; "
+        "process 9 (python) is not linked: it was started with -I"
+    )
+
+
+def test_the_last_line_names_three_reasons_and_counts_the_rest() -> None:
+    """It is one line."""
+    life = Life()
+    for number in range(5):
+        life.recorder.trouble(Trouble("init", None, None, "X", f"reason {number}", ""))
+
+    assert life.last_line().endswith("; reason 0; reason 1; reason 2; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"failed_hook": "app.close_pool"}, "✗ app.close_pool"),
+        ({"failed_hook": "app.close_pool", "signal": "USR1"}, "✗ app.close_pool"),
+        ({"failed_hook": None, "signal": "USR1"}, "✗ handler of USR1"),
+        ({"failed_hook": None}, "✗ failed"),
+    ],
+)
+def test_the_line_of_a_failed_phase_names_the_hook_or_the_handler(fields: dict[str, Any], shown: str) -> None:
+    """What is known of it."""
+    life = Life()
+    life.ran("before_snapshot", 1, ok=False, **fields)
+
+    assert shown in life.lines[-1]
+
+
+def test_what_init_waits_for_is_a_line_of_the_story() -> None:
+    """With the time that it has waited."""
+    life = Life()
+    life.recorder.add(5000.0, "waiting", message="3 of 4 processes have joined", waited_ms=5012)
+
+    assert life.lines[-1].endswith("… waiting: 3 of 4 processes have joined (5 s)")
+
+
+def test_a_long_name_of_a_process_is_not_cut() -> None:
+    """Nothing is lost where there is no terminal."""
+    life = Life()
+    life.recorder.joined(0.0, 1, "a-very-long-server-name.py", ONE_EACH)
+
+    assert "a-very-long-server-name.py joined" in life.lines[-1]
