@@ -101,6 +101,10 @@ def test_a_pex_starts_python_anew_with_a_switch_that_nobody_wrote():
     """So the line to change is another one."""
     cause = said([PYTHON, "-I", "/tmp/.pex/unzipped_pexes/4/1a72"], FUNCTION)
     assert cause.remedy == "set PEX_INHERIT_PATH=fallback, or `import snapext` in the app"
+    cause = said([PYTHON, "-I", "/tmp/.pex/venvs/4/73f0/1860/pex"], FUNCTION)
+    assert (
+        cause.remedy == "build the PEX without --venv and set PEX_INHERIT_PATH=fallback, or `import snapext` in the app"
+    )
 
 
 def test_an_image_without_a_channel_is_told_of_all():
