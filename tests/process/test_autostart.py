@@ -14,6 +14,8 @@ import pytest
 
 from helpers import AUTOSTART, SRC, App, Listener, clean_environ
 from snapext.protocol import HookCounts, Hooks
+from snapext.simulator import folder as simulators_folder
+from snapext.simulator.folder import runtime_environment
 from snapext_layer.interpreters import PTH_LINE
 
 NAMES = ["snapext", "snapshot_restore_py", "snapshot_restore"]
@@ -397,6 +399,32 @@ def test_an_image_whose_opt_is_not_there_says_nothing(tmp_path):
     code = "import sys; print([entry for entry in sys.path if entry.startswith('/no')])"
     with App(code, clean_environ(), python=str(tmp_path / "venv" / "bin" / "python")) as app:
         assert app.end() == ("[]\n", "")
+
+
+# --- the local Lambda ------------------------------------------------------------------------------------------------
+
+
+def test_the_simulator_gives_the_app_both_channels():
+    """As the layer's wrapper does: a user base of the caller's own stays."""
+    given = runtime_environment({}, {"PYTHONPATH": "/theirs"}, autostart=True)
+    assert (given["PYTHONPATH"], given["PYTHONUSERBASE"]) == (f"{AUTOSTART}:/theirs", str(USER_BASE))
+    assert runtime_environment({}, {"PYTHONUSERBASE": "/b"}, autostart=True)["PYTHONUSERBASE"] == "/b"
+    assert "PYTHONUSERBASE" not in runtime_environment({}, {}, autostart=False)
+
+
+def test_the_simulators_extension_looks_behind_the_standard_library(tmp_path, monkeypatch):
+    """The folder that snapext is installed in may have a json.py; and the process is marked as snapext's own."""
+    folder = tmp_path / "site"
+    (folder / "snapext_extension").mkdir(parents=True)
+    main = "import json, sys\ndef main(argv):\n print(json.__file__, sys._snapext_own)"
+    (folder / "snapext_extension" / "__main__.py").write_text(main)
+    (folder / "json.py").write_text("")
+    monkeypatch.setattr(simulators_folder, "_folder_of", lambda _package: str(folder))
+    extensions = simulators_folder.lay_out(str(tmp_path), "none").extensions_folder
+    done = subprocess.run([f"{extensions}/snapext"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stderr == ""
+    assert done.stdout == f"{json.__file__} True\n"
 
 
 # --- OpenTelemetry ---------------------------------------------------------------------------------------------------
