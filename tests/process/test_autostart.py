@@ -257,6 +257,28 @@ def test_two_copies_of_ours_hide_nobody(tmp_path, start):
     code = "import sys; print(sum(type(f).__name__ == 'LinkingFinder' for f in sys.meta_path))"
 
     assert start(code, more=[copy, theirs]).end() == ("theirs\n1\n", "")
+    looks_back = """
+        import importlib.machinery, importlib.util, os, sys
+        print("theirs")
+        here = os.path.dirname(os.path.abspath(__file__))
+        for start in range(len(sys.path)):
+            spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [p for p in sys.path[start:] if p != here])
+            if spec is not None:
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    """
+    (theirs / "sitecustomize.py").write_text(textwrap.dedent(looks_back))
+    assert start(code, more=[copy, theirs]).end() == ("theirs\n1\n", "")
+
+
+def test_a_process_that_forgets_our_module_is_linked_once(start):
+    """Some tools remove from sys.modules what they have not imported themselves (a PEX)."""
+    code = """
+        import sys
+        del sys.modules["_snapext_autostart"]
+        import _snapext_autostart
+        print(sum(type(f).__name__ == "LinkingFinder" for f in sys.meta_path))
+    """
+    assert start(code).end() == ("1\n", "")
 
 
 def test_a_users_sitecustomize_may_use_snapext(tmp_path, start, listener):

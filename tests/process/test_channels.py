@@ -186,6 +186,8 @@ WAYS: dict[str, str | None] = {
     "exec python3 -W error::UserWarning -Ximporttime -P app.py 2>/dev/null": None,
     "exec python3 app.py -I -S -E": None,
     "exec python3 -c 'import app' -S": None,
+    "exec python3 -c'import app' -S": None,
+    "exec python3 -mapp -I": None,
     "PYTHONPATH=/opt/python:$PYTHONPATH exec python3 app.py": None,
     "PYTHONPATH=$PYTHONPATH:/opt/python exec python3 -s app.py": None,
     "PYTHONNOUSERSITE=1 exec python3 app.py": None,
