@@ -81,6 +81,7 @@ class _Process:
         self._environ, self._exists, self._read = environ, exists, read
         self._executable = executable.removesuffix(" (deleted)")
         self.options = _options(argv)
+        self._pex = _pex(argv)
         self.ignores_environment = bool(self.options & {"E", "I"})
         self.program = self._find_program(argv[0])
         self._venv = self._find_venv()
@@ -102,7 +103,10 @@ class _Process:
     def why_not_by_path(self) -> Cause | None:
         """What is wrong with PYTHONPATH; None if our folder is on it and runs, or may run."""
         if "I" in self.options:
-            return Cause("-I ignores PYTHONPATH and the user site", self._without("-I"))
+            cause = "-I ignores PYTHONPATH and the user site"
+            if self._pex is not None:  # it starts the interpreter anew, with -I
+                return Cause(cause, f"{self._pex} PEX_INHERIT_PATH=fallback, or {IMPORT_IT}")
+            return Cause(cause, self._without("-I"))
         if self.ignores_environment:
             return Cause(f"-E ignores PYTHONPATH{self._and_no_user_site()}", self._without("-E"))
         value = self._environ.get("PYTHONPATH", "")
@@ -271,6 +275,16 @@ def _options(argv: Sequence[str]) -> set[str]:
                 break
             found.add(letter)
     return found
+
+
+def _pex(argv: Sequence[str]) -> str | None:
+    """How to have a PEX take what the environment says; None if none runs."""
+    for word in argv[1:]:
+        if word.endswith(".pex") or "/unzipped_pexes/" in word:
+            return "set"
+        if word.endswith("/pex"):  # in a virtual environment that it has made itself
+            return "build the PEX without --venv and set"
+    return None
 
 
 def _words(tree: ast.Module) -> Iterator[str]:

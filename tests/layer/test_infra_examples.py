@@ -28,6 +28,7 @@ INFRA = ROOT / "examples" / "infra"
 TEMPLATE = INFRA / "sam" / "template.yaml"
 RUN_SH = INFRA / "sam" / "run.sh"
 DOCKERFILE = INFRA / "container" / "Dockerfile"
+PTH = "/usr/local/lib/python3.12/site-packages/snapext.pth"
 ADAPTER_ARN = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86:25"
 
 
@@ -166,7 +167,7 @@ def container() -> Example:
         brings_adapter=any(name == "COPY" and re.fullmatch(adapter, rest) for name, rest in told),
         brings_snapext=("COPY", "--from=snapext /opt/ /opt/") in told
         and any(name == "RUN" and "snapext layer install /" in rest for name, rest in told),
-        links_hooks=variables["PYTHONPATH"] == "/opt/python/snapext/autostart",
+        links_hooks=("COPY", f"--from=snapext {PTH} {PTH.removesuffix('snapext.pth')}") in told,
         snapstart=("LABEL", 'com.amazonaws.lambda.feature.snapstart="Allow"') in told
         and "--snap-start ApplyOn=PublishedVersions" in commands,
         streams_from_the_alias="--qualifier live --auth-type AWS_IAM --invoke-mode RESPONSE_STREAM" in commands,

@@ -1,16 +1,27 @@
 """The autostart folder on PYTHONPATH, in real processes."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
+import sysconfig
 import textwrap
 import venv
+from pathlib import Path
 
 import pytest
 
 from helpers import AUTOSTART, SRC, App, Listener, clean_environ
 from snapext.protocol import HookCounts, Hooks
+from snapext.simulator import folder as simulators_folder
+from snapext.simulator.folder import runtime_environment
+from snapext_layer.interpreters import PTH_LINE
 
 NAMES = ["snapext", "snapshot_restore_py", "snapshot_restore"]
+USER_BASE = AUTOSTART / "user-base"
+BASE_PYTHON = str(Path(sys.executable).resolve())
+"""The interpreter itself: a virtual environment has no user site."""
 
 
 @pytest.fixture
@@ -213,6 +224,63 @@ def test_a_users_sitecustomize_that_loads_the_next_one_ends(tmp_path, start):
     assert start(code, more=[theirs]).end() == ("theirs\n1\n", "")
 
 
+@pytest.mark.parametrize("hides_itself", [False, True], ids=["as newrelic", "as ddtrace"])
+def test_a_sitecustomize_before_ours_that_runs_ours_is_run_once(tmp_path, hides_itself):
+    """Theirs is first on the path and runs what it hides; we run what is behind us, and not theirs again."""
+    chain = f"""
+        import importlib.machinery, importlib.util, os, sys
+        here = os.path.dirname(os.path.abspath(__file__))
+        print("theirs")
+        path = [p for p in sys.path if p != here]
+        if {hides_itself}:
+            sys.path.remove(here)
+        spec = importlib.machinery.PathFinder.find_spec("sitecustomize", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if {hides_itself}:
+            sys.path.insert(0, here)
+    """
+    theirs = folder_with(tmp_path, "sitecustomize.py", chain)
+    (tmp_path / "users").mkdir()
+    users = folder_with(tmp_path / "users", "sitecustomize.py", "print('users')")
+    code = "import sys; print(sum(type(f).__name__ == 'LinkingFinder' for f in sys.meta_path))"
+
+    with App(code, clean_environ(PYTHONPATH=f"{theirs}:{AUTOSTART}:{users}")) as app:
+        assert app.end() == ("theirs\nusers\n1\n", "")
+
+
+def test_two_copies_of_ours_hide_nobody(tmp_path, start):
+    """Say an image's and a virtual environment's: the one finder is put in place, and what both hide is run once."""
+    copy = tmp_path / "copy" / "snapext" / "autostart"
+    shutil.copytree(AUTOSTART, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    theirs = folder_with(tmp_path, "sitecustomize.py", "print('theirs')")
+    code = "import sys; print(sum(type(f).__name__ == 'LinkingFinder' for f in sys.meta_path))"
+
+    assert start(code, more=[copy, theirs]).end() == ("theirs\n1\n", "")
+    looks_back = """
+        import importlib.machinery, importlib.util, os, sys
+        print("theirs")
+        here = os.path.dirname(os.path.abspath(__file__))
+        for start in range(len(sys.path)):
+            spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [p for p in sys.path[start:] if p != here])
+            if spec is not None:
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    """
+    (theirs / "sitecustomize.py").write_text(textwrap.dedent(looks_back))
+    assert start(code, more=[copy, theirs]).end() == ("theirs\n1\n", "")
+
+
+def test_a_process_that_forgets_our_module_is_linked_once(start):
+    """Some tools remove from sys.modules what they have not imported themselves (a PEX)."""
+    code = """
+        import sys
+        del sys.modules["_snapext_autostart"]
+        import _snapext_autostart
+        print(sum(type(f).__name__ == "LinkingFinder" for f in sys.meta_path))
+    """
+    assert start(code).end() == ("1\n", "")
+
+
 def test_a_users_sitecustomize_may_use_snapext(tmp_path, start, listener):
     """Hooks may be registered there: it runs before the link is in place, and the first hook makes it."""
     theirs = folder_with(tmp_path, "sitecustomize.py", "import snapext; snapext.register_after_restore(print)")
@@ -234,11 +302,185 @@ def test_every_way_to_start_python_still_works(start, options):
     assert start("print('up')", options=options).end() == ("up\n", "")
 
 
-def test_the_folder_costs_next_to_nothing(start):
+@pytest.mark.parametrize("channels", [{}, {"PYTHONUSERBASE": str(USER_BASE)}], ids=["path", "path and user site"])
+def test_the_folder_costs_next_to_nothing(channels):
     """It brings a handful of the standard library's smallest modules and nothing else."""
     code = "import sys; print(*sys.modules)"
-    with App(code, clean_environ()) as plain:
-        extra = set(start(code).end()[0].split()) - set(plain.end()[0].split())
+    with (
+        App(code, clean_environ(), python=BASE_PYTHON) as plain,
+        App(code, clean_environ(PYTHONPATH=str(AUTOSTART), **channels), python=BASE_PYTHON) as linked,
+    ):
+        extra = set(linked.end()[0].split()) - set(plain.end()[0].split())
 
     assert len(extra) < 20
     assert not extra & {"socket", "threading", "json", "asyncio", "typing", "logging", "dataclasses", "re", "inspect"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_elsewhere_an_import_starts_nothing(start_bare, name):
+    """Neither under SnapStart nor beside a socket that is named: a laptop that runs the image, say."""
+    code = f"import {name}, threading; print(threading.active_count())"
+
+    with App(code, clean_environ(PYTHONPATH=str(AUTOSTART)), python=bare(start_bare)) as app:
+        assert app.end() == ("1\n", "")
+
+
+def bare(start):
+    """The interpreter that `start_bare` starts."""
+    return start("pass").process.args[0]
+
+
+# --- the user site ---------------------------------------------------------------------------------------------------
+
+
+def seen_by(code, **variables):
+    """What a process of the interpreter itself prints."""
+    with App(code, clean_environ(**variables), python=BASE_PYTHON) as app:
+        return app.end()
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with packages of the user's own: a module, a .pth file that asks whether we are there, a usercustomize."""
+    site = tmp_path / "home" / ".local" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "mine.py").write_text("")
+    (site / "more").mkdir()
+    asks = "import sys; print('pth', hasattr(sys, '_snapext_autostart'))\n"
+    (site / "mine.pth").write_text(f"more\n{asks}")
+    (site / "usercustomize.py").write_text("print('usercustomize')")
+    return tmp_path / "home"
+
+
+def test_the_user_site_links_where_pythonpath_is_lost(listener, tmp_path):
+    """An app whose start script sets PYTHONPATH anew is linked by the import that it has."""
+    environ = clean_environ(
+        PYTHONPATH=str(tmp_path), PYTHONUSERBASE=str(USER_BASE), SNAPEXT_SOCKET=str(tmp_path / "bridge" / "bridge.sock")
+    )
+    with App("import snapshot_restore_py, sys; sys.stdin.readline()", environ, python=BASE_PYTHON) as app:
+        assert app.process.pid == listener.accept().greet().pid
+
+
+SITE = """
+import json, site, sys
+names = ("USER_BASE", "USER_SITE", "ENABLE_USER_SITE")
+print(json.dumps([sys.path, [getattr(site, name) for name in names], site.getusersitepackages(), site.getuserbase()]))
+"""
+
+
+def test_the_users_own_site_is_added_back(home):
+    """Its .pth files and its usercustomize run, once and after ours; sys.path and `site` are as without us."""
+    plain = seen_by(SITE, HOME=str(home))[0].splitlines()
+    with_us = seen_by(SITE, HOME=str(home), PYTHONUSERBASE=str(USER_BASE))[0].splitlines()
+
+    assert plain[:2] == ["pth False", "usercustomize"]
+    assert with_us[:2] == ["pth True", "usercustomize"]
+    assert json.loads(with_us[2]) == json.loads(plain[2])
+    assert any(entry.endswith("/site-packages/more") for entry in json.loads(with_us[2])[0])
+
+
+def test_a_home_without_a_site_adds_nothing(tmp_path):
+    """As everywhere on Lambda."""
+    plain = seen_by(SITE, HOME=str(tmp_path))
+    assert seen_by(SITE, HOME=str(tmp_path), PYTHONUSERBASE=str(USER_BASE)) == plain
+
+
+def test_what_a_process_starts_has_the_user_site_too(tmp_path):
+    """PYTHONUSERBASE stays in its environment."""
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(sys._snapext_autostart)'])"
+
+    assert seen_by(code, PYTHONUSERBASE=str(USER_BASE)) == ("True\n", "")
+
+
+def test_all_channels_together_link_once(tmp_path):
+    """By PYTHONPATH, the user site and an image's .pth file: one finder, and the hidden sitecustomize runs once."""
+    theirs = folder_with(tmp_path, "sitecustomize.py", "print('theirs')")
+    venv.create(tmp_path / "venv", symlinks=True, with_pip=False, system_site_packages=True)
+    (packages,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    (packages / "snapext.pth").write_text(PTH_LINE.replace("/opt/snapext/python/snapext/autostart", str(AUTOSTART)))
+    code = "import sys; print(sum(type(f).__name__ == 'LinkingFinder' for f in sys.meta_path), sys.path[1:3])"
+    environ = clean_environ(PYTHONPATH=f"{AUTOSTART}:{theirs}", PYTHONUSERBASE=str(USER_BASE))
+
+    with App(code, environ, python=str(tmp_path / "venv" / "bin" / "python")) as app:
+        assert app.end() == (f"theirs\n1 ['{AUTOSTART}', '{theirs}']\n", "")
+
+
+@pytest.mark.parametrize("options", [["-E"], ["-I"], ["-s"], ["-S"], ["-W", "error"], ["-X", "dev"]], ids=" ".join)
+def test_every_way_to_start_python_works_with_the_user_site(options):
+    """Nothing is printed, whatever the switches."""
+    environ = clean_environ(PYTHONUSERBASE=str(USER_BASE))
+    with App("print('up')", environ, *options, python=BASE_PYTHON) as app:
+        assert app.end() == ("up\n", "")
+
+
+def test_an_image_whose_opt_is_not_there_says_nothing(tmp_path):
+    """A virtual environment may be copied into an image without the layer."""
+    venv.create(tmp_path / "venv", symlinks=True, with_pip=False)
+    (packages,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    (packages / "snapext.pth").write_text(PTH_LINE.replace("/opt/", "/no/such/folder/"))
+    code = "import sys; print([entry for entry in sys.path if entry.startswith('/no')])"
+    with App(code, clean_environ(), python=str(tmp_path / "venv" / "bin" / "python")) as app:
+        assert app.end() == ("[]\n", "")
+
+
+# --- the local Lambda ------------------------------------------------------------------------------------------------
+
+
+def test_the_simulator_gives_the_app_both_channels():
+    """As the layer's wrapper does: a user base of the caller's own stays."""
+    given = runtime_environment({}, {"PYTHONPATH": "/theirs"}, autostart=True)
+    assert (given["PYTHONPATH"], given["PYTHONUSERBASE"]) == (f"{AUTOSTART}:/theirs", str(USER_BASE))
+    assert runtime_environment({}, {"PYTHONUSERBASE": "/b"}, autostart=True)["PYTHONUSERBASE"] == "/b"
+    assert "PYTHONUSERBASE" not in runtime_environment({}, {}, autostart=False)
+
+
+def test_the_simulators_extension_looks_behind_the_standard_library(tmp_path, monkeypatch):
+    """The folder that snapext is installed in may have a json.py; and the process is marked as snapext's own."""
+    folder = tmp_path / "site"
+    (folder / "snapext_extension").mkdir(parents=True)
+    main = "import json, sys\ndef main(argv):\n print(json.__file__, sys._snapext_own)"
+    (folder / "snapext_extension" / "__main__.py").write_text(main)
+    (folder / "json.py").write_text("")
+    monkeypatch.setattr(simulators_folder, "_folder_of", lambda _package: str(folder))
+    extensions = simulators_folder.lay_out(str(tmp_path), "none").extensions_folder
+    done = subprocess.run([f"{extensions}/snapext"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stderr == ""
+    assert done.stdout == f"{json.__file__} True\n"
+
+
+# --- OpenTelemetry ---------------------------------------------------------------------------------------------------
+
+OTEL = {f"OTEL_{kind}_EXPORTER": "none" for kind in ("TRACES", "METRICS", "LOGS")}
+BOTH = """
+import sys
+print("opentelemetry.instrumentation.auto_instrumentation._load" in sys.modules, hasattr(sys, "_snapext_autostart"))
+"""
+
+
+def otel_folder():
+    import opentelemetry.instrumentation.auto_instrumentation as instrumentation
+
+    return str(Path(instrumentation.__file__).parent)
+
+
+def test_opentelemetry_behind_ours_runs_as_well(start):
+    """Its sitecustomize is the hidden one, which we run."""
+    assert start(BOTH, more=[otel_folder()], **OTEL).end() == ("True True\n", "")
+
+
+def test_opentelemetry_instrument_and_the_user_site_both_run(tmp_path):
+    """Its sitecustomize runs no other, so ours by PYTHONPATH is lost: the user site links all the same."""
+    instrument = Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"
+    path = os.pathsep.join((str(AUTOSTART), sysconfig.get_path("purelib")))
+    done = subprocess.run(
+        [str(instrument), BASE_PYTHON, "-c", BOTH],
+        env=clean_environ(PYTHONPATH=path, PYTHONUSERBASE=str(USER_BASE), **OTEL),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("True True\n", "")

@@ -56,6 +56,9 @@ def installed() -> dict[str, str]:
     """The interpreters of this machine by their versions: this one, and what else is found."""
     ask = ["-I", "-S", "-c", "import sys; print(sys.executable)"]
     found = {f"3.{sys.version_info.minor}": str(Path(sys.executable).resolve())}
+    debians = Path("/usr/bin/python3").resolve()
+    if debians.name in {f"python{version}" for version in VERSIONS} and Path("/usr/lib/python3/dist-packages").is_dir():
+        found["Debian's"] = str(debians)  # its packages are elsewhere
     for version in VERSIONS:
         candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python3.*")]
         for candidate in (str(path) for path in candidates if path is not None and str(path).endswith(version)):
@@ -82,6 +85,8 @@ class Scene:
     @property
     def site_packages(self) -> str:
         real = Path(self.python).resolve()
+        if real.parent == Path("/usr/bin"):
+            return "/usr/lib/python3/dist-packages"
         return str(real.parent.parent / "lib" / real.name / "site-packages")
 
     @contextmanager
@@ -176,11 +181,13 @@ WAYS: dict[str, str | None] = {
     "exec python3 app.py": None,
     "exec python3 -m app": None,
     "exec python3 -c 'import app'": None,
-    "exec python3 <app.py -": None,
+    "exec python3 -X utf8 -- app.py": None,
     "exec python3 -u -X dev -W error -O app.py": None,
     "exec python3 -W error::UserWarning -Ximporttime -P app.py 2>/dev/null": None,
     "exec python3 app.py -I -S -E": None,
     "exec python3 -c 'import app' -S": None,
+    "exec python3 -c'import app' -S": None,
+    "exec python3 -mapp -I": None,
     "PYTHONPATH=/opt/python:$PYTHONPATH exec python3 app.py": None,
     "PYTHONPATH=$PYTHONPATH:/opt/python exec python3 -s app.py": None,
     "PYTHONNOUSERSITE=1 exec python3 app.py": None,

@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT, SRC
 
 EXTENSION = ROOT / "extension"
-OURS = ("snapext", "snapext_extension")
+OURS = ("snapext", "snapext_extension", "_snapext_autostart")
 APP_SIDE = sorted(
     path for path in (SRC / "snapext").rglob("*.py")
     if not {"cli", "doctor", "simulator"} & set(path.parts) and path.name != "__main__.py"

@@ -22,7 +22,7 @@ class AppStack(cdk.Stack):
         )
         # /opt/extensions/lambda-adapter
         adapter = lambda_.LayerVersion.from_layer_version_arn(self, "Adapter", adapter_arn.value_as_string)
-        # /opt/extensions/snapext, /opt/snapext/bootstrap, /opt/python
+        # /opt/extensions/snapext, /opt/snapext
         snapext = lambda_.LayerVersion(
             self,
             "Snapext",

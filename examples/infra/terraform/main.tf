@@ -24,7 +24,7 @@ locals {
   dist = "${path.module}/../../../dist" # what package.sh has made
 }
 
-# /opt/extensions/snapext, /opt/snapext/bootstrap, /opt/python
+# /opt/extensions/snapext, /opt/snapext
 resource "aws_lambda_layer_version" "snapext" {
   layer_name               = "snapext"
   filename                 = "${local.dist}/snapext-layer.zip"
