@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from snapext_extension.failures import Process
 
+MIN_LOOKS = 3
+"""Two looks far apart may both have met an import in a short wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -44,7 +47,7 @@ class Attendance:
         self._settle_ms = settle_ms
         self._seen: dict[int, Sighting] = {}
         self._new: set[int] = set()  # seen by the latest look, and by none before
-        self._resting_since_ms: dict[int, float] = {}
+        self._resting: dict[int, tuple[float, int]] = {}  # since when, and how many looks have shown it
         self.ended = 0
         """How many Python processes were seen and have ended."""
 
@@ -53,17 +56,19 @@ class Attendance:
         before, self._seen = self._seen, {sighting.process.pid: sighting for sighting in sightings}
         self.ended += sum(sighting.python for pid, sighting in before.items() if pid not in self._seen)
         self._new = set(self._seen) - set(before)
-        self._resting_since_ms = {
-            pid: self._resting_since_ms.get(pid, now_ms) for pid, sighting in self._seen.items() if sighting.at_rest
-        }
+        resting, self._resting = self._resting, {}
+        for pid, sighting in self._seen.items():
+            if sighting.at_rest:
+                since_ms, looks = resting.get(pid, (now_ms, 0))
+                self._resting[pid] = (since_ms, looks + 1)
         return any(
             sighting.listens and not (pid in before and before[pid].listens) for pid, sighting in self._seen.items()
         )
 
     def is_resting(self, pid: int, now_ms: float) -> bool:
-        """Whether a process has been at rest for the settling time. One that was not seen is not."""
-        since_ms = self._resting_since_ms.get(pid)
-        return since_ms is not None and now_ms - since_ms >= self._settle_ms
+        """Whether a process has been at rest for the settling time, at MIN_LOOKS looks or more."""
+        since_ms, looks = self._resting.get(pid, (now_ms, 0))
+        return looks >= MIN_LOOKS and now_ms - since_ms >= self._settle_ms
 
     def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.

@@ -165,9 +165,10 @@ class ReadinessHungUp:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The answer to Look: the function's processes, as the kernel shows them."""
+    """The answer to Look: the function's processes, as the kernel shows them, and how long the look took."""
 
     sightings: tuple[Sighting, ...]
+    took_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

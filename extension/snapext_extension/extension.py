@@ -185,7 +185,9 @@ class Extension:
 
     def _look(self, look: events.Look) -> None:
         if not look.lost_only:
-            self._event(events.Looked(self._looker.look()))
+            started_ms = now_ms()
+            sightings = self._looker.look()
+            self._event(events.Looked(sightings, now_ms() - started_ms))
             return
         for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
             self._watch.drop(pid)

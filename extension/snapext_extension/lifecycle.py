@@ -155,6 +155,8 @@ MAX_NOT_LINKED = 20
 GRACE_MS = 200
 """For those that cannot say when they are done."""
 LOOK_EVERY_MS = 100
+LOOK_SHARE = 10
+"""Looks take a tenth of the time at most: under a CPU limit they would take it from the imports that they wait for."""
 EARLY_LOOK_EVERY_MS = 1_000
 """Before the app is ready a look counts only who has ended."""
 WAITING_EVERY_MS = 3_000
@@ -373,7 +375,8 @@ class Lifecycle:
         if self.state is not State.INIT:
             return
         somebody_new_listens = self._attendance.look(event.sightings, self._now_ms)
-        self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS))
+        every_ms = LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS
+        self._do(SetTimer(TimerName.LOOK, max(every_ms, LOOK_SHARE * event.took_ms)))
         self._say_who_is_lost()
         if not self._app_ready:
             return

@@ -35,16 +35,24 @@ class TestWhoMayStillJoin:
 
     def test_one_that_rests_for_the_settling_time_has_started_without_hooks(self) -> None:
         """At every look of that time, and not a moment sooner."""
-        attendance = looked(seen(10), seen(11, at_rest=True), at_ms=(0.0, 499.0))
+        attendance = looked(seen(10), seen(11, at_rest=True), at_ms=(0.0, 250.0, 499.0))
         assert pids(attendance.may_still_join({10}, 499.0)) == [11]
         attendance.look((seen(10), seen(11, at_rest=True)), 500.0)
         assert pids(attendance.may_still_join({10}, 500.0)) == []
+
+    def test_two_looks_are_not_enough_however_far_apart(self) -> None:
+        """Both may have met an import in a short wait."""
+        attendance = looked(seen(11, at_rest=True), at_ms=(0.0, 9000.0))
+        assert pids(attendance.may_still_join({10}, 9000.0)) == [11]
+        attendance.look([seen(11, at_rest=True)], 9001.0)
+        assert pids(attendance.may_still_join({10}, 9001.0)) == []
 
     def test_rest_that_is_interrupted_begins_anew(self) -> None:
         """A pause in an import is not its end."""
         attendance = looked(seen(11, at_rest=True))
         attendance.look([seen(11)], 400.0)
-        attendance.look([seen(11, at_rest=True)], 600.0)
+        for now_ms in (600.0, 800.0, 1000.0):
+            attendance.look([seen(11, at_rest=True)], now_ms)
         assert pids(attendance.may_still_join({10}, 1000.0)) == [11]
         assert pids(attendance.may_still_join({10}, 1100.0)) == []
 
@@ -75,7 +83,7 @@ class TestWhoMayStillJoin:
 
     def test_a_child_that_inherits_the_socket_does_not_replace_its_parent(self) -> None:
         """A pool that a worker forks while it imports: the worker itself is still to join."""
-        attendance = looked(seen(10), seen(11), seen(12, parent_pid=11, at_rest=True), at_ms=(0.0, 500.0))
+        attendance = looked(seen(10), seen(11), seen(12, parent_pid=11, at_rest=True), at_ms=(0.0, 250.0, 500.0))
         assert pids(attendance.may_still_join({10}, 500.0)) == [11]
 
     def test_a_supervisor_is_not_said_to_be_missing(self) -> None:
@@ -110,7 +118,7 @@ class TestServingFromWithinAnImport:
 
     def test_a_supervisor_that_runs_in_an_import_is_one_once_it_rests(self) -> None:
         """Until then it may be a worker that has just forked a pool."""
-        attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, 499.0))
+        attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, 250.0, 499.0))
         assert not attendance.is_serving(9, {9}, 499.0)
         assert attendance.is_serving(9, {9}, 500.0)
 

@@ -18,6 +18,7 @@ from snapext_extension.events import (
     HookStarted,
     Left,
     Look,
+    Looked,
     ReadinessAsked,
     RestoreReturned,
     SetTimer,
@@ -191,6 +192,15 @@ class TestInitWaits:
         driver.handle(TimerFired(TimerName.LOOK))
         driver.handle(TimerFired(TimerName.READY))
         assert "2 processes of the function have ended" in driver.failure.message
+
+    @pytest.mark.parametrize(("took_ms", "next_ms"), [(3.0, LOOK_EVERY_MS), (70.0, 700.0)])
+    def test_looks_take_a_tenth_of_the_time_at_most(self, took_ms: float, next_ms: float) -> None:
+        """Under a CPU limit they would take it from the imports that they wait for."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        actions = driver.handle(Looked((), took_ms))
+        assert SetTimer(TimerName.LOOK, next_ms) in actions
 
     def test_processes_that_had_joined_and_ended_are_counted_too(self) -> None:
         """Between two looks many can come and go."""
