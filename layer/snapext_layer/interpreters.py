@@ -1,7 +1,7 @@
 """The Pythons of an image, and the .pth file that links their processes, whatever those were started with.
 
 Python reads the .pth files of its site-packages under -E, -I and an empty environment too, and in a virtual environment
-that has one; not under -S. The line costs a process that imports no hook module some 0.1 ms, and nothing else.
+that has one; not under -S. The line costs a process that imports no hook module some 0.5 ms, and nothing else.
 """
 
 from __future__ import annotations
