@@ -84,7 +84,9 @@ class Stage:
             _write_launcher(str(target), _adapter_script(adapter))
         elif adapter == BARE:
             script = shlex.join([self.python, "-I", "-S", str(APPS / "bare_adapter.py")])
-            _write_launcher(str(target), f"# asks for /runtime/restore/next by itself\nexec {script}")
+            # What the extension reads off a file of this kind.
+            marks = "# /runtime/restore/next, and AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
+            _write_launcher(str(target), f"{marks}\nexec {script}")
         else:
             target.symlink_to(adapter_binary(adapter))
 

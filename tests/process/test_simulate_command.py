@@ -240,6 +240,44 @@ def test_an_adapter_that_makes_no_check_after_the_restore_is_never_ok(tmp_path: 
     assert done.stdout.splitlines()[-1].startswith("FAILED:")
 
 
+BORN_LATE = """
+import subprocess, sys
+import snapext
+import tracing_http_server
+
+CHILD = '''
+import sys, time
+import snapext
+snapext.register_after_restore(print)
+while not snapext.status().connected:
+    time.sleep(0.001)
+print("up", flush=True)
+sys.stdin.read()
+'''
+
+@snapext.register_after_restore
+def start_another():
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"up\\n"
+
+server = tracing_http_server
+port = int(server.os.environ["PORT"])
+server.ThreadingHTTPServer(("127.0.0.1", port), server.Handler).serve_forever()
+"""
+
+
+def test_a_process_that_is_born_after_the_restore_owes_nothing(tmp_path: Path) -> None:
+    """It has joined with a hook when the runtime is ready, and that hook has nothing to do."""
+    script = tmp_path / "born_late.py"
+    script.write_text(BORN_LATE)
+    words = ("--json", "--port", str(free_port()), "--", sys.executable, str(script))
+    done = run(*words, TRACE_FILE=str(tmp_path / "trace"), PYTHONPATH=str(APPS))
+    document = json.loads(done.stdout)
+    assert document["ok"], document["errors"]
+    assert [process["hooks"]["after_restore"] for process in document["processes"]] == [3, 1]
+    assert document["hooks_run"] == 5
+
+
 def test_requests_have_bodies_and_headers_as_curl_has_them(tmp_path: Path) -> None:
     """Each those that come after it, and an event goes to the pass-through path as it is."""
     (tmp_path / "sqs.json").write_text('{"Records": [ {"body": "x"} ]}')
@@ -393,8 +431,16 @@ def interrupted(
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3
     process.send_signal(number)
-    process.send_signal(number)
+    wait_until(lambda: is_ignored(process.pid, signal.SIGTERM), 20)
+    for another in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process.send_signal(another)
     return process, children
+
+
+def is_ignored(pid: int, number: signal.Signals) -> bool:
+    """As the kernel has it, see proc(5)."""
+    (mask,) = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in line]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 _TOUCH_AND_WAIT = [

@@ -144,7 +144,7 @@ class Adapter:
         if apigw.is_http_event(event):
             return apigw.http_request(event), True
         headers = {"content-type": "application/json"}
-        return HttpRequest("POST", self._settings.pass_through_path, headers, payload), False
+        return HttpRequest("POST", self._settings.pass_through_path, headers, payload.strip()), False
 
     def _pass_back(self, request_id: str, target: str, answer: requests.Response) -> None:
         """The answer to an event that was not HTTP. What the real adapter does in silence is said here."""
