@@ -14,8 +14,9 @@ from lives import APPS, free_port
 
 from helpers import AUTOSTART
 from snapext.simulator.folder import _adapter_script, _extension_script, _write_launcher
+from snapext.simulator.plan import Plan
 from snapext.simulator.platform import InitType
-from snapext.simulator.simulation import Plan, Simulation
+from snapext.simulator.simulation import Simulation
 from snapext.simulator.story import Story
 
 # An extension that asks for the restore on the runtime's behalf, fails it, and then does what $THEN says.

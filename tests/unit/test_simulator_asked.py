@@ -8,7 +8,7 @@ import click
 import pytest
 
 from snapext.cli.asked import FORM, parse_asked
-from snapext.simulator.simulation import Event, Request
+from snapext.simulator.plan import Event, Request
 
 R, D, H, E = "requests", "data", "headers", "events"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from snapext.simulator.simulation import Event, Request
+from snapext.simulator.plan import Event, Request
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FORM = "application/x-www-form-urlencoded"

@@ -28,7 +28,12 @@ def end_on_signals(*more: signal.Signals) -> None:
     """
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP, *more) if signal.getsignal(n) is not signal.SIG_IGN]
 
+    first = [True]
+
     def end(received: int, _frame: object) -> None:
+        if not first:
+            return  # it came before it was ignored
+        first.clear()
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
         sys.exit(128 + received)

@@ -18,8 +18,9 @@ from snapext.cli import asked
 from snapext.cli.fail import end_on_signals
 from snapext.errors import SimulationError
 from snapext.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
+from snapext.simulator.plan import Event, Plan, Request
 from snapext.simulator.recorder import Trouble
-from snapext.simulator.simulation import Event, Plan, Request, Simulation
+from snapext.simulator.simulation import Simulation
 from snapext.simulator.states import InitType
 from snapext.simulator.story import Story
 from snapext.simulator.terminal import Page

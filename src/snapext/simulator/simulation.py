@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from snapext._endpoint import start_command_path
@@ -18,6 +18,7 @@ from snapext.errors import SimulationError
 from snapext.simulator import apigw
 from snapext.simulator.credentials import Credentials, developers_credentials
 from snapext.simulator.folder import EXTENSION, NO_ADAPTER, Layout, extension_environment, lay_out, runtime_environment
+from snapext.simulator.plan import Event, Plan, Request
 from snapext.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext.simulator.recorder import Happening, Recorder, Trouble
 from snapext.simulator.sandbox import Sandbox
@@ -34,55 +35,6 @@ HASTY_END = (
     "hook's error"
 )
 ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that the environment is to serve once it is ready."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def payload(self) -> bytes:
-        return json.dumps(apigw.http_event(self.method, self.path, self.headers, self.body)).encode()
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event of another kind, which the function gets as it is. `name` is what a person calls it."""
-
-    name: str
-    payload: bytes
-
-    def __str__(self) -> str:
-        return f"event {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be simulated. `adapter`: a stand-in's name, the path of a binary, or `none`: then the command is the
-    runtime itself.
-
-    expected_hooks: how many have to run in all; None for at least one under SnapStart.
-    installed_layer: an /opt with extensions in it, to be used as it is in place of our own.
-    """
-
-    command: tuple[str, ...]
-    port: int
-    workers: int | None
-    init_type: InitType
-    freeze_s: float
-    requests: tuple[Request | Event, ...]
-    adapter: str
-    timeout_s: float
-    expected_hooks: int | None = None
-    installed_layer: str | None = None
 
 
 class Simulation:
