@@ -498,7 +498,7 @@ def _describe(message: Describe, channel: Channel) -> None:
         try:
             return channel.send(Described(message.id, tuple(before[:most]), tuple(after[:most])))
         except LocalProtocolError:
-            most //= 2
+            most = most * 3 // 4
 
 
 # --- the link of this process ---------------------------------------------------------------------------------------

@@ -17,12 +17,18 @@ def is_own_process() -> bool:
     """The extension, a command of ours (`snapext …`, `python -m snapext…`), or what a launcher of ours has marked."""
     if getattr(sys, MARK, False) or "snapext_extension" in sys.modules:
         return True
-    arguments = getattr(sys, "argv", None) or [""]
+    try:
+        return _is_our_command(sys.argv)
+    except Exception:  # no arguments (an embedded interpreter), or anything that an app may have put there
+        return False
+
+
+def _is_our_command(arguments: list[str]) -> bool:
     if arguments[0] == "-m":  # Python is about to run a module; its name is before what is left of the arguments
         word = sys.orig_argv[len(sys.orig_argv) - len(arguments)]
         module = word.partition("m")[2] if word.startswith("-") else word
-        return bool(module.partition(".")[0] == "snapext")
-    return bool(os.path.basename(arguments[0]) == "snapext")
+        return module.partition(".")[0] == "snapext"
+    return os.path.basename(arguments[0]) == "snapext"
 
 
 def is_expected(environ: Mapping[str, str]) -> bool:

@@ -64,18 +64,18 @@ def _imported_names(frame: FrameType | None) -> list[str]:
 def name() -> str:
     """What a person would call this process: its script, or its name in a multiprocessing pool."""
     try:
-        return _own_name()[:MAX_NAME_CHARS]
+        return str(_own_name())[:MAX_NAME_CHARS]
     except Exception:  # whatever the app has put into sys.argv
         return "python"
 
 
-def _own_name() -> str:
+def _own_name() -> object:
     # It may be half imported by another thread.
     current = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
     if current is not None:
-        own = current().name
+        own: object = current().name
         if own != "MainProcess":
-            return str(own)
+            return own
     argv = sys.argv
     script = os.path.basename(argv[0]) if argv and argv[0] not in ("", "-c", "-m") else "python"
     if script == "__main__.py":  # python -m package
