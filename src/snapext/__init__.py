@@ -9,7 +9,16 @@ def close_pool() -> None: ...
 def open_pool() -> None: ...
 """
 
-from snapext._api import bind_loop, checkpoint, connect, is_restored, reseed, status, wait_restored
+from snapext._api import (
+    bind_loop,
+    checkpoint,
+    connect,
+    connect_if_expected,
+    is_restored,
+    reseed,
+    status,
+    wait_restored,
+)
 from snapext._registry import (
     get_after_restore,
     get_before_snapshot,
@@ -30,3 +39,6 @@ __all__ = [
     "status",
     "wait_restored",
 ]
+
+connect_if_expected()
+del connect_if_expected

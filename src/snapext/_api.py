@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from snapext._own import is_expected, is_own_process
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -24,8 +26,15 @@ def connect() -> None:
 
         _link.join()
     except Exception as error:  # an app must start whatever is wrong with us
-        if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
-            os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
+        from snapext._registry import report_unlinked
+
+        report_unlinked(error)
+
+
+def connect_if_expected() -> None:
+    """What `import snapext` does: link a process of the app where an extension is to be expected, and nothing else."""
+    if is_expected(os.environ) and not is_own_process():
+        connect()
 
 
 def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -49,11 +58,15 @@ def status() -> Status:
 def is_restored() -> bool:
     """True once this process runs in a restored environment and its after-restore hooks are done.
 
-    True from the start in a process that began after the restore: it has nothing to run. Always False in an environment
-    that was not initialised for SnapStart.
+    True from the start in a process that began after the restore: it has nothing to run. The first call asks the
+    extension for that, and may wait some milliseconds for it (a second at most). Always False in an environment that
+    was not initialised for SnapStart.
     """
     from snapext import _link
 
+    if not _link.current().generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        connect()
+        _link.current().ask_generation()
     return _link.current().generation > 0
 
 

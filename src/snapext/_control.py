@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from snapext._descriptors import socket_above_standard
 from snapext._endpoint import (
     CREDENTIALS_SIZE,
     peer_pid_and_uid,
@@ -30,18 +31,21 @@ START_TIMEOUT_S = 5.0
 RETRY_S = 0.01
 
 
-def ask(command: str, *, patience_s: float = 0.0) -> dict[str, Any]:
+def ask(command: str, *, patience_s: float = 0.0, timeout_s: float | None = None) -> dict[str, Any]:
     """Connect as a command, ask, and return the `result`. Waits for it without a limit: what it waits for has one.
 
-    patience_s: for how long to look for the extension. Raises ControlError.
+    patience_s: for how long to look for the extension. timeout_s: for how long to wait for each part of its answer.
+    Raises ControlError.
     """
     path = socket_path(os.environ, os.geteuid())
     peer = _connect(path, patience_s)
     try:
+        peer.settimeout(timeout_s)
         peer.sendall(_line(_hello(command)) + _line({"type": command}))
         return _result(peer, path)
     except OSError as error:
-        raise ControlError(f"the connection to the extension at {path} broke: {error.strerror}") from error
+        why = error.strerror or str(error)
+        raise ControlError(f"the connection to the extension at {path} broke: {why}") from error
     finally:
         peer.close()
 
@@ -94,7 +98,7 @@ def _try_connect(path: str, uid: int) -> socket.socket:
         raise ControlError(f"{path} is not used: {why}")
     # The app's own module, which gevent may have replaced, else the one beneath it, which is 20 ms faster to import.
     sockets: Any = sys.modules.get("socket") or __import__("_socket")
-    peer: socket.socket = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+    peer: socket.socket = socket_above_standard(sockets.socket, sockets.AF_UNIX, sockets.SOCK_STREAM)
     try:
         peer.settimeout(None)
         peer.connect(path)

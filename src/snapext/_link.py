@@ -3,53 +3,46 @@
 An app that cannot have a thread is told by a signal instead (SNAPEXT_TRANSPORT=signal): it then connects, is told of
 that one phase, and hangs up.
 
-It must be as if it were not there when there is no extension: it never raises into the app, never makes it wait, and
-says at most one line. What it imports is imported when the first hook is registered, in the app's own thread: an
-import in the link's thread could be cut in half by a fork, and the module's import lock stay taken in the child.
+It must be as if it were not there when there is no extension: it never raises into the app and never makes it wait.
+What it imports is imported when the process is linked, in the app's own thread: an import in the link's thread could be
+cut in half by a fork, and the module's import lock stay taken in the child.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
+import atexit
 import os
-import select
-import socket
+import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from snapext import _loops, _process, _registry, _runner
-from snapext._endpoint import (
-    CREDENTIALS_SIZE,
-    peer_pid_and_uid,
-    socket_path,
-    why_refuse_directory,
-    why_refuse_socket,
-)
-from snapext._reseed import reseed
+from snapext import _loops, _notice, _process, _registry, _runner
+from snapext._channel import Channel, UntrustedError, connect
+from snapext._endpoint import socket_path
+from snapext._own import is_own_process
+from snapext._primitives import Alarm, Changes, Lock, get_ident, monotonic, sleep, start_new_thread
 from snapext._status import Status
+from snapext._told import FIRST_LOOK_S, MAX_LOOK_S, Told, signal_mask
 from snapext.errors import LocalProtocolError, RemoteProtocolError
 from snapext.protocol import (
     APP,
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
-    Connection,
     Describe,
     Described,
-    Done,
     Hello,
     HookCounts,
     Hooks,
     Message,
-    Role,
-    Running,
     Shutdown,
     Welcome,
 )
-from snapext.protocol.connection import State
+
+if TYPE_CHECKING:
+    import asyncio
 
 CLIENT = "snapext-python/0.1.0"
 FIRST_RETRY_S = 0.002
@@ -58,77 +51,114 @@ GIVE_UP_AFTER_S = 60.0
 """The extension listens some milliseconds after the runtime starts: this long without it means that there is none."""
 LOCAL_RETRY_S = 1.0
 """Outside of Lambda somebody may run `snapext signal` at any time."""
+FOREIGN_RETRY_S = 30.0
+"""An extension that speaks another version of the protocol goes on doing so."""
+LASTED_S = 1.0
+"""A connection that ends before that was no good: what comes next is one more attempt, after a longer pause."""
 SIGNAL_TIMEOUT_S = 5.0
 """Whoever has sent the signal waits for us: it takes no time to be told what for."""
+ASK_TIMEOUT_S = 1.0
+END_TIMEOUT_S = 0.1
 MAX_NAMES = 250
-AT_ONCE_AND_SILENTLY = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-"""Without the signal, which an app may have set to end it, when the extension is gone."""
+
+
+class _ForeignError(Exception):
+    """The extension speaks a version of the protocol that we do not know."""
 
 
 class Link:
     """The link of one process. A forked child makes its own."""
 
-    def __init__(self, generation: int = 0, environment_id: str | None = None, *, forked: bool = False) -> None:
-        # Re-entrant: a signal handler may fork, or ask for the status, in the middle of one of our own calls.
-        self.lock = threading.RLock()
-        self._changed = threading.Condition(self.lock)
-        self._forked = forked
-        self._ended = False
-        self._inode = 0
-        self._signal_mask: set[int] = set()
-        self._thread: threading.Thread | None = None
-        self._socket: socket.socket | None = None
-        self._connection = Connection(Role.PROCESS)
-        self._unsent = b""
-        self._told = HookCounts()
-        self._outcomes: dict[tuple[str, int], _runner.Outcome] = {}
-        self._teller = 0
-        self._answering: int | None = None  # the thread that answers a signal
-        self._takes_part = True
+    def __init__(
+        self, generation: int = 0, environment_id: str | None = None, *, forked: bool = False, takes_part: bool = True
+    ) -> None:
+        self.lock = Lock()
+        self.pid = os.getpid()
         self.phase = "init"
         self.generation = generation
         self.environment_id = environment_id
         self.restored_at: float | None = None
+        self._changes = Changes()
+        self._pause = Alarm()
+        self._forked = forked
+        self._ended = not takes_part
+        self._told = Told(takes_part=takes_part)
+        self._channel: Channel | None = None
+        self._counts = HookCounts()  # as the extension knows them
+        self._importing = False
+        self._wanted = False
+        self._alive = False
+        self._thread = 0
+        self._signal_mask: set[int] = set()
+        self._tried = False  # a first attempt to connect has ended, well or badly
+        self._asked = False
+        self._greeted = False
+        self._answering = False
+        self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- what the app's threads call -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread unless it runs. It ends when it has given up, and a later call tries again."""
+        """Start the thread unless it runs. It ends when it has given up, and a later call tries again.
+
+        Where no thread can be had, so does the next call, and a forked child.
+        """
         with self.lock:
-            if self._ended or (self._thread is not None and self._thread.is_alive()):
+            self._wanted = True
+            if self._ended or self._alive or self.phase == Shutdown.type:
                 return
-            self._thread = threading.Thread(target=self._run, name="snapext-link", daemon=True)
+            self._alive = True
             # The thread begins with every signal blocked: one that the app has blocked for its own sigwait or signalfd
             # would otherwise be taken here, and do what it does by default.
             self._signal_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
             try:
-                self._thread.start()
+                start_new_thread(self._run, ())
+            except Exception as error:
+                self._alive = False
+                if not sys.is_finalizing():
+                    _notice.once(
+                        "no thread",
+                        f"process {self.pid} is not linked to the extension: no thread can be started ({error}). Its "
+                        "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
+                        "threads and memory, or set SNAPEXT_TRANSPORT=signal",
+                    )
             finally:
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
 
     def answer_signal(self, phase: str) -> None:
-        """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up."""
-        peer = self._try_connect()
-        if peer is None:
-            _warn(f"told of {phase} by a signal, and no extension answers: hooks of process {os.getpid()} did not run")
-            return
-        peer.settimeout(SIGNAL_TIMEOUT_S)
-        self._answering = threading.get_ident()
+        """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up.
+
+        Where a loop runs in it, they run as a task of that loop: a hook that awaits would wait for the loop, and the
+        loop for this handler to return.
+        """
         try:
-            self._serve(peer, only=phase)
+            channel = self._connect()
+            if channel is None:
+                _notice.once(
+                    "signal unanswered",
+                    f"told of {phase} by a signal, and no extension answers: hooks of process {self.pid} did not run",
+                )
+                return
+            channel.limit(SIGNAL_TIMEOUT_S)
+            self._converse(channel, only=phase)
+        except _ForeignError:
+            pass
         except Exception as error:
-            _warn(f"told of {phase} by a signal: {error!r}; hooks of process {os.getpid()} may not have run")
-        finally:
-            self._answering = None
+            _notice.once(
+                "signal failed",
+                f"told of {phase} by a signal: {error!r}; hooks of process {self.pid} may not have run",
+            )
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed."""
         with self.lock:
             counts = _hook_counts()
-            if self._socket is None or counts == self._told or self._unsent:
+            channel = self._channel
+            if channel is None or counts == self._counts or channel.is_behind():
                 return  # not linked, nothing new, or the extension is slow: it hears of them before the phase
-            self._told = counts
-            self._send_locked(Hooks(counts))
+            self._counts = counts
+            channel.post(Hooks(counts, self._importing))
 
     def status(self) -> Status:
         with self.lock:
@@ -138,256 +168,313 @@ class Link:
                 environment_id=self.environment_id,
                 restored_at=self.restored_at,
                 initialization_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
-                connected=self._socket is not None,
+                connected=self._channel is not None,
             )
 
     def wait_restored(self, timeout: float | None) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.generation > 0, timeout)
+        # Not before the answer is out: who waits for this may end the process at once.
+        return self._changes.wait_for(lambda: self.generation > 0 and not self._answering, timeout)
+
+    def ask_generation(self) -> None:
+        """Have `generation` be what the extension says it is: a process that began after the restore is told so.
+
+        Waits for that once, for a moment, and not at all where no extension listens, in a thread that the link needs,
+        or in a signal's handler that has interrupted it.
+        """
+        if self._asked or self._tried or self.generation or get_ident() == self._thread or self.lock.is_mine():
+            return
+        self._asked = True
+        if os.environ.get("SNAPEXT_TRANSPORT") == "signal":
+            self._ask_without_a_thread()
+        else:
+            self._changes.wait_for(lambda: self._tried or not self._alive, ASK_TIMEOUT_S)
+
+    def _ask_without_a_thread(self) -> None:
+        """A process with hooks is told by the signals. Without hooks it owes nothing, and is where the others are."""
+        if _hook_counts() != HookCounts():
+            return
+        from snapext import _control
+        from snapext.errors import ControlError
+
+        try:
+            status = _control.ask("status", timeout_s=ASK_TIMEOUT_S)["status"]
+            with self.lock:
+                self.generation = max(self.generation, int(status["generation"]))
+                self.environment_id = status["environment_id"] or self.environment_id
+        except (ControlError, KeyError, TypeError, ValueError) as error:
+            _notice.debug(f"nobody says whether this environment has been restored: {error!r}")
 
     # --- fork ------------------------------------------------------------------------------------------------------
 
     def child(self) -> Link:
-        """The link of a forked child, started if this one was. Called in the child, whose copy of `lock` is taken.
+        """The link of a forked child, started if this one was to be. Called in the child, whose copy this is.
 
         A child that a hook forks is that hook's own affair: it does not take part, or it would be told to run the very
         hook that has just forked it.
         """
-        by_a_hook = self._thread is threading.current_thread() or self._answering == threading.get_ident()
-        started = self._thread is not None
-        peer, self._socket, self._ended = self._socket, None, True
-        if peer is not None and self._is_ours(peer):
-            peer.close()  # our copy of the descriptor: the parent's connection lives on
-        link = Link(self.generation, self.environment_id, forked=True)
+        by_a_hook = get_ident() in (self._thread, self._in_hook)
+        channel, self._channel, self._ended = self._channel, None, True
+        self.lock = Lock()  # of the parent's threads none is left to release it
+        link = Link(self.generation, self.environment_id, forked=True, takes_part=not by_a_hook)
         link.restored_at = self.restored_at
-        link._ended, link._takes_part = by_a_hook, not by_a_hook
-        self.lock.release()
-        if started:
+        if channel is not None:
+            channel.abandon()
+        if self._wanted:
             link.start()
         return link
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._thread = get_ident()
         try:
-            waits = _backoff()
-            while (peer := self._connect_patiently(waits)) is not None:
-                welcomed = self._serve(peer)
-                if self.phase == "shutdown" or self._ended:
-                    return
-                if welcomed:
-                    waits = _backoff()
-                else:  # it hangs up on us: try again, but not without a pause, and not for ever
-                    time.sleep(next(waits, 0.0))
-            self._report_no_extension()
-        except Exception as error:
-            _warn(f"the link to the extension ended: {error!r}; hooks of process {os.getpid()} will not run")
+            _dress_thread("snapext-link")
+            self._connect_again_and_again()
+        finally:
+            self._alive = False
+            self._changes.happened()
 
-    def _connect_patiently(self, waits: Iterator[float]) -> socket.socket | None:
-        for wait_s in waits:
-            if (peer := self._try_connect()) is not None:
-                return peer
-            time.sleep(wait_s)
-        return None
+    def _connect_again_and_again(self) -> None:
+        pauses = _pauses()
+        while not self._is_over():
+            began: float | None = None
+            try:
+                channel = self._connect()
+                if channel is not None:
+                    began = monotonic()
+                    self._converse(channel)
+            except _ForeignError:
+                pauses = _pauses(FOREIGN_RETRY_S)
+            except Exception as error:
+                _notice.once(
+                    "link failed",
+                    f"the link of process {self.pid} to the extension failed, and is made again: {error!r}",
+                )
+            self._has_tried()
+            if began is not None and monotonic() - began >= LASTED_S:
+                pauses = _pauses()
+            pause_s = next(pauses, None)
+            if self._is_over():
+                return
+            if pause_s is None:
+                self._report_giving_up(began is not None)
+                return
+            self._pause.wait(pause_s)
 
-    def _try_connect(self) -> socket.socket | None:
-        path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peer.settimeout(None)  # whatever the app has set with socket.setdefaulttimeout
-        try:
-            why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
-            if why is None:
-                peer.connect(path)
-                credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE)
-                pid, peer_uid = peer_pid_and_uid(credentials)
-                if peer_uid == uid:
-                    if pid != self._teller:  # another `snapext signal`: what its predecessor was told is no answer
-                        self._teller = pid
-                        self._outcomes.clear()
-                    return peer
-                why = "another user's process listens on it"
-            _warn(f"{path} is not used: {why}")
-        except (OSError, ValueError):
-            pass  # nobody there yet, or nobody at all: the caller tries again
-        peer.close()
-        return None
+    def end(self) -> None:
+        """The process ends: so does the thread, if it is not in the middle of something.
 
-    def _serve(self, peer: socket.socket, only: str | None = None) -> bool:
-        """Speak with the extension until either side ends, or the phase `only` is behind us.
-
-        Returns whether it has welcomed us.
+        A daemon thread that wakes up while the interpreter goes is ended by the C library, which opens a file for that,
+        and aborts the process where it has no descriptor left.
         """
-        connection = Connection(Role.PROCESS)
-        with self.lock:  # hello first: another thread may register a hook at any moment, and tell
-            self._socket, self._connection, self._unsent = peer, connection, b""
-            self._inode = os.fstat(peer.fileno()).st_ino
-            self._told = _hook_counts()
-            self._send_locked(self._hello())
+        self._ended = True
+        self._pause.ring()
+        deadline = monotonic() + END_TIMEOUT_S
+        while self._alive and self._channel is None and get_ident() != self._thread and monotonic() < deadline:
+            sleep(END_TIMEOUT_S / 100)
+
+    def _is_over(self) -> bool:
+        return self._ended or self.phase == Shutdown.type
+
+    def _has_tried(self) -> None:
+        self._tried = True
+        self._changes.happened()
+
+    def _connect(self) -> Channel | None:
+        path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
         try:
-            while self._is_ours(peer) and (data := peer.recv(65536)):
-                for message in connection.receive(data):
-                    self._handle(message)
-                    if only is not None and _is_behind(only, message):
-                        return True
+            channel = connect(path, uid, self.lock)
+        except UntrustedError as error:
+            _notice.once("not used", f"{path} is not used: {error}")
+            return None
+        except (OSError, ValueError):
+            return None  # nobody there yet, or nobody at all: the caller tries again
+        self._told.by(channel.pid)
+        return channel
+
+    def _converse(self, channel: Channel, only: str | None = None) -> None:
+        """Speak with the extension until either side ends, or the phase `only` is behind us, or goes on by itself."""
+        with self.lock:  # hello first: another thread may register a hook at any moment, and tell
+            previous, self._channel = self._channel, channel
+            self._counts, self._importing = _hook_counts(), only is None and _process.imports()
+            channel.post(self._hello(signalled=only is not None))
+        kept = False
+        try:
+            for message in channel.messages(lambda: self._wait_while_importing(channel)):
+                kept = self._handle(message, channel, by_signal=only is not None)
+                if only is not None and _is_behind(only, message):
+                    return
         except (OSError, RemoteProtocolError) as error:
-            _debug(f"the connection to the extension broke: {error!r}")
+            _notice.debug(f"the connection to the extension broke: {error!r}")
         finally:
             with self.lock:
-                self._socket = None
-            if self._is_ours(peer):
-                peer.close()
-            else:
-                peer.detach()
-        return connection.their_state is State.OPEN
+                if not kept:
+                    self._channel = previous
+            if not kept:
+                channel.close()
 
-    def _is_ours(self, peer: socket.socket) -> bool:
-        """Whether the descriptor is still our connection: daemons close what they find, and the number is used anew."""
-        try:
-            return os.fstat(peer.fileno()).st_ino == self._inode
-        except OSError:
-            return False
-
-    def _hello(self) -> Hello:
+    def _hello(self, *, signalled: bool) -> Hello:
         return Hello(
             protocol=PROTOCOL_VERSION,
             pid=os.getpid(),
             role=APP,
             client=CLIENT,
             name=_process.name(),
-            hooks=self._told,
+            hooks=self._counts,
             generation=self.generation,
             forked=self._forked,
-            signalled=self._answering is not None,
+            signalled=signalled,
+            importing=self._importing,
         )
 
-    def _handle(self, message: Message) -> None:
+    def _wait_while_importing(self, channel: Channel) -> None:
+        """Before we wait for the extension for good: have told it that the main thread imports no more."""
+        look_s = FIRST_LOOK_S
+        while self._importing and not channel.is_readable(look_s):
+            look_s = min(look_s * 1.5, MAX_LOOK_S)
+            if not _process.imports():
+                sleep(FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
+                if not _process.imports():
+                    self._imports_are_over()
+
+    def _imports_are_over(self) -> None:
+        """Tell it once, with the hooks that there are then."""
+        with self.lock:
+            counts, was_importing, channel = _hook_counts(), self._importing, self._channel
+            news = was_importing or counts != self._counts
+            self._importing, self._counts = False, counts
+        if news and channel is not None:
+            channel.send(Hooks(counts))
+
+    def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
+        """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
         if isinstance(message, Welcome):
-            with self._changed:
-                self.phase, self.generation = message.phase, max(self.generation, message.generation)
-                self.environment_id = message.environment_id or self.environment_id
-                self._changed.notify_all()
-        elif isinstance(message, BeforeSnapshot):
-            self.phase = message.type
-            self._answer(message, self._outcome(message))
-            self.phase = "snapshot"
-        elif isinstance(message, AfterRestore):
-            self._after_restore(message)
+            self._welcomed(message)
+        elif isinstance(message, BeforeSnapshot | AfterRestore):
+            return self._obey(message, channel, by_signal=by_signal)
         elif isinstance(message, Describe):
-            self._send(Described(message.id, *_hook_names()))
+            _describe(message, channel)
         elif isinstance(message, Shutdown):
             self.phase = message.type
+        return False
 
-    def _after_restore(self, message: AfterRestore) -> None:
-        self.phase = message.type
-        self.environment_id, self.restored_at = message.environment_id, message.restored_at
-        outcome = self._outcome(message)
-        if outcome.error is None:
-            with self._changed:  # before the answer: whoever is served next may ask is_restored()
-                self.phase, self.generation = "ready", max(self.generation, message.generation)
-                self._changed.notify_all()
-        self._answer(message, outcome)
-
-    def _outcome(self, message: BeforeSnapshot | AfterRestore) -> _runner.Outcome:
-        """Run the hooks, or recall how that went: told twice of one boundary, they still run once."""
-        key = (message.type, message.generation)
-        if key not in self._outcomes:
-            self.tell_hook_counts()  # those registered with snapshot_restore_py itself come to light here
-            self._outcomes[key] = self._run_phase(message)
-        return self._outcomes[key]
-
-    def _run_phase(self, message: BeforeSnapshot | AfterRestore) -> _runner.Outcome:
-        def on_start(hook: str) -> None:
-            self._send(Running(message.id, hook))
-
-        if not self._takes_part:
-            return _runner.Outcome(0.0, (), None)
-        try:
-            with self._mask_of_the_app():
-                if isinstance(message, BeforeSnapshot):
-                    _process.let_imports_end(message.timeout_ms)
-                    return _runner.run_before_snapshot(message.timeout_ms, on_start)
-                if os.environ.get("SNAPEXT_RESEED") != "0":
-                    reseed(message.environment_id)
-                return _runner.run_after_restore(message.timeout_ms, on_start)
-        except BaseException as error:  # ours, not a hook's; it must not look like success
-            return _runner.Outcome(0.0, (), _runner.describe(error, None))
-
-    @contextmanager
-    def _mask_of_the_app(self) -> Iterator[None]:
-        """What a hook starts inherits the signal mask: in our thread, which blocks all, it gets the one the app had."""
-        if self._thread is not threading.current_thread():
-            yield
-            return
-        # What it was, and not all: under gevent "our thread" is a greenlet, and the mask that of the app's main thread.
-        own = _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
-        try:
-            yield
-        finally:
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, own)
-
-    def _answer(self, message: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome) -> None:
-        error = outcome.error
-        done = Done(message.id, error is None, outcome.duration_ms, outcome.hooks, error)
-        try:
-            self._send(done)
-        except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
-            if error is not None:
-                error = replace(error, stack=error.stack[-_runner.MAX_STACK_CHARS // 2 :])
-            self._send(replace(done, hooks=(), error=error))
-
-    def _send(self, message: Message) -> None:
-        """Send from the link's own thread, which may wait for a slow extension; nobody waits for it meanwhile."""
-        with self.lock:
-            self._send_locked(message)
-        while self._unsent:
-            waiter = select.poll()
-            peer = self._socket
-            if peer is None or not self._is_ours(peer):
-                self._unsent = b""
-                return
-            waiter.register(peer, select.POLLOUT)
-            waiter.poll(1000)
-            with self.lock:
-                self._flush_locked()
-
-    def _send_locked(self, message: Message) -> None:
-        if self._socket is not None:
-            self._unsent += self._connection.send(message)
-            self._flush_locked()
-
-    def _flush_locked(self) -> None:
-        """Hand over what the socket takes at once. Never waits: a fork and the app's own threads need the lock."""
-        if self._socket is None:
-            return
-        if not self._is_ours(self._socket):
-            self._unsent = b""  # the thread's next read finds it out as well
-            return
-        try:
-            sent = self._socket.send(self._unsent, AT_ONCE_AND_SILENTLY)
-            self._unsent = self._unsent[sent:]
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            _debug(f"the extension does not take what we send: {error!r}")
-            self._unsent = b""  # the thread's next read sees the end of the connection
-
-    def _report_no_extension(self) -> None:
-        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" and not self.generation:
-            _warn(
-                f"no extension answers at {socket_path(os.environ, os.geteuid())} after {GIVE_UP_AFTER_S:.0f} s: "
-                f"the hooks of process {os.getpid()} will not run; is the snapext layer attached?"
+    def _welcomed(self, message: Welcome) -> None:
+        if message.protocol != PROTOCOL_VERSION:
+            _notice.once(
+                "protocol",
+                f"the extension speaks version {message.protocol} of the protocol, this client "
+                f"{PROTOCOL_VERSION}: the hooks of process {self.pid} will not run. Use the layer and the snapext in "
+                "your package in the same version",
             )
+            raise _ForeignError
+        with self.lock:
+            self.phase, self.generation = message.phase, max(self.generation, message.generation)
+            self.environment_id = message.environment_id or self.environment_id
+        self._has_tried()
+
+    # --- a phase ---------------------------------------------------------------------------------------------------
+
+    def _obey(self, order: BeforeSnapshot | AfterRestore, channel: Channel, *, by_signal: bool) -> bool:
+        """Run the hooks, or recall how that went: told twice of one boundary, they still run once."""
+        under_way = self._told.is_under_way(order)
+        self._told.ask(channel, order)
+        if under_way:
+            return True  # we are in the middle of one of its hooks; who runs them answers here, too
+        self.phase = order.type
+        if isinstance(order, AfterRestore):
+            self.environment_id, self.restored_at = order.environment_id, order.restored_at
+        outcome = self._told.outcome(order)
+        loop = _loops.running_loop() if by_signal and outcome is None else None
+        if loop is not None:
+            loop.call_soon_threadsafe(self._obey_in_a_task, loop, order)  # it wakes the loop, unlike call_soon
+            return True
+        if outcome is None:
+            self.tell_hook_counts()  # those that came to light since
+            outcome = self._run_phase(order, by_signal=by_signal)
+        self._conclude(order, outcome, keep=channel)
+        return False
+
+    def _run_phase(self, order: BeforeSnapshot | AfterRestore, *, by_signal: bool) -> _runner.Outcome:
+        phase = self._told.phase(order, self._imports_are_over)
+        if not by_signal:
+            with signal_mask(self._signal_mask):
+                return _runner.run(phase)
+        self._in_hook = get_ident()
+        try:
+            return _runner.run(phase)
+        finally:
+            self._in_hook = 0
+
+    def _obey_in_a_task(self, loop: asyncio.AbstractEventLoop, order: BeforeSnapshot | AfterRestore) -> None:
+        task = loop.create_task(self._run_phase_here(order))
+        self._tasks.add(task)  # the loop itself keeps none
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_phase_here(self, order: BeforeSnapshot | AfterRestore) -> None:
+        def in_hook(begins: bool) -> None:
+            self._in_hook = get_ident() if begins else 0
+
+        phase = self._told.phase(order, self._imports_are_over)
+        self._conclude(order, await _runner.run_here(phase, in_hook), keep=None)
+
+    def _conclude(
+        self, order: BeforeSnapshot | AfterRestore, outcome: _runner.Outcome, *, keep: Channel | None
+    ) -> None:
+        """Take over what has come of a phase, and answer; hang up on who has been kept waiting for it."""
+        self._answering = True
+        try:
+            if isinstance(order, BeforeSnapshot):
+                self.phase = "snapshot"
+            elif outcome.error is None:
+                with self.lock:  # before the answer: whoever is served next may ask is_restored()
+                    self.phase, self.generation = "ready", max(self.generation, order.generation)
+            for channel in self._told.answer(order, outcome):
+                if channel is not keep:
+                    self._hang_up(channel)
+        finally:
+            self._answering = False
+            self._changes.happened()
+
+    def _hang_up(self, channel: Channel) -> None:
+        with self.lock:
+            if self._channel is channel:
+                self._channel = None
+        channel.close()
+
+    def _report_giving_up(self, answered: bool) -> None:
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start" or self.generation:
+            return
+        path = socket_path(os.environ, os.geteuid())
+        what = (
+            f"the extension at {path} has hung up on it for {GIVE_UP_AFTER_S:.0f} s; its log says why"
+            if answered
+            else f"no extension answers at {path} after {GIVE_UP_AFTER_S:.0f} s; is the snapext layer attached?"
+        )
+        _notice.once("gave up", f"the hooks of process {self.pid} will not run: {what}")
+
+
+def _dress_thread(name: str) -> None:
+    """What threading.Thread would have done for it: a name, and the app's tracers. Ornaments."""
+    try:
+        if (trace := threading.gettrace()) is not None:
+            sys.settrace(trace)
+        if (profile := threading.getprofile()) is not None:
+            sys.setprofile(profile)
+        threading.current_thread().name = name
+    except Exception as error:
+        _notice.debug(f"a thread without a name: {error!r}")
 
 
 def _is_behind(phase: str, message: Message) -> bool:
     """Whether, with this message, a phase that we were signalled for is done, or was not for us."""
     if isinstance(message, Welcome):
         return message.phase != phase or (phase == AfterRestore.type and message.generation > 0)
-    return isinstance(message, (BeforeSnapshot, AfterRestore, Shutdown))
+    return isinstance(message, BeforeSnapshot | AfterRestore | Shutdown)
 
 
-def _backoff() -> Iterator[float]:
+def _pauses(first_s: float = FIRST_RETRY_S) -> Iterator[float]:
     """Seconds to wait between attempts: short at first, and on Lambda not for ever."""
+    yield first_s
     wait_s, total_s = FIRST_RETRY_S, 0.0
     while total_s < GIVE_UP_AFTER_S:
         yield wait_s
@@ -398,33 +485,20 @@ def _backoff() -> Iterator[float]:
 
 
 def _hook_counts() -> HookCounts:
+    _registry.adopt()
     return HookCounts(len(_registry.get_before_snapshot()), len(_registry.get_after_restore()))
 
 
-def _hook_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _describe(message: Describe, channel: Channel) -> None:
     """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
     before = [_runner.hook_name(hook[0]) for hook in reversed(_registry.get_before_snapshot())]
     after = [_runner.hook_name(hook[0]) for hook in _registry.get_after_restore()]
-    return tuple(before[:MAX_NAMES]), tuple(after[:MAX_NAMES])
-
-
-_warned = False
-
-
-def _warn(line: str) -> None:
-    """One line in the life of a process, through `logging`, so that the app's own settings decide where it goes."""
-    global _warned
-    if _warned:
-        return
-    _warned = True
-    import logging  # 15 ms, and most processes never warn
-
-    logging.getLogger("snapext").warning("snapext: %s", line)
-
-
-def _debug(line: str) -> None:
-    if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
-        os.write(2, f"snapext: process {os.getpid()}: {line}\n".encode(errors="backslashreplace"))
+    most = MAX_NAMES
+    while True:
+        try:
+            return channel.send(Described(message.id, tuple(before[:most]), tuple(after[:most])))
+        except LocalProtocolError:
+            most = most * 3 // 4
 
 
 # --- the link of this process ---------------------------------------------------------------------------------------
@@ -439,13 +513,16 @@ def current() -> Link:
 
 def hook_registered() -> None:
     """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
-    _loops.bind_running_loop()
-    join()
+    _never_raising(join)
+    _never_raising(_loops.bind_running_loop)
     _link.tell_hook_counts()
 
 
 def join() -> None:
     """Link this process: by the thread, or, where it cannot have one, by handlers of the two signals."""
+    if is_own_process():
+        return
+    _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
         _link.start()
         return
@@ -453,7 +530,14 @@ def join() -> None:
 
     why_not = _doorbell.install(os.environ, lambda phase: current().answer_signal(phase))
     if why_not is not None:
-        _warn(f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
+        _notice.once("transport", f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
+
+
+def _never_raising(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception as error:  # the rest is to be done all the same
+        _notice.debug(f"{call.__name__}: {error!r}")
 
 
 def _before_fork() -> None:
@@ -466,13 +550,21 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _link
-    _loops.forget_loops()
+    _never_raising(_loops.forget_loops)
+    _process.forked()
     try:
         _link = _link.child()
     except Exception as error:  # a fork must not fail because of us
-        _debug(f"a forked process is not linked: {error!r}")
+        _notice.debug(f"a forked process is not linked: {error!r}")
 
 
+def _notice_a_fork() -> None:
+    """What forks in C without telling Python (uWSGI does) leaves the child with its parent's link."""
+    if _link.pid != os.getpid():
+        _after_fork_in_child()
+
+
+atexit.register(lambda: _link.end())
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=_after_fork_in_parent,

@@ -13,9 +13,14 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
+from snapext import _descriptors
+
 if TYPE_CHECKING:
     import asyncio
     import selectors
+
+epoll = getattr(select, "epoll", None)
+"""Taken before the app is patched: eventlet removes it, and the selector below."""
 
 _bound: asyncio.AbstractEventLoop | None = None
 _private: asyncio.AbstractEventLoop | None = None
@@ -34,13 +39,15 @@ def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 def bind_running_loop() -> None:
     """Bind the loop that runs in this thread, if one does and none is bound yet."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or (_bound is not None and not _bound.is_closed()):
-        return
-    try:
-        bind_loop(asyncio.get_running_loop())
-    except RuntimeError:
-        return
+    loop = running_loop()
+    if loop is not None and (_bound is None or _bound.is_closed()):
+        bind_loop(loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread. Another thread may be in the middle of importing asyncio."""
+    get = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if get is None else get()
 
 
 def forget_loops() -> None:
@@ -52,8 +59,8 @@ def forget_loops() -> None:
     global _bound, _private, _private_selector
     loop, selector = _private, _private_selector
     _bound = _private = _private_selector = None
-    if loop is not None and selector is not None and not loop.is_closed():
-        with select.epoll() as own:
+    if loop is not None and selector is not None and epoll is not None and not loop.is_closed():
+        with epoll() as own:
             os.dup2(own.fileno(), selector.fileno(), inheritable=False)
         if not loop.is_running():
             loop.close()
@@ -63,19 +70,9 @@ def run(awaitable: Awaitable[Any], deadline: float) -> None:
     """Wait for an awaitable until `deadline` (time.monotonic). Raises what it raises, or TimeoutError."""
     import asyncio
 
-    async def guarded() -> BaseException | None:
-        try:
-            await awaitable
-        except (SystemExit, KeyboardInterrupt) as error:  # let out, it would end the app's loop and leave us waiting
-            return error
-        return None
-
-    async def wait() -> BaseException | None:
-        return await asyncio.wait_for(guarded(), max(0.0, deadline - time.monotonic()))
-
     loop = _bound
     if loop is not None and loop.is_running():
-        future = asyncio.run_coroutine_threadsafe(wait(), loop)
+        future = asyncio.run_coroutine_threadsafe(_guarded_until(awaitable, deadline), loop)
         try:
             # The loop itself may be blocked by the app; then wait_for's own clock does not tick either.
             error = future.result(max(0.0, deadline - time.monotonic()) + 0.1)
@@ -83,9 +80,37 @@ def run(awaitable: Awaitable[Any], deadline: float) -> None:
             future.cancel()
             raise
     else:
-        error = _private_loop().run_until_complete(wait())
+        error = _private_loop().run_until_complete(_guarded_until(awaitable, deadline))
     if error is not None:
         raise error
+
+
+async def run_here(awaitable: Awaitable[Any], deadline: float) -> None:
+    """The same on the running loop, or, where the app has bound another one that runs, on that."""
+    import asyncio
+
+    guarded = _guarded_until(awaitable, deadline)
+    loop = _bound
+    if loop is not None and loop is not asyncio.get_running_loop() and loop.is_running():
+        error = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(guarded, loop))
+    else:
+        error = await guarded
+    if error is not None:
+        raise error
+
+
+async def _guarded_until(awaitable: Awaitable[Any], deadline: float) -> BaseException | None:
+    """Await it until `deadline`. SystemExit and KeyboardInterrupt are returned: they would end the app's loop."""
+    import asyncio
+
+    async def guarded() -> BaseException | None:
+        try:
+            await awaitable
+        except (SystemExit, KeyboardInterrupt) as error:
+            return error
+        return None
+
+    return await asyncio.wait_for(guarded(), max(0.0, deadline - time.monotonic()))
 
 
 def _private_loop() -> asyncio.AbstractEventLoop:
@@ -95,6 +120,11 @@ def _private_loop() -> asyncio.AbstractEventLoop:
         import asyncio
         import selectors
 
-        _private_selector = selectors.EpollSelector()
-        _private = asyncio.SelectorEventLoop(_private_selector)
+        taken = _descriptors.occupy_standard()  # the loop opens an epoll set and two sockets
+        try:
+            if epoll is not None and hasattr(selectors, "EpollSelector"):
+                _private_selector = selectors.EpollSelector()
+            _private = asyncio.SelectorEventLoop(_private_selector)
+        finally:
+            _descriptors.vacate(taken)
     return _private

@@ -1,45 +1,83 @@
-"""What this process is called, and whether it is still being imported."""
+"""What this process is called, and whether its main thread is in the middle of an import. Nothing here raises."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-import time
+from _thread import get_ident
 
-MAX_IMPORT_WAIT_S = 5.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
 MAX_NAME_CHARS = 100
+IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+
+# Looked up once: a fork makes another thread the main one, and patching may give each greenlet an ident of its own.
+_main_thread = threading.main_thread().ident or 0
 
 
-def let_imports_end(timeout_ms: int) -> None:
-    """Wait until the main thread is not in the middle of an import, where more hooks may be about to be registered.
-
-    Bounded, because a program may well serve from within an import. This is on the path of init, never of a restore.
-    """
-    if threading.current_thread() is threading.main_thread():
-        return  # a signal's handler: what it interrupted cannot go on before it returns
-    deadline = time.monotonic() + min(MAX_IMPORT_WAIT_S, timeout_ms / 2000)
-    while _main_thread_imports() and time.monotonic() < deadline:
-        time.sleep(0.005)
+def forked() -> None:
+    """In the child the thread that forked is the main one."""
+    global _main_thread
+    _main_thread = get_ident()
 
 
-def _main_thread_imports() -> bool:
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+def is_main_thread() -> bool:
+    return get_ident() == _main_thread
+
+
+def imports() -> bool:
+    """Whether the main thread is in the middle of an import, where more hooks may be about to be registered."""
+    frame = sys._current_frames().get(_main_thread)
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        if frame.f_code.co_filename == IMPORT_SYSTEM:
             return True
         frame = frame.f_back
     return False
 
 
+def imported_module() -> str:
+    """What the main thread is importing: the module that was asked for, and where in it the import has got to."""
+    try:
+        names = _imported_names(sys._current_frames().get(_main_thread))
+        if names:
+            return names[-1] if names[-1] == names[0] else f"{names[-1]} (now in {names[0]})"
+    except Exception:  # noqa: S110 - the frames are those of a thread that goes on, and this is for a person
+        pass
+    return "a module"
+
+
+def _imported_names(frame: FrameType | None) -> list[str]:
+    """The modules that are being imported, the innermost first."""
+    names = []
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORT_SYSTEM and frame.f_code.co_name == "_find_and_load":
+            names.append(str(frame.f_locals["name"]))
+        elif frame.f_code.co_filename.startswith("<frozen importlib") and frame.f_code.co_name == "exec_module":
+            names.append(str(frame.f_locals["module"].__name__))  # by a loader, as servers import their settings
+        frame = frame.f_back
+    return names
+
+
 def name() -> str:
     """What a person would call this process: its script, or its name in a multiprocessing pool."""
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    if multiprocessing is not None:
-        own = multiprocessing.current_process().name
+    try:
+        return str(_own_name())[:MAX_NAME_CHARS]
+    except Exception:  # whatever the app has put into sys.argv
+        return "python"
+
+
+def _own_name() -> object:
+    # It may be half imported by another thread.
+    current = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
+    if current is not None:
+        own: object = current().name
         if own != "MainProcess":
-            return str(own)[:MAX_NAME_CHARS]
-    script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
+            return own
+    argv = sys.argv
+    script = os.path.basename(argv[0]) if argv and argv[0] not in ("", "-c", "-m") else "python"
     if script == "__main__.py":  # python -m package
-        script = os.path.basename(os.path.dirname(sys.argv[0]))
-    return script[:MAX_NAME_CHARS]
+        script = os.path.basename(os.path.dirname(argv[0]))
+    return script

@@ -8,10 +8,12 @@ module alone.
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this module does
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any, ParamSpec, TypeVar
 
     P = ParamSpec("P")
@@ -19,19 +21,77 @@ if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this 
     Hook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
-def _shared_lists() -> tuple[list[Hook], list[Hook]]:
-    """The lists of snapshot_restore_py, or our own where it is absent, is our stand-in for it, or does not work."""
+class _Registry(list["Hook"]):
+    """A registry of one phase. AWS's own functions append to it as well as ours, and each new hook is told to the link.
+
+    A list, since users of snapshot_restore_py rely on that.
+    """
+
+    __slots__ = ()
+
+    def append(self, hook: Hook) -> None:
+        super().append(hook)
+        _registered()
+
+
+_before_snapshot: list[Hook] = _Registry()
+_after_restore: list[Hook] = _Registry()
+
+
+def adopt() -> None:
+    """Share our lists with snapshot_restore_py, where that is imported.
+
+    It keeps each of its lists in a global that its functions look up when they are called. So theirs is replaced by
+    ours there, with what is in it: that works for names that an app has bound before (`from snapshot_restore_py import
+    register_after_restore`), and leaves the functions themselves as they are. Never raises.
+    """
+    global _before_snapshot, _after_restore
+    other = sys.modules.get("snapshot_restore_py")
+    if other is None or getattr(other, "__snapext__", False):  # absent, or our stand-in
+        return
     try:
-        import snapshot_restore_py as other  # type: ignore[import-untyped, unused-ignore]
-
-        if not getattr(other, "__snapext__", False):  # our stand-in takes its lists from here
-            return other.get_before_snapshot(), other.get_after_restore()
-    except Exception:  # whatever is wrong with it must not keep the app from starting
-        return [], []
-    return [], []
+        _before_snapshot = _shared(_before_snapshot, other, "before_snapshot")
+        _after_restore = _shared(_after_restore, other, "after_restore")
+    except Exception as error:  # half imported by another thread, or something else of that name
+        report_unlinked(error, "debug")
 
 
-_before_snapshot, _after_restore = _shared_lists()
+def _shared(ours: list[Hook], module: ModuleType, phase: str) -> list[Hook]:
+    get_theirs = getattr(module, f"get_{phase}")
+    theirs: list[Hook] = get_theirs()
+    if theirs is ours or not isinstance(theirs, list):
+        return ours
+    for name, value in list(vars(module).items()):
+        if value is theirs:
+            setattr(module, name, ours)
+    now: object = get_theirs()
+    if now is ours:
+        list.extend(ours, theirs)
+        return ours
+    # Kept in another way than we know: theirs is the one, and the function has to tell. Names bound before do not.
+    theirs.extend(ours)
+    setattr(module, f"register_{phase}", _telling(getattr(module, f"register_{phase}")))
+    return theirs
+
+
+def _telling(register: Callable[..., Any]) -> Callable[..., Any]:
+    def telling(func: Any, *args: Any, **kwargs: Any) -> Any:
+        result = register(func, *args, **kwargs)
+        _registered()
+        return result
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+        setattr(telling, name, getattr(register, name, None))  # functools.wraps, which would have to be imported
+    telling.__wrapped__ = register  # type: ignore[attr-defined]
+    return telling
+
+
+try:
+    import snapshot_restore_py  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - before the app has it
+
+    adopt()
+except Exception:  # noqa: S110 - whatever is wrong with it must not keep the app from starting
+    pass
 
 
 def register_before_snapshot(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[P, R]:
@@ -40,8 +100,7 @@ def register_before_snapshot(func: Callable[P, R], *args: P.args, **kwargs: P.kw
     Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
     Never raises and never blocks; without snapext's extension nothing more happens.
     """
-    _before_snapshot.append((func, args, kwargs))
-    _registered()
+    _register(_before_snapshot, (func, args, kwargs))
     return func
 
 
@@ -51,8 +110,7 @@ def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwar
     Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
     Never raises and never blocks; without snapext's extension nothing more happens.
     """
-    _after_restore.append((func, args, kwargs))
-    _registered()
+    _register(_after_restore, (func, args, kwargs))
     return func
 
 
@@ -72,14 +130,30 @@ def get_after_restore() -> list[Hook]:
     return _after_restore
 
 
+def _register(registry: list[Hook], hook: Hook) -> None:
+    registry.append(hook)
+    if not isinstance(registry, _Registry):
+        _registered()
+
+
 def _registered() -> None:
-    """Link this process on its first hook, and tell the link about each one."""
+    """Link this process on its first hook, and tell the link about each one. Registering never raises."""
     try:
-        from snapext import (
-            _link,
-        )  # on first use: it brings sockets and threads, which importing snapext must not
+        from snapext import _link  # on first use: it brings sockets and threads, which importing snapext must not
 
         _link.hook_registered()
-    except Exception as error:  # registering never raises
-        if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
-            os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
+    except Exception as error:
+        report_unlinked(error)
+
+
+def report_unlinked(error: Exception, level: str = "warning") -> None:
+    try:
+        from snapext import _notice, _own
+
+        line = f"process {os.getpid()} is not linked, and its hooks will not run: {error!r}"
+        if level == "debug" or not _own.is_expected(os.environ):
+            _notice.debug(line)
+        else:
+            _notice.once("not linked", line)
+    except Exception:  # noqa: S110 - it may be out of descriptors
+        pass

@@ -1,24 +1,32 @@
-"""Run the hooks of one phase in this process and say how it went. Knows nothing of sockets."""
+"""Run the hooks of one phase in this process and say how it went. Knows nothing of sockets.
+
+A phase is a generator: what an async hook has returned is handed out, and how awaiting it ended is handed in. So the
+same code serves a thread that waits (`run`) and a task on the app's own loop (`run_here`).
+"""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snapext import _loops, _registry
+from snapext import _hook_checks, _loops, _registry
 from snapext.protocol import HookFailure, HookTiming
 
 if TYPE_CHECKING:
     from snapext._registry import Hook
+
+    Phase = Generator[tuple[Awaitable[Any], float], BaseException | None, "Outcome"]
 
 # A failure must fit into one line of the protocol, even if JSON writes each of its characters as six. One that is
 # mostly emoji takes twelve each, and is cut once more by whoever sends it.
 MAX_MESSAGE_CHARS = 1_000
 MAX_STACK_CHARS = 8_000
 MAX_NAME_CHARS = 100
+RUNS_NOTHING = "HookRunsNothing"
+"""The type of the failure of a hook that can be called, but does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,75 @@ class Outcome:
 
 
 def run_before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
-    """Run the before-snapshot hooks, the last registered first. See `_run`."""
-    return _run(_newest_first(_registry.get_before_snapshot()), timeout_ms, on_start)
+    """Run the before-snapshot hooks, the last registered first. See `_phase`."""
+    return run(before_snapshot(timeout_ms, on_start))
 
 
 def run_after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
-    """Run the after-restore hooks in order of registration. See `_run`."""
-    return _run(_oldest_first(_registry.get_after_restore()), timeout_ms, on_start)
+    """Run the after-restore hooks in order of registration. See `_phase`."""
+    return run(after_restore(timeout_ms, on_start))
+
+
+def before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """The phase before the snapshot. No hook runs if one of either phase would do nothing: after it it is too late."""
+    refused = refuse_hooks()
+    if refused is not None:
+        return Outcome(0.0, (), refused)
+    return (yield from _phase(_newest_first(_registry.get_before_snapshot()), timeout_ms, on_start))
+
+
+def after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """The phase after the restore."""
+    return (yield from _phase(_oldest_first(_registry.get_after_restore()), timeout_ms, on_start))
+
+
+def run(phase: Phase) -> Outcome:
+    """Run a phase in this thread, which waits for async hooks; they run on the app's loop, or on a private one."""
+    ended: BaseException | None = None
+    while True:
+        try:
+            awaitable, deadline = phase.send(ended)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        try:
+            _loops.run(awaitable, deadline)
+            ended = None
+        except BaseException as error:  # SystemExit and KeyboardInterrupt must not end the link's thread in silence
+            ended = error
+
+
+async def run_here(phase: Phase, in_hook: Callable[[bool], None]) -> Outcome:
+    """Run a phase on the running loop, which goes on meanwhile. `in_hook` is told when a hook takes and leaves it."""
+    ended: BaseException | None = None
+    while True:
+        in_hook(True)
+        try:
+            awaitable, deadline = phase.send(ended)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        finally:
+            in_hook(False)
+        try:
+            await _loops.run_here(awaitable, deadline)
+            ended = None
+        except BaseException as error:  # one of a hook, SystemExit too: the loop belongs to the app
+            ended = error
+
+
+def refuse_hooks() -> HookFailure | None:
+    """The failure of the first hook of either phase that would run nothing."""
+    for phase, hooks in (
+        ("before_snapshot", _registry.get_before_snapshot()),
+        ("after_restore", _registry.get_after_restore()),
+    ):
+        for func, _, _ in list(hooks):
+            why = _hook_checks.why_it_runs_nothing(func)
+            if why is not None:
+                name = hook_name(func)
+                return HookFailure(RUNS_NOTHING, f"the {phase} hook {name} {why}"[:MAX_MESSAGE_CHARS], "", name)
+    return None
 
 
 def hook_name(func: Callable[..., Any]) -> str:
@@ -71,7 +141,7 @@ def _newest_first(registry: list[Hook]) -> Iterator[Hook]:
         seen = len(registry)
 
 
-def _run(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
+def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
     """Call each hook; the first that raises ends the phase. `on_start` gets the name of each before it runs."""
     started = time.monotonic()
     deadline = started + timeout_ms / 1000
@@ -81,30 +151,37 @@ def _run(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]
         name = hook_name(func)
         on_start(name)
         hook_started = time.monotonic()
-        error = _call(name, func, args, kwargs, deadline)
+        raised: BaseException | None = None
+        why = awaitable = None
+        try:
+            result = func(*args, **kwargs)
+            why = _hook_checks.why_result_ran_nothing(result)
+            awaitable = result if _hook_checks.is_awaitable(result) else None
+        except BaseException as error_of_hook:  # SystemExit and KeyboardInterrupt must not end the thread in silence
+            raised = error_of_hook
+        if awaitable is not None:
+            raised = yield awaitable, deadline
+        duration_ms = _ms_since(hook_started)
+        if why is not None:
+            error = HookFailure(RUNS_NOTHING, f"{name}: {why}"[:MAX_MESSAGE_CHARS], "", name, duration_ms)
+        elif raised is not None:
+            error = _failure(raised, name, duration_ms, deadline)
         if error is not None:
             break
-        timings.append(HookTiming(name, _ms_since(hook_started)))
+        timings.append(HookTiming(name, duration_ms))
     return Outcome(_ms_since(started), tuple(timings), error)
 
 
-def _call(
-    name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], deadline: float
-) -> HookFailure | None:
-    started = time.monotonic()
-    try:
-        result = func(*args, **kwargs)
-        if hasattr(result, "__await__"):
-            _loops.run(result, deadline)
-    except BaseException as error:  # SystemExit and KeyboardInterrupt must not end the link's thread in silence
-        message = _text(error)
-        if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
-            message = f"still running after {_ms_since(started):.0f} ms, when the phase's budget was used up"
-        return describe(error, name, message)
-    return None
+def _failure(error: BaseException, name: str, duration_ms: float, deadline: float) -> HookFailure:
+    message = None
+    if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
+        message = f"still running after {duration_ms:.0f} ms, when the phase's budget was used up"
+    return describe(error, name, message, duration_ms)
 
 
-def describe(error: BaseException, hook: str | None, message: str | None = None) -> HookFailure:
+def describe(
+    error: BaseException, hook: str | None, message: str | None = None, duration_ms: float | None = None
+) -> HookFailure:
     """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
     import traceback  # costs 20 ms, and only a failure needs it
 
@@ -117,6 +194,7 @@ def describe(error: BaseException, hook: str | None, message: str | None = None)
         message=(_text(error) if message is None else message)[:MAX_MESSAGE_CHARS],
         stack=stack[-MAX_STACK_CHARS:],
         hook=hook,
+        duration_ms=duration_ms,
     )
 
 

@@ -1,5 +1,6 @@
-"""What every test here may ask for by name; what they import is in lives.py."""
+"""What every test here may ask for by name; what they import is in lives.py and clients.py."""
 
+from clients import listener, path, start
 from lives import simulate
 
-__all__ = ["simulate"]
+__all__ = ["listener", "path", "simulate", "start"]

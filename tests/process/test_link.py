@@ -6,17 +6,16 @@ import random
 import shutil
 import socket
 import tempfile
-import textwrap
 from pathlib import Path
 
 import pytest
+from clients import HOOKS, READ, READY, REPORT, WAIT
 
-from helpers import AFTER, BEFORE, ENVIRONMENT_ID, SRC, WELCOME, App, Listener, clean_environ
+from helpers import AFTER, BEFORE, ENVIRONMENT_ID, WELCOME, App, Listener, clean_environ
 from snapext.protocol import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
-    Done,
     Hello,
     HookCounts,
     Hooks,
@@ -24,50 +23,6 @@ from snapext.protocol import (
     Shutdown,
     Welcome,
 )
-
-HOOKS = """
-import os, sys, threading, time
-import snapext
-ran = []
-def say(*words): print(*words, flush=True)
-@snapext.register_before_snapshot
-def before(): ran.append("before")
-@snapext.register_after_restore
-def after(): ran.append("after")
-"""
-READ = "\nsys.stdin.readline()\n"
-READY = "\nsay('ready')\n"
-WAIT = READY + READ
-REPORT = WAIT + "print(ran)\n"
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "bridge" / "bridge.sock"
-
-
-@pytest.fixture
-def listener(path):
-    with Listener(path) as listener:
-        yield listener
-
-
-@pytest.fixture
-def start(path):
-    """Start a client process, which is ended with the test; wait for it to be ready if it says so."""
-    apps = []
-
-    def start(code, *options, **variables):
-        standard = {"SNAPEXT_SOCKET": str(path), "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
-        apps.append(
-            App(textwrap.dedent(code), clean_environ(PYTHONPATH=str(SRC), **{**standard, **variables}), *options)
-        )
-        assert READY not in code or apps[-1].line() == "ready"
-        return apps[-1]
-
-    yield start
-    for app in apps:
-        app.__exit__()
 
 
 def test_hello_says_who_the_process_is(listener, path, start):
@@ -561,35 +516,6 @@ def test_hooks_registered_with_snapshot_restore_py_run_too(listener, start):
     peer.ask(AFTER)
 
     assert app.end()[0] == "['after', 'theirs', 'ours']\n"
-
-
-def test_a_process_that_still_imports_runs_the_hooks_registered_later_too(tmp_path, listener, start):
-    """Told of the snapshot in the middle of its import, a process waits for the rest of its hooks."""
-    (tmp_path / "app.py").write_text(
-        HOOKS
-        + "say('half'); sys.stdin.readline()\n"
-        + "@snapext.register_before_snapshot\ndef late(): ran.append('late')\n"
-    )
-    app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app\nsys.stdin.readline(); print(app.ran)")
-    peer = listener.accept()
-    peer.greet()
-    assert app.line() == "half"
-    peer.send(BEFORE)
-    app.go()
-    assert [hook.name for hook in peer.next(Done).hooks] == ["app.late", "app.before"]
-    assert app.end()[0] == "['late', 'before']\n"
-
-
-def test_a_program_that_serves_from_within_an_import_is_not_waited_for_in_vain(tmp_path, listener, start):
-    """When an import never ends, the hooks still run well within the budget."""
-    (tmp_path / "app.py").write_text(HOOKS + "say('half'); sys.stdin.readline()\n")
-    app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app")
-    peer = listener.accept()
-    peer.greet()
-    assert app.line() == "half"
-    done = peer.ask(BeforeSnapshot(1, 0, 400))
-
-    assert (done.ok, [hook.name for hook in done.hooks]) == (True, ["app.before"])
 
 
 def test_an_app_that_exits_in_the_middle_of_a_hook_exits(listener, start):
