@@ -126,7 +126,7 @@ def _extension_script() -> str:
     """Start the extension isolated from the user's site directories, as the layer's launcher does."""
     paths = [_folder_of("snapext_extension"), _folder_of("snapext")]
     code = (
-        f"import sys; sys.path[:0] = {paths!r}; from snapext_extension.__main__ import main; "
+        f"import sys; sys._snapext_own = True; sys.path[:0] = {paths!r}; from snapext_extension.__main__ import main; "
         "sys.exit(main(sys.argv[1:]))"
     )
     return f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$0"'
