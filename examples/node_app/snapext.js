@@ -4,7 +4,8 @@ const fs = require("node:fs"), net = require("node:net"), path = require("node:p
 const file = process.env.SNAPEXT_SOCKET || `/tmp/snapext-${process.geteuid()}/bridge.sock`;
 const hooks = { before_snapshot: [], after_restore: [] };
 const outcomes = new Map(); // told twice of one boundary, the hooks still run once
-let generation = 0, attempts = 0;
+const asked = new Map(); // who has asked last hears which hook runs
+let generation = 0, attempts = 0, unlinked = "no extension answers";
 
 exports.beforeSnapshot = (hook) => hooks.before_snapshot.unshift(hook); // the last registered runs first
 exports.afterRestore = (hook) => hooks.after_restore.push(hook); // in order of registration
@@ -23,20 +24,25 @@ function connect() {
   }).on("data", (text) => {
     const lines = (rest + text).split("\n");
     rest = lines.pop();
-    try { for (const line of lines) hear(JSON.parse(line), send); } catch { socket.destroy(); }
+    try { for (const line of lines) hear(JSON.parse(line), send, socket); } catch { socket.destroy(); }
   });
 }
 
 function connectLater() { // the extension may begin to listen after us
   if (++attempts < 600) setTimeout(connect, 100).unref();
-  else if (process.env.AWS_LAMBDA_INITIALIZATION_TYPE === "snap-start") console.error("snapext: no extension answers");
+  else if (process.env.AWS_LAMBDA_INITIALIZATION_TYPE === "snap-start") console.error(`snapext: ${unlinked}`);
 }
 
-async function hear(message, send) {
+async function hear(message, send, socket) {
   const { type, id } = message, key = `${type} ${message.generation}`;
   if (type === "welcome") generation = Math.max(generation, message.generation), attempts = 0;
+  if (type === "welcome" && message.protocol !== 1) {
+    attempts = Infinity, unlinked = `the extension speaks version ${message.protocol} of the protocol, and we speak 1`;
+    return socket.destroy();
+  }
   if (!(type in hooks)) return; // also what is newer than this client
-  if (!outcomes.has(key)) outcomes.set(key, run(type, (hook) => send({ type: "running", id, hook })));
+  asked.set(key, (hook) => send({ type: "running", id, hook }));
+  if (!outcomes.has(key)) outcomes.set(key, run(type, (hook) => asked.get(key)(hook)));
   const outcome = await outcomes.get(key);
   if (outcome.ok && type === "after_restore") generation = Math.max(generation, message.generation);
   send({ type: "done", id, ...outcome });
@@ -50,7 +56,7 @@ async function run(phase, running) {
     try { await hook(); } catch (e) {
       const text = (value, most) => String(value).slice(0, most); // a line holds 65,536 bytes
       const error = { type: text(e?.name ?? typeof e, 99), message: text(e?.message ?? e, 999), stack: text(e?.stack, 6000) };
-      return { ok: false, duration_ms: performance.now() - began, hooks: ended, error: { ...error, hook: name } };
+      return { ok: false, duration_ms: performance.now() - began, hooks: ended, error: { ...error, hook: name, duration_ms: performance.now() - hookBegan } };
     }
     ended.push({ name, duration_ms: performance.now() - hookBegan });
   }

@@ -7,6 +7,11 @@ from lives import IN_ORDER, Life, Simulate
 
 GEVENT = "gunicorn -k gevent -w 2 -b 127.0.0.1:{port} gevent_app:app"
 GEVENT_ORDER = ["before_snapshot_waits", *IN_ORDER, "after_restore_waits"]
+ASYNCIO = {
+    "uvicorn": "uvicorn --workers 2 --port {port} signalled_loop:app",
+    "gunicorn": "gunicorn -k uvicorn_worker.UvicornWorker -w 2 -b 127.0.0.1:{port} signalled_loop:app",
+}
+ASYNCIO_ORDER = ["before_snapshot_waits", *IN_ORDER, "after_restore_waits"]
 BOTH_GENERATIONS = ["builtin", "builtin-1.1"]
 SIGNAL = {"SNAPEXT_TRANSPORT": "signal"}
 
@@ -46,6 +51,27 @@ def test_gevent_workers_on_the_socket_keep_their_signals(simulate: Simulate) -> 
     (answer,) = life.answers()
     assert answer["blocked"] == []
     assert life.events("process_signalled") == []
+
+
+@pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
+@pytest.mark.parametrize("server", ASYNCIO.values(), ids=ASYNCIO)
+def test_an_asyncio_server_runs_async_hooks_on_its_loop(simulate: Simulate, server: str, adapter: str) -> None:
+    """The handler returns at once, so that the loop goes on; sync and async hooks keep their order."""
+    life = simulate(server, "--adapter", adapter, **SIGNAL)
+    check_boundary(life, 2, ASYNCIO_ORDER)
+    (answer,) = life.answers()
+    assert answer["same_loop"] is True
+
+
+@pytest.mark.parametrize(("when", "phase"), [("before", "before_snapshot"), ("after", "after_restore")])
+def test_an_async_hook_that_raises_is_named(simulate: Simulate, when: str, phase: str) -> None:
+    """A failure on the loop is the failure of the phase, and the server is not disturbed by it."""
+    life = simulate("uvicorn --port {port} signalled_loop:app", HOOK=f"raise:{when}", **SIGNAL)
+    assert life.status == 1
+    (error,) = life.document["errors"]
+    assert (error["phase"], error["type"], error["hook"]) == (phase, "ValueError", "signalled_loop.waits")
+    assert "the pool is gone" in error["message"]
+    assert error["stack"].count("File ") == 1
 
 
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)

@@ -133,6 +133,17 @@ def test_the_first_failure_ends_the_phase(register, run):
     assert result.error.type == "ZeroDivisionError"
 
 
+def test_a_failure_has_the_time_of_its_own_hook():
+    """Not that of the phase, in which others ran before it."""
+    snapext.register_after_restore(threading.Event().wait, 0.1)
+    snapext.register_after_restore(raise_, ValueError("boom"))
+    snapext.register_before_snapshot(raise_async_after, 0.05)
+    after, before = failure(run_after_restore), failure(run_before_snapshot)
+
+    assert after.duration_ms < 100 <= outcome(run_after_restore)[0].duration_ms
+    assert before.duration_ms >= 50
+
+
 def test_times_are_those_of_the_hooks():
     """Each hook's time is its own, and the whole is at least their sum."""
     gate = threading.Event()
@@ -165,6 +176,11 @@ class ExitsWhenPrintedError(Exception):
 
 def raise_(error):
     raise error
+
+
+async def raise_async_after(seconds):
+    await asyncio.sleep(seconds)
+    raise ValueError("late")
 
 
 async def raise_async(error):
