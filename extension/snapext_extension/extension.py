@@ -184,12 +184,11 @@ class Extension:
             self._event(events.Left(key))
 
     def _look(self, look: events.Look) -> None:
-        if not look.lost_only:
-            self._event(events.Looked(self._looker.look()))
-            return
         for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
             self._watch.drop(pid)
             self._ended(pid)
+        if not look.lost_only:
+            self._event(events.Looked(self._looker.look()))
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))

@@ -323,6 +323,23 @@ class TestLostLinks:
         driver.pass_ms(500)
         assert State.SNAPSHOT is driver.state
 
+    @pytest.mark.parametrize("stage", [State.INIT, State.BEFORE_SNAPSHOT, State.AFTER_RESTORE])
+    def test_one_that_was_back_before_its_first_connection_ended_has_lost_nothing(self, stage: State) -> None:
+        """Somebody else held a copy of the first one open. The second is told, and its answer is enough."""
+        driver = Watching(settings())
+        first = driver.join(pid=10)
+        if stage is not State.INIT:
+            driver.settle()
+        if stage is State.AFTER_RESTORE:
+            driver.done(first)
+            driver.handle(RestoreReturned(200, ""))
+        second = driver.join(pid=10)
+        driver.lose(first)
+        if stage is State.INIT:
+            driver.settle()
+        driver.done(second)
+        assert driver.state is (State.READY if stage is State.AFTER_RESTORE else State.SNAPSHOT)
+
     def test_it_is_looked_after_while_it_is_lost(self) -> None:
         """Only a look shows that it executes another program."""
         driver = Watching(settings())
