@@ -68,11 +68,11 @@ class TestInitWaits:
         driver.pass_ms(500)
         assert State.BEFORE_SNAPSHOT is driver.state
 
-    def test_not_for_one_that_rests_and_has_imported_no_hook_module(self) -> None:
-        """gunicorn's master, say. The log names one that is no supervisor."""
+    def test_not_for_one_that_waits_for_connections_and_has_imported_no_hook_module(self) -> None:
+        """It has started, and it has no hooks. The log names it."""
         driver = Watching(settings())
         driver.join(pid=10)
-        driver.sightings = (worker(10), worker(11, at_rest=True))
+        driver.sightings = (worker(10), worker(11, at_rest=True, accepts=True))
         driver.settle()
         assert State.BEFORE_SNAPSHOT is driver.state
         (fields,) = driver.reports("without_hooks")
@@ -148,7 +148,7 @@ class TestInitWaits:
         driver.sightings = (worker(10),)
         driver.handle(AppReady())
         driver.now_ms += 400
-        driver.sightings = (worker(10), worker(11, at_rest=True))
+        driver.sightings = (worker(10), worker(11, accepts=True))
         assert SetTimer(TimerName.SETTLE, 500) in driver.handle(TimerFired(TimerName.LOOK))
 
     def test_an_app_that_forks_all_the_time_does_not_put_the_boundary_off_for_ever(self) -> None:

@@ -128,7 +128,9 @@ class Recorder:
             Debt(process["pid"], process["name"], process["hooks"]["after_restore"] - self._ran_after_restore[pid])
             for pid, process in list(self._processes.items())
         )
-        self.debts = tuple(debt for debt in owed if debt.hooks > 0 and debt.pid not in self._gone and not is_excused(debt.pid))
+        self.debts = tuple(
+            debt for debt in owed if debt.hooks > 0 and debt.pid not in self._gone and not is_excused(debt.pid)
+        )
         self.add(at_ms, "ready", **fields)
 
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
