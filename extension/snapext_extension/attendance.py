@@ -2,7 +2,8 @@
 
 Workers are the processes that hold a listening socket on the app's port. Behind a proxy no Python process holds that
 port: then all that listen anywhere count. A Python process among them that has not joined may still be importing, and
-is waited for until its main thread has been at rest for a while: then it has imported no hook module, and has no hooks.
+is waited for until its main thread waits for connections: then it has imported no hook module, and has no hooks. An
+import may wait as well, for a database say; so any other wait has to last much longer to mean the same.
 No I/O: looks come in, and who asks gives the time.
 """
 
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 
 from snapext_extension.failures import Process
 
-MIN_LOOKS = 3
-"""Two looks far apart may both have met an import in a short wait."""
+LONG_REST_MS = 10_000
+"""A server may serve in other threads, and do in its main thread what an import does that waits for somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Sighting:
     """One process of the function at one moment.
 
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.
-    at_rest: its main thread waits for something from outside, as a server does that has started.
+    at_rest: its main thread waits for something from outside. accepts: for connections, as only a server does.
     cause, remedy: why no channel of ours can have reached this Python process, and which line to change; else empty.
     """
 
@@ -32,6 +33,7 @@ class Sighting:
     listens: bool = False
     python: bool = False
     at_rest: bool = False
+    accepts: bool = False
     command: str = ""
     cause: str = ""
     remedy: str = ""
@@ -47,7 +49,8 @@ class Attendance:
         self._settle_ms = settle_ms
         self._seen: dict[int, Sighting] = {}
         self._new: set[int] = set()  # seen by the latest look, and by none before
-        self._resting: dict[int, tuple[float, int]] = {}  # since when, and how many looks have shown it
+        self._resting_since_ms: dict[int, float] = {}
+        self._accepting_since_ms: dict[int, float] = {}
         self.ended = 0
         """How many Python processes were seen and have ended."""
 
@@ -56,19 +59,20 @@ class Attendance:
         before, self._seen = self._seen, {sighting.process.pid: sighting for sighting in sightings}
         self.ended += sum(sighting.python for pid, sighting in before.items() if pid not in self._seen)
         self._new = set(self._seen) - set(before)
-        resting, self._resting = self._resting, {}
-        for pid, sighting in self._seen.items():
-            if sighting.at_rest:
-                since_ms, looks = resting.get(pid, (now_ms, 0))
-                self._resting[pid] = (since_ms, looks + 1)
+        self._resting_since_ms = {
+            pid: self._resting_since_ms.get(pid, now_ms) for pid, sighting in self._seen.items() if sighting.at_rest
+        }
+        self._accepting_since_ms = {
+            pid: self._accepting_since_ms.get(pid, now_ms) for pid, sighting in self._seen.items() if sighting.accepts
+        }
         return any(
             sighting.listens and not (pid in before and before[pid].listens) for pid, sighting in self._seen.items()
         )
 
     def is_resting(self, pid: int, now_ms: float) -> bool:
-        """Whether a process has been at rest for the settling time, at MIN_LOOKS looks or more."""
-        since_ms, looks = self._resting.get(pid, (now_ms, 0))
-        return looks >= MIN_LOOKS and now_ms - since_ms >= self._settle_ms
+        """Whether a process has been at rest for the settling time. One that was not seen is not."""
+        since_ms = self._resting_since_ms.get(pid)
+        return since_ms is not None and now_ms - since_ms >= self._settle_ms
 
     def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.
@@ -93,7 +97,7 @@ class Attendance:
             for sighting in self._workers()
             if sighting.process.pid not in joined
             and not sighting.cause
-            and not self.is_resting(sighting.process.pid, now_ms)
+            and not self._has_started(sighting.process.pid, joined, now_ms)
             and (patient or sighting.process.pid not in self._new)
         ]
 
@@ -127,6 +131,15 @@ class Attendance:
             and own.holds_port
             and any(other.parent_pid == pid and other.process.pid in joined for other in self._holders())
         )
+
+    def _has_started(self, pid: int, joined: Collection[int], now_ms: float) -> bool:
+        """Whether a process has started what it has to start, as far as that can be seen from outside."""
+        if now_ms - self._accepting_since_ms.get(pid, now_ms + 1) >= self._settle_ms:
+            return True
+        if now_ms - self._resting_since_ms.get(pid, now_ms) >= max(LONG_REST_MS, self._settle_ms):
+            return True
+        is_supervisor = any(s.parent_pid == pid and s.process.pid in joined for s in self._workers())
+        return is_supervisor and self.is_resting(pid, now_ms)
 
     def _holders(self) -> list[Sighting]:
         return [sighting for sighting in self._seen.values() if sighting.holds_port]

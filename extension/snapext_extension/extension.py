@@ -184,14 +184,13 @@ class Extension:
             self._event(events.Left(key))
 
     def _look(self, look: events.Look) -> None:
+        for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
+            self._watch.drop(pid)
+            self._ended(pid)
         if not look.lost_only:
             started_ms = now_ms()
             sightings = self._looker.look()
             self._event(events.Looked(sightings, now_ms() - started_ms))
-            return
-        for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
-            self._watch.drop(pid)
-            self._ended(pid)
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))

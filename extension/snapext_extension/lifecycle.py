@@ -473,7 +473,8 @@ class Lifecycle:
             member.told_ids = earlier.told_ids
             if earlier.said_lost:
                 lost_ms = round(self._now_ms - (earlier.lost_ms or 0.0), 3)
-                self._report("info", "link_restored", member, lost_ms=lost_ms)
+                message = f"{member.process} is connected again after {lost_ms:.0f} ms"
+                self._report("info", "link_restored", member, lost_ms=lost_ms, message=message)
         self._members[event.key] = member
         # One that was told by signal comes to be told all: that is its answer.
         rung = self._members.pop(-event.process.pid, None) if event.signalled else None
@@ -572,6 +573,10 @@ class Lifecycle:
         if member is None:
             return
         self._report("debug", "process_left", member, alive=event.alive)
+        if event.alive and self._has_another_link(event.key, member):
+            del self._members[event.key]  # what it owes, it has been told there
+            self._end_phase_if_done()
+            return
         if event.alive and self._is_owed(member):
             self._lose(member)
             return
@@ -596,6 +601,11 @@ class Lifecycle:
             )
         else:
             self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+
+    def _has_another_link(self, key: int, member: Member) -> bool:
+        """A process may be back before its first connection ends: somebody else held a copy of that one open."""
+        others = (self._members[other] for other in self._on_socket() if other != key)
+        return any(other.process.pid == member.process.pid and other.lost_ms is None for other in others)
 
     def _is_owed(self, member: Member) -> bool:
         """Whether a process that has lost its link, and lives, still has something to run in this boundary."""
@@ -991,7 +1001,7 @@ class Lifecycle:
 
 
 def _ended(member: Member, phase: str) -> str:
-    return f"{member.process} ended after it had run its {phase} hooks"
+    return f"{member.process} ended, or executes another program, after it had run its {phase} hooks"
 
 
 _HANDLERS = {

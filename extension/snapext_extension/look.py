@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from snapext_extension import channels, processes, sockets
+from snapext_extension import accepting, channels, processes, sockets
 from snapext_extension.attendance import Sighting
 from snapext_extension.failures import Process
 
@@ -53,13 +53,15 @@ class Looker:
         if not any(program.is_python and not held.isdisjoint(on_port) for _, program, held in found):
             anywhere = sockets.all_listening_inodes()  # behind a proxy, who listens elsewhere counts
         for stat, program, held in found:
+            at_rest = program.is_python and processes.at_rest(stat.pid)
             yield Sighting(
                 Process(stat.pid, stat.name),
                 stat.parent_pid,
                 holds_port=not held.isdisjoint(on_port),
                 listens=not held.isdisjoint(anywhere),
                 python=program.is_python,
-                at_rest=program.is_python and processes.at_rest(stat.pid),
+                at_rest=at_rest,
+                accepts=at_rest and accepting.accepts(stat.pid, held & anywhere),
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
                 remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",

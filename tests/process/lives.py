@@ -39,7 +39,7 @@ class Life:
 
     def hooks_of(self, pid: int) -> list[str]:
         """The hooks that ran in a process, in the order in which it says so itself."""
-        return [line["hook"] for line in self.trace if line["pid"] == pid and line["phase"] != "request"]
+        return [line["hook"] for line in self.trace if line["pid"] == pid and "hook" in line]
 
     def requests(self) -> list[dict[str, Any]]:
         """The invocations that reached the app; readiness checks go to a path of their own."""

@@ -17,6 +17,7 @@ import pytest
 
 from helpers import App, clean_environ, wait_until
 from snapext_extension import processes
+from snapext_extension.accepting import accepts
 from snapext_extension.processes import Stat, at_rest, command, environment, executable, function_tree, is_python
 from snapext_extension.sockets import all_listening_inodes, held_by, listening_inodes
 
@@ -215,6 +216,7 @@ def test_a_process_that_cannot_be_looked_at_is_of_nobody() -> None:
     assert environment(NOBODY) == {}
     assert held_by(NOBODY) == frozenset()
     assert not at_rest(NOBODY)
+    assert not accepts(NOBODY, (1,))
     assert not is_python(NOBODY)
     assert not processes.catches(NOBODY, 10)
 
@@ -345,6 +347,53 @@ def test_a_process_that_waits_comes_to_rest(start: Start, code: str) -> None:
     """In whichever call a server waits."""
     app = start(code)
     assert wait_until(lambda: at_rest(app.process.pid))
+
+
+SERVER = "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
+UP = "print('up', flush=True)\n"
+ACCEPTS = {
+    "accept": SERVER + UP + "server.accept()",
+    "asyncio": "import asyncio\nasync def main():\n    server = await asyncio.start_server(print, '127.0.0.1', 0)\n"
+    "    print('up', flush=True)\n    await server.serve_forever()\nasyncio.run(main())",
+    "http.server": "from http.server import HTTPServer, BaseHTTPRequestHandler\n"
+    f"server = HTTPServer(('127.0.0.1', 0), BaseHTTPRequestHandler)\n{UP}server.serve_forever()",
+    "select": "import os, select\n" + SERVER + UP + "select.select([server, os.pipe()[0]], [], [])",
+    "select, many": "import os, select\n"
+    + SERVER
+    + "os.dup2(server.fileno(), 130)\nserver.close()\n"
+    + UP
+    + "select.select([130], [], [])",
+    "poll": "import os, select\n" + SERVER + UP + "p = select.poll()\np.register(os.pipe()[0])\np.register(server)\n"
+    "p.poll()",
+}
+IMPORTS = {
+    "sleep": SERVER + "import time\n" + UP + "time.sleep(60)",
+    "recv": SERVER + "ours, theirs = socket.socketpair()\n" + UP + "ours.recv(1)",
+    "recv with a timeout": SERVER + "ours, theirs = socket.socketpair()\nours.settimeout(60)\n" + UP + "ours.recv(1)",
+    "another socket": SERVER + "import select\npair = socket.socketpair()\n" + UP + "select.select(pair[:1], [], [])",
+    "another loop": SERVER + "import asyncio\nasync def main():\n    print('up', flush=True)\n"
+    "    await asyncio.Event().wait()\nasyncio.run(main())",
+    "writes": SERVER + "import select\n" + UP + "p = select.poll()\np.register(server, select.POLLPRI)\np.poll()",
+    "a thread": SERVER + "import threading\n" + UP + "threading.Event().wait()",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ACCEPTS.values(), ids=ACCEPTS)
+def test_a_server_that_has_started_waits_for_connections(start: Start, code: str) -> None:
+    """In whichever way its main thread does it."""
+    app = start(code)
+    assert wait_until(lambda: accepts(app.process.pid, all_listening_inodes()))
+    assert not accepts(app.process.pid, ())
+
+
+@pytest.mark.parametrize("code", IMPORTS.values(), ids=IMPORTS)
+def test_what_an_import_may_wait_for_is_no_connection(start: Start, code: str) -> None:
+    """Although it holds a socket that listens, as a forked worker does before it serves."""
+    app = start(code)
+    pid = app.process.pid
+    wait_until(lambda: at_rest(pid))
+    assert all_listening_inodes() & held_by(pid)
+    assert not any(accepts(pid, all_listening_inodes()) for _ in range(20))
 
 
 def test_a_process_that_waits_is_at_rest_again_after_it_was_stopped(start: Start) -> None:

@@ -69,11 +69,11 @@ class TestInitWaits:
         driver.pass_ms(500)
         assert State.BEFORE_SNAPSHOT is driver.state
 
-    def test_not_for_one_that_rests_and_has_imported_no_hook_module(self) -> None:
-        """gunicorn's master, say. The log names one that is no supervisor."""
+    def test_not_for_one_that_waits_for_connections_and_has_imported_no_hook_module(self) -> None:
+        """It has started, and it has no hooks. The log names it."""
         driver = Watching(settings())
         driver.join(pid=10)
-        driver.sightings = (worker(10), worker(11, at_rest=True))
+        driver.sightings = (worker(10), worker(11, at_rest=True, accepts=True))
         driver.settle()
         assert State.BEFORE_SNAPSHOT is driver.state
         (fields,) = driver.reports("without_hooks")
@@ -149,7 +149,7 @@ class TestInitWaits:
         driver.sightings = (worker(10),)
         driver.handle(AppReady())
         driver.now_ms += 400
-        driver.sightings = (worker(10), worker(11, at_rest=True))
+        driver.sightings = (worker(10), worker(11, accepts=True))
         assert SetTimer(TimerName.SETTLE, 500) in driver.handle(TimerFired(TimerName.LOOK))
 
     def test_an_app_that_forks_all_the_time_does_not_put_the_boundary_off_for_ever(self) -> None:
@@ -332,6 +332,23 @@ class TestLostLinks:
         driver.handle(Left(key))
         driver.pass_ms(500)
         assert State.SNAPSHOT is driver.state
+
+    @pytest.mark.parametrize("stage", [State.INIT, State.BEFORE_SNAPSHOT, State.AFTER_RESTORE])
+    def test_one_that_was_back_before_its_first_connection_ended_has_lost_nothing(self, stage: State) -> None:
+        """Somebody else held a copy of the first one open. The second is told, and its answer is enough."""
+        driver = Watching(settings())
+        first = driver.join(pid=10)
+        if stage is not State.INIT:
+            driver.settle()
+        if stage is State.AFTER_RESTORE:
+            driver.done(first)
+            driver.handle(RestoreReturned(200, ""))
+        second = driver.join(pid=10)
+        driver.lose(first)
+        if stage is State.INIT:
+            driver.settle()
+        driver.done(second)
+        assert driver.state is (State.READY if stage is State.AFTER_RESTORE else State.SNAPSHOT)
 
     def test_it_is_looked_after_while_it_is_lost(self) -> None:
         """Only a look shows that it executes another program."""

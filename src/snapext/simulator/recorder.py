@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+NOTICES = ("link_lost", "link_restored", "stranger", "without_hooks")
+"""Lines of the extension's log that are no warnings, and that a person should see all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -71,6 +74,7 @@ class Recorder:
         self.debts: tuple[Debt, ...] = ()
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
+        self._gone: set[int] = set()
 
     @property
     def ok(self) -> bool:
@@ -89,6 +93,12 @@ class Recorder:
     def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int]) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
         self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
+        self._gone.discard(pid)
+
+    def left(self, pid: int, *, alive: bool) -> None:
+        """A connection has ended. Of a process that has ended or executes another program, no clone holds anything."""
+        if not alive:
+            self._gone.add(pid)
 
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
         """A process was told by a signal. If it comes to the socket for that, it is one that has joined as well."""
@@ -118,7 +128,9 @@ class Recorder:
             Debt(process["pid"], process["name"], process["hooks"]["after_restore"] - self._ran_after_restore[pid])
             for pid, process in list(self._processes.items())
         )
-        self.debts = tuple(debt for debt in owed if debt.hooks > 0 and not is_excused(debt.pid))
+        self.debts = tuple(
+            debt for debt in owed if debt.hooks > 0 and debt.pid not in self._gone and not is_excused(debt.pid)
+        )
         self.add(at_ms, "ready", **fields)
 
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:

@@ -20,7 +20,7 @@ from snapext.simulator.credentials import Credentials, developers_credentials
 from snapext.simulator.folder import EXTENSION, NO_ADAPTER, Layout, extension_environment, lay_out, runtime_environment
 from snapext.simulator.plan import Event, Plan, Request
 from snapext.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
-from snapext.simulator.recorder import Happening, Recorder, Trouble
+from snapext.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 from snapext.simulator.sandbox import Sandbox
 from snapext.simulator.verdict import judge
 from snapext_extension import processes
@@ -272,6 +272,8 @@ class Simulation:
             self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"])
         elif event == "process_signalled":
             self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
+        elif event == "process_left":
+            self.recorder.left(record["pid"], alive=record["alive"])
         elif event == "hooks_changed":
             self.recorder.hooks_changed(record["pid"], record["hooks"])
         elif event in ("before_snapshot", "after_restore"):
@@ -287,6 +289,9 @@ class Simulation:
             self.recorder.add(at_ms, event, **said)
         elif event == "waiting":
             self.recorder.add(at_ms, event, message=record["message"], waited_ms=record.get("waited_ms"))
+        elif event in NOTICES:
+            said = {key: record[key] for key in ("pid", "name", "message")}
+            self.recorder.add(at_ms, event, **said)
         elif event == "restore":
             self.recorder.environment_id = record["environment_id"]
         elif event == "failed":

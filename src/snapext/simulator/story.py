@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from snapext.simulator.recorder import Happening, Recorder, Trouble
+from snapext.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
 TEXT_COLUMN = 28
@@ -42,7 +42,8 @@ class Story:
             self._tell_trouble(what)
             return
         for text in _LINES.get(what.event, _plain)(self, what.fields):
-            chapter = _CHAPTERS.get(what.event, str(what.fields.get("phase", what.event)))
+            elsewhere = (self._chapter or "init") if what.event in NOTICES else what.fields.get("phase", what.event)
+            chapter = _CHAPTERS.get(what.event, str(elsewhere))
             self._line(chapter, what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
@@ -135,6 +136,9 @@ class Story:
         text = f"process {fields['pid']} ({fields['name']}){command}, is not linked: {'; '.join(words)}"
         return [click.style(f"! {text}", fg="yellow")]
 
+    def _notice(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"… {fields['message']}"]
+
     def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
         since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
         return [f"… waiting: {fields['message']}{since}"]
@@ -169,6 +173,7 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "warning": Story._warning,
     "not_linked": Story._not_linked,
     "waiting": Story._waiting,
+    **dict.fromkeys(NOTICES, Story._notice),
     "init_error": Story._error_call,
     "restore_error": Story._error_call,
     "extension_init_error": Story._error_call,

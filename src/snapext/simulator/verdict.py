@@ -22,8 +22,8 @@ def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -
 
 
 def _not_linked(recorder: Recorder) -> Iterator[Trouble]:
-    """Processes of which the extension knows that they cannot join; unless one has, after all."""
-    done = {process["pid"] for process in recorder.processes}
+    """Processes of which the extension knows that they cannot join; unless one has, or that is the failure itself."""
+    done = {process["pid"] for process in recorder.processes} | {trouble.pid for trouble in recorder.troubles}
     for happening in list(recorder.happenings):
         fields = happening.fields
         if happening.event == "not_linked" and fields["pid"] not in done:

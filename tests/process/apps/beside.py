@@ -1,7 +1,8 @@
 """The tracing server with other programs beside it: each argument is the command line of one, COPIES times.
 
 It listens once each of them has written `up` into the trace. GET answers with what the trace held by then, and with
-how the programs are: alive or not, and which signals wait for them.
+how the programs are: alive or not, and which signals wait for them. WAIT_FOR names a line of the trace that its own
+before-snapshot hook waits for.
 """
 
 import json
@@ -43,6 +44,16 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         """Say nothing."""
 
+
+def wait_for_a_line():
+    deadline = time.monotonic() + 30
+    while not any(line["phase"] == os.environ["WAIT_FOR"] for line in read_trace()):
+        assert time.monotonic() < deadline, "it is not in the trace"
+        time.sleep(0.01)
+
+
+if "WAIT_FOR" in os.environ:
+    tracing.snapext.register_before_snapshot(wait_for_a_line)
 
 if __name__ == "__main__":
     commands = [shlex.split(words) for words in sys.argv[1:]] * int(os.environ.get("COPIES", "1"))
