@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
 import threading
@@ -14,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from installed import Function, tool
 
@@ -69,11 +68,12 @@ class Emulator:
 
     def terminate(self) -> None:
         """Ask the emulator to end, which sends SHUTDOWN to the extensions."""
-        done = subprocess.run(["pgrep", "-f", f"^{tool(RIE)}"], capture_output=True, text=True, check=True)
-        for pid in map(int, done.stdout.split()):
-            if str(self._function.root).encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                os.kill(pid, signal.SIGTERM)
-                return
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                is_emulator = process.cmdline()[:1] == [str(tool(RIE))]
+                if is_emulator and process.environ().get("TRACE_FILE") == str(self._function.root / "trace"):
+                    process.terminate()
+                    return
         raise AssertionError("the emulator does not run")
 
     def join(self) -> None:
@@ -97,8 +97,7 @@ def emulator(function: Function, *command: str, **env: str) -> Iterator[Emulator
     if env.get("SNAPEXT_MODE") != "explicit":
         environ["AWS_LWA_READINESS_CHECK_PORT"] = environ["SNAPEXT_PORT"]
     # A pid namespace: when its first process ends, the kernel ends whatever the emulator has started.
-    namespace = function.in_namespace(*words)
-    namespace[1:2] = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    namespace = function.in_namespace(*words, options=("--pid", "--fork", "--mount-proc", "--kill-child"))
     with log.open("w") as output:
         process = subprocess.Popen(namespace, env=environ, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     running = Emulator(function, log, door)

@@ -52,7 +52,11 @@ def test_a_crash_of_the_extension_is_what_the_emulator_reports(function: Functio
     """Extension.Crash, as our local Lambda says it too."""
     function.add_adapter("1.0.0-rc1")
     killer = function.root / "kill.sh"
-    killer.write_text("#!/bin/sh\npkill -9 -f snapext_extension\nsleep 30\n")
+    killer.write_text(
+        "#!/bin/sh\nfor process in /proc/[0-9]*; do\n"
+        '  grep -q snapext_extension "$process/cmdline" && kill -9 "${process#/proc/}"\n'
+        "done 2>/dev/null\nsleep 30\n"
+    )
     killer.chmod(0o755)
     with emulator(function, str(killer)) as platform:
         response = platform.invoke({})
