@@ -37,6 +37,9 @@ test: ## the whole gate, what CI runs: lint, and every test (ARGS='-k gate' pass
 	.ci/e2e-tools $(BIN)/python
 	$(BIN)/python -m pytest $(ARGS)
 
+lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
+	$(BIN)/python tests/limited/limited_lives.py $(or $(ARGS),40)
+
 dist/psutil: $(STAMP)
 	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 	  --dest $@ --only-binary :all: --python-version 3.12 --abi abi3 --platform manylinux2014_$$machine \
