@@ -34,7 +34,7 @@ def request(method, path, headers=None, body=None):
 
 
 def call(name, method, path, headers=None, body=None):
-    """Make one call and note its answer: status, error type, the body's keys, and the headers that matter.
+    """Make one call and note its answer: status, error type, the body's keys and type, and the headers that matter.
 
     The status is None when the connection was dropped without an answer.
     """
@@ -50,6 +50,7 @@ def call(name, method, path, headers=None, body=None):
             "status": status,
             "error_type": content.get("errorType") if isinstance(content, dict) else None,
             "keys": sorted(content) if isinstance(content, dict) and status < 300 else None,
+            "type": got.get("content-type", "").partition(";")[0],
             "headers": sorted(key for key in got if key.startswith("lambda-")),
         }
     )
@@ -141,6 +142,9 @@ def on_demand_extension():
     )
     call("an unknown path", "GET", f"{EXTENSIONS}/nonsense")
     call("a known path with another method", "GET", register)
+    call("HEAD of a path that is to be posted to", "HEAD", register)
+    call("HEAD of a path that is to be got", "HEAD", following)
+    call("POST to a path that is to be got", "POST", following, me, b"")
     call("event/next: INVOKE", "GET", following, me)
     write("extension")
     call("event/next: SHUTDOWN", "GET", following, me)
@@ -161,6 +165,9 @@ def on_demand_runtime():
     call("a response", "POST", f"{RUNTIME}/invocation/{request_id}/response", {}, b'"served"')
     call("a second response", "POST", f"{RUNTIME}/invocation/{request_id}/response", {}, b'"again"')
     call("an unknown runtime path", "GET", f"{RUNTIME}/nonsense")
+    call("a known runtime path with another method", "GET", f"{RUNTIME}/init/error")
+    call("HEAD of invocation/next", "HEAD", following)
+    call("POST to invocation/next", "POST", following)
     serve_no_more()
 
 
@@ -182,6 +189,12 @@ def registered():
 
 def waiting_extension():
     """Holds init back until the runtime has asked what it wants to ask before the restore."""
+    too_early = "before every extension has registered"
+    call(f"restore/next {too_early}", "GET", f"{RUNTIME}/restore/next")
+    call(f"restore/error {too_early}", "POST", f"{RUNTIME}/restore/error", TYPED, b"{}")
+    call(f"invocation/next {too_early}", "GET", f"{RUNTIME}/invocation/next")
+    call(f"init/error {too_early}", "POST", f"{RUNTIME}/init/error", TYPED, b"{}")
+    call(f"a response {too_early}", "POST", f"{RUNTIME}/invocation/{NO_SUCH_ID}/response", {}, b"{}")
     me = registered()
     await_go()
     write("extension")

@@ -90,7 +90,7 @@ def row(answer: dict[str, Any]) -> str:
 def test_our_local_lambda_answers_every_call_as_awss_emulator_does(
     function: Function, tmp_path: Path, scenario: str
 ) -> None:
-    """Status, error type, the body's keys and the headers of each call; whatever differs is a fault of ours."""
+    """Status, error type, the body's keys and type, and the headers; whatever differs is a fault of ours."""
     theirs_folder, ours_folder = tmp_path / "theirs", tmp_path / "ours"
     theirs_folder.mkdir()
     ours_folder.mkdir()
@@ -102,6 +102,6 @@ def test_our_local_lambda_answers_every_call_as_awss_emulator_does(
             our_answer["headers"] = [name for name in our_answer["headers"] if name != "lambda-runtime-trace-id"]
             if their_answer["call"] == "restore/next":
                 # The emulator answers with the invocation that released it: a limit of this binary.
-                their_answer |= {"headers": [], "keys": None}
+                their_answer |= {"headers": [], "keys": None, "type": ""}
             assert our_answer == their_answer
             assert row(their_answer) in documented
