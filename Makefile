@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test test-all e2e bench layer layer-psutil pr clean
+.PHONY: help demo lint format test lives test-all bench layer layer-psutil clean
 
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,12 +31,14 @@ format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(STAMP) ## run the tests (ARGS='-k gate' passes arguments to pytest)
-	$(BIN)/python -m pytest tests/unit tests/process tests/layer $(ARGS)
-
-e2e: $(STAMP) ## run the installed layer with real adapters and AWS's emulator (builds them once, into a cache)
+test: ## the whole gate, what CI runs: lint, and every test (ARGS='-k gate' passes arguments to pytest)
+	.ci/programs $(PYTHON)
+	$(MAKE) --no-print-directory lint
 	.ci/e2e-tools $(BIN)/python
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
+
+lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
+	$(BIN)/python tests/limited/limited_lives.py $(or $(ARGS),40)
 
 dist/psutil: $(STAMP)
 	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
@@ -64,8 +66,6 @@ $(BENCH)/.installed: pyproject.toml
 bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
 	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
-
-pr: lint test e2e ## the whole gate: what CI runs
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+import pytest
 
 from snapext.protocol import (
     PROTOCOL_VERSION,
@@ -62,6 +66,30 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = LIMIT_S) -> T:
         assert time.monotonic() < deadline, f"not true within {timeout_s} s"
         time.sleep(0.002)
     return value
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Skip the test, with the reason; in CI, where everything can be had, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"left out, which CI may not do: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def need(*programs: str) -> None:
+    """Leave the test out where a program is missing that does not come with Python."""
+    for program in programs:
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            leave_out(f"{program} is not installed: `.ci/programs` does that, or says why it cannot")
+
+
+@cache
+def namespaces(*options: str) -> list[str]:
+    """The beginning of a command that runs in namespaces of its own; without root it takes one of users as well."""
+    command = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *options]
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    if tried.returncode != 0:
+        leave_out(f"{' '.join(command)} is not possible here: {tried.stderr.strip()}")
+    return command
 
 
 class Pair:

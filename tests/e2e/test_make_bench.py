@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from installed import tool
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_a_part_is_measured_and_reported(tmp_path: Path) -> None:
     """Raw figures, plots and text; and the text can be written again without measuring."""
+    tool("lwa-0.9.1/bin/lambda-adapter")
     command = [sys.executable, "-m", "bench", "-o", str(tmp_path)]
     subprocess.run([*command, "--quick", "--only", "startup", "--rounds", "2"], cwd=ROOT, check=True, timeout=100)
     results = json.loads((tmp_path / "benchmarks" / "results.json").read_text())

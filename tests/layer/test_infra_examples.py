@@ -21,6 +21,7 @@ import pytest
 from cfnlint.api import lint_file
 from cfnlint.decode import decode
 
+from helpers import need
 from snapext_extension.config import DEFAULT_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,8 +60,7 @@ def sam_template() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def cdk_template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the CDK app synthesises: a copy of it, beside two zips that stand for those of package.sh."""
-    if shutil.which("node") is None:
-        pytest.skip("the CDK runs on Node.js, which is not installed")
+    need("node")
     root = tmp_path_factory.mktemp("cdk")
     folder = root / "examples" / "infra" / "cdk"
     folder.mkdir(parents=True)

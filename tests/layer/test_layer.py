@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import Listener
+from helpers import Listener, namespaces
 from snapext.protocol import Result
 from snapext_extension.processes import parse_stat
 from snapext_layer.interpreters import PTH_LINE, pth_files
@@ -420,7 +420,7 @@ class TestLauncher:
         script = f'mount --make-rprivate / && {hide}; PATH=/nowhere exec "$0"'
         launcher = str(opt / "extensions" / "snapext")
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script, launcher], capture_output=True, text=True, timeout=20
+            [*namespaces("--mount"), "sh", "-c", script, launcher], capture_output=True, text=True, timeout=20
         )
         assert done.returncode == 127
         assert "no python3.11 to python3.14" in json.loads(done.stderr)["message"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lives import IN_ORDER, Life, Simulate
 
-from helpers import clean_environ
+from helpers import clean_environ, need
 
 SHELL_RUNTIME = Path(__file__).parents[2] / "examples" / "shell_runtime"
 RUNTIME = ["--adapter", "none"]
@@ -20,6 +20,7 @@ SNAPEXT = [sys.executable, "-m", "snapext"]
 
 
 def shell(*commands: str) -> list[str]:
+    need("curl")
     return ["./runtime.sh", *(commands or ("snapext checkpoint",))]
 
 
@@ -33,6 +34,7 @@ def check_boundary(life: Life) -> None:
     assert answer["environment_id"] == life.document["environment_id"]
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("mode", ["explicit", "auto"])
 def test_the_example_in_bash_serves_what_was_restored(simulate: Simulate, mode: str) -> None:
     """The README's own script, whether or not the mode insists on the checkpoint."""
@@ -149,6 +151,7 @@ def test_a_python_runtime_that_runs_the_command_is_signalled_all_the_same(simula
     assert life.hooks_of(answer["pid"])[:4] == IN_ORDER
 
 
+@pytest.mark.needs("curl")
 def test_a_shell_that_waits_for_the_command_is_not_signalled_and_a_warning_says_so(simulate: Simulate) -> None:
     """It could not run its trap: its work belongs before and after the command."""
     script = "trap : RTMIN+4 RTMIN+5; ./runtime.sh 'snapext checkpoint'; exit"

@@ -50,6 +50,7 @@ def check_one_line(done: subprocess.CompletedProcess[str], *said: str, status: i
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("curl")
 def test_status_says_who_is_connected_and_how_far_we_are(simulate: Simulate, tmp_path: Path) -> None:
     """As text and as one JSON document, with those on the socket and those told by signal."""
     life = simulate(
@@ -106,6 +107,7 @@ def test_status_names_the_hook_that_runs(simulate: Simulate) -> None:
     assert process["hooks"] == {"before_snapshot": 2, "after_restore": 3}
 
 
+@pytest.mark.needs("curl")
 def test_watch_ends_with_the_extension(simulate: Simulate, tmp_path: Path, folder: Path) -> None:
     """It prints again and again, and its last word is that there is no extension any more."""
     printed, go = tmp_path / "printed", tmp_path / "trace.jsonl.go"

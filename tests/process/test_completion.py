@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +15,11 @@ from pathlib import Path
 import pytest
 from lives import BIN
 
-from helpers import LIMIT_S, ROOT, clean_environ
+from helpers import LIMIT_S, ROOT, clean_environ, need
 
 INTERACTIVE = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 # What a user's own ~/.zshrc does before.
 BEFORE = {"bash": "", "zsh": "autoload -Uz compinit && compinit -u -D; "}
-
-
-def needs(shell: str) -> None:
-    """`.ci/programs` installs what is missing, so that nothing is left out in CI."""
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed: .ci/programs does it")
 
 
 def environ(home: Path) -> dict[str, str]:
@@ -79,7 +72,7 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[[str], Terminal]]:
     with contextlib.ExitStack() as stack:
 
         def open_terminal(shell: str) -> Terminal:
-            needs(shell)
+            need(shell)
             terminal = Terminal(INTERACTIVE[shell], environ(tmp_path))
             stack.callback(terminal.close)
             line = f'eval "$(_SNAPEXT_COMPLETE={shell}_source snapext)"'
@@ -124,7 +117,7 @@ def test_what_a_command_takes_is_completed(open_terminal: Callable[[str], Termin
 )
 def test_fish_offers_the_same(tmp_path: Path, typed: str, offered: set[str]) -> None:
     """With what each command is for."""
-    needs("fish")
+    need("fish")
     script = f"_SNAPEXT_COMPLETE=fish_source snapext | source; complete -C '{typed}'"
     done = run(tmp_path, "fish", "--no-config", "-c", script)
     assert (done.returncode, done.stderr) == (0, "")

@@ -17,10 +17,12 @@ from lives import APPS, BIN, IN_ORDER, Simulate, free_port
 from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener
 
 NODE = ROOT / "examples" / "node_app"
+NODE_RUNS = pytest.mark.needs("node")
 ADAPTERS = pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])
 
 
 @ADAPTERS
+@NODE_RUNS
 def test_hooks_of_a_node_app_run_in_order_and_once(simulate: Simulate, adapter: str) -> None:
     """Async hooks are awaited, the last registered first before the snapshot, and all are behind before a request."""
     life = simulate("node tracing_node.js", "--workers", "1", "--adapter", adapter, "--freeze", "0.1")
@@ -32,6 +34,7 @@ def test_hooks_of_a_node_app_run_in_order_and_once(simulate: Simulate, adapter: 
 
 
 @ADAPTERS
+@NODE_RUNS
 def test_the_node_example_serves_with_what_its_hooks_made(simulate: Simulate, adapter: str) -> None:
     """The example as it is: the answer comes over the connection that was opened after the restore."""
     life = simulate(["node", str(NODE / "server.js")], "--adapter", adapter)
@@ -44,6 +47,7 @@ def test_the_node_example_serves_with_what_its_hooks_made(simulate: Simulate, ad
 @pytest.mark.parametrize(
     ("hook", "phase", "ended"), [("before_first", "before_snapshot", 1), ("after_first", "after_restore", 2)]
 )
+@NODE_RUNS
 def test_a_node_hook_that_throws_fails_the_phase_and_is_named(
     simulate: Simulate, hook: str, phase: str, ended: int, adapter: str
 ) -> None:
@@ -58,6 +62,7 @@ def test_a_node_hook_that_throws_fails_the_phase_and_is_named(
     assert len([line for line in life.trace if "hook" in line]) == ended
 
 
+@NODE_RUNS
 def test_each_worker_of_a_node_cluster_has_its_own_hooks(simulate: Simulate) -> None:
     """Two workers join, each runs all of its hooks, and the primary, which has none, is not waited for."""
     life = simulate("node tracing_node.js", "--workers", "2", WORKERS="2")
@@ -67,6 +72,7 @@ def test_each_worker_of_a_node_cluster_has_its_own_hooks(simulate: Simulate) -> 
     assert [answer["ran"] for answer in life.answers()] == [IN_ORDER]
 
 
+@NODE_RUNS
 def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> None:
     """After its connection broke it comes back, answers the same phase with the new id, and keeps its generation."""
     trace = tmp_path / "trace.jsonl"
@@ -97,6 +103,7 @@ SHORT_LIFE = f"require({json.dumps(str(NODE / 'snapext'))}).afterRestore(() => {
 
 
 @pytest.mark.parametrize("code", [SHORT_LIFE, SHORT_LIFE.partition(";")[0]], ids=["works on", "ends at once"])
+@NODE_RUNS
 def test_a_node_app_without_an_extension_is_left_alone(tmp_path: Path, code: str) -> None:
     """It ends when it would have ended, and nothing is said."""
     env = {**os.environ, "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
@@ -104,6 +111,7 @@ def test_a_node_app_without_an_extension_is_left_alone(tmp_path: Path, code: str
     assert (app.returncode, app.stdout, app.stderr) == (0, "", "")
 
 
+@NODE_RUNS
 def test_a_node_app_does_not_connect_where_others_may_enter(tmp_path: Path) -> None:
     """A socket in a folder that is open to other users may be anybody's."""
     with Listener(tmp_path / "bridge" / "bridge.sock") as listener:
@@ -115,6 +123,8 @@ def test_a_node_app_does_not_connect_where_others_may_enter(tmp_path: Path) -> N
             listener.server.accept()
 
 
+# Not everybody has servers on the path.
+WITH_SERVERS = f"{os.environ['PATH']}:/usr/sbin"
 NGINX = ROOT / "examples" / "nginx_gunicorn" / "run.sh"
 
 
@@ -126,9 +136,10 @@ def open_folder() -> Iterator[str]:
         yield folder
 
 
+@pytest.mark.needs("nginx")
 def test_nginx_is_reloaded_by_the_script_that_is_signalled(simulate: Simulate, open_folder: str) -> None:
     """gunicorn's workers are told on the socket, the script by a signal, and nginx reloads before the first request."""
-    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{BIN}:{WITH_SERVERS}"}
     life = simulate([str(NGINX)], "--workers", "2", **env)
     assert life.status == 0, life.stderr
     assert os.listdir(open_folder) == []
@@ -139,12 +150,14 @@ def test_nginx_is_reloaded_by_the_script_that_is_signalled(simulate: Simulate, o
     assert life.events("shutdown")[0]["ok"]
 
 
+@pytest.mark.needs("nginx")
 def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_path: Path, open_folder: str) -> None:
     """The script says what it could not do, and that is the reason that the platform gets."""
     nginx = tmp_path / "nginx"
-    nginx.write_text(f'#!/bin/sh\ncase "$*" in *reload) exit 1; esac\nexec {shutil.which("nginx")} "$@"\n')
+    real = shutil.which("nginx", path=WITH_SERVERS)
+    nginx.write_text(f'#!/bin/sh\ncase "$*" in *reload) exit 1; esac\nexec {real} "$@"\n')
     nginx.chmod(0o755)
-    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}"}
+    env = {"SNAPEXT_SIGNALS": "1", "TMPDIR": open_folder, "PATH": f"{tmp_path}:{BIN}:{WITH_SERVERS}"}
     life = simulate([str(NGINX)], "--workers", "2", **env)
     assert life.status == 1
     (error,) = life.document["errors"]
@@ -153,6 +166,7 @@ def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_p
     assert life.events("invoke") == []
 
 
+@pytest.mark.needs("curl")
 def test_a_runtime_in_bash_serves_after_its_checkpoint(simulate: Simulate) -> None:
     """The example as it is, in explicit mode and without an adapter; an event may be longer than an argument."""
     run = str(ROOT / "examples" / "shell_runtime" / "run.sh")

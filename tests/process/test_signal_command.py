@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from lives import APPS, BIN, IN_ORDER
 
-from helpers import SRC, Listener, clean_environ, wait_until
+from helpers import SRC, Listener, clean_environ, namespaces, wait_until
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 Start = Callable[..., int]
@@ -187,7 +187,7 @@ def test_all_means_everyone_on_this_machine_that_takes_part() -> None:
         jobs -r | wc -l
     """
     done = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", script],
+        [*namespaces("--pid", "--fork", "--mount-proc", "--kill-child"), "bash", "-c", script],
         cwd=APPS,
         env=clean_environ(
             PATH=f"{BIN}:{os.environ['PATH']}",

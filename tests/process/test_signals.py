@@ -67,12 +67,14 @@ def test_a_trap_runs_once_in_each_phase_before_the_first_request(simulate: Simul
     check_told_by_signal(life, 1, ("RTMIN+4", "RTMIN+5"))
 
 
+@pytest.mark.needs("node")
 def test_a_node_process_takes_part(simulate: Simulate) -> None:
     """It knows no realtime signals, so it is told by others."""
     life = simulate(beside("node handlers.js"), SNAPEXT_SIGNALS="USR2,HUP")
     check_told_by_signal(life, 1, ("USR2", "HUP"))
 
 
+@pytest.mark.needs("node")
 def test_several_kinds_of_programs_are_told_in_one_phase(simulate: Simulate) -> None:
     """Each answers in its own way, and all are waited for."""
     commands = ["node handlers.js", "./traps.sh done USR2 HUP", "./traps.sh pipe USR2 HUP"]

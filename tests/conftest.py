@@ -1,0 +1,18 @@
+"""What tests of every folder share."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import need
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(*programs): what it runs that Python does not bring; without them it is left out"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        need(*marker.args)
