@@ -109,7 +109,7 @@ def test_an_app_that_ends_while_it_starts_is_reported(simulate: Simulate) -> Non
 @pytest.mark.parametrize(
     ("variable", "value", "accepted"),
     [
-        ("SNAPEXT_WORKERS", "four", "a whole number from 1 to 1000"),
+        ("SNAPEXT_WORKERS", "four", "a whole number from 0 to 1000"),
         ("SNAPEXT_MODE", "gait", "one of auto, gate"),
         ("SNAPEXT_RESTORE_CALLER", "me", "one of extension, adapter"),
         ("AWS_LWA_READINESS_CHECK_PROTOCOL", "tcp", "http"),
@@ -136,6 +136,7 @@ def test_an_adapter_that_asks_for_an_invocation_first_is_explained(simulate: Sim
     life = simulate(ONE_PROCESS, "--adapter", str(adapter), MISBEHAVE="before:none")
     assert life.status == 1
     assert "AWS_LWA_ASYNC_INIT" in life.document["errors"][0]["message"]
+    assert life.events("snapshot") == []
     assert life.events("invoke") == []
 
 

@@ -32,7 +32,7 @@ def calls(life: Life) -> list[str]:
     return [event["error_type"] for event in life.document["events"] if "error_type" in event]
 
 
-# --- workers that are still importing ----------------------------------------------------------------------------------
+# --- workers that are still importing --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slow", ["work", "sleep", "listen", "wait"])
@@ -84,7 +84,7 @@ def test_the_primary_of_a_node_cluster_is_named_and_not_waited_for(simulate: Sim
     assert "listens on the app's port and takes no part" in stranger["message"]
 
 
-# --- SNAPEXT_WORKERS -----------------------------------------------------------------------------------------------------
+# --- SNAPEXT_WORKERS -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("last", ["python tracing_http_server.py & wait", "exec python tracing_http_server.py"])
@@ -107,7 +107,7 @@ def test_too_few_workers_are_named_with_those_that_are_not_counted(simulate: Sim
     assert calls(life)[0] == "Runtime.AppNotReady"
 
 
-# --- processes without a channel -----------------------------------------------------------------------------------------
+# --- processes without a channel -------------------------------------------------------------------------------------
 
 
 def isolated(life: Life) -> int:
@@ -155,7 +155,7 @@ def test_beside_one_that_has_joined_it_is_a_warning_everywhere(simulate: Simulat
     assert f"process {pid} (python) is not linked: {CAUSE}" in last
 
 
-# --- apps that do not get ready ------------------------------------------------------------------------------------------
+# --- apps that do not get ready --------------------------------------------------------------------------------------
 
 
 def test_workers_that_are_killed_while_they_start_are_counted(simulate: Simulate) -> None:
