@@ -136,6 +136,7 @@ def test_an_adapter_that_asks_for_an_invocation_first_is_explained(simulate: Sim
     life = simulate(ONE_PROCESS, "--adapter", str(adapter), MISBEHAVE="before:none")
     assert life.status == 1
     assert "AWS_LWA_ASYNC_INIT" in life.document["errors"][0]["message"]
+    assert life.events("snapshot") == []
     assert life.events("invoke") == []
 
 

@@ -11,9 +11,12 @@ import pytest
 from lives import APPS, BIN, IN_ORDER, Life, Simulate, free_port
 
 from helpers import ROOT
+from snapext_extension.attendance import LONG_REST_MS
 
 SLOW_SECOND = "gunicorn -c gunicorn_slow.py -b 127.0.0.1:{port} -w 2 tracing_flask:app"
 SETTLE = {"SNAPEXT_SETTLE_MS": "200"}
+UP = 'until grep -q up "$TRACE_FILE" 2>/dev/null; do sleep 0.02; done'
+"""Wait for the line that a program in the background writes into the trace."""
 NGINX = ROOT / "examples" / "nginx_gunicorn" / "run.sh"
 
 
@@ -32,13 +35,22 @@ def calls(life: Life) -> list[str]:
     return [event["error_type"] for event in life.document["events"] if "error_type" in event]
 
 
-# --- workers that are still importing ----------------------------------------------------------------------------------
+# --- workers that are still importing --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slow", ["work", "sleep", "listen", "wait"])
 def test_a_worker_whose_start_takes_longer_is_not_left_out(simulate: Simulate, slow: str) -> None:
     """Whatever it waits for meanwhile: it holds the app's port, and does not wait for connections."""
     check_everybody_ran(simulate(SLOW_SECOND, SLOW=slow), 2)
+
+
+def test_a_server_that_has_started_without_hooks_is_named_and_not_waited_for(simulate: Simulate) -> None:
+    """It holds the app's port beside one that has joined, and waits for connections: it has imported no hook module."""
+    life = simulate(script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py"))
+    check_everybody_ran(life, 1)
+    (notice,) = life.events("without_hooks")
+    assert {notice["pid"]} == {line["pid"] for line in life.trace if line["phase"] == "up"} - life.pids
+    assert life.events("snapshot")[0]["at_ms"] < LONG_REST_MS
 
 
 @pytest.mark.parametrize("slow", ["work", "sleep"])
@@ -84,7 +96,7 @@ def test_the_primary_of_a_node_cluster_is_named_and_not_waited_for(simulate: Sim
     assert "listens on the app's port and takes no part" in stranger["message"]
 
 
-# --- SNAPEXT_WORKERS -----------------------------------------------------------------------------------------------------
+# --- SNAPEXT_WORKERS -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("last", ["python tracing_http_server.py & wait", "exec python tracing_http_server.py"])
@@ -107,7 +119,7 @@ def test_too_few_workers_are_named_with_those_that_are_not_counted(simulate: Sim
     assert calls(life)[0] == "Runtime.AppNotReady"
 
 
-# --- processes without a channel -----------------------------------------------------------------------------------------
+# --- processes without a channel -------------------------------------------------------------------------------------
 
 
 def isolated(life: Life) -> int:
@@ -141,8 +153,7 @@ def test_workers_0_makes_that_a_warning(simulate: Simulate) -> None:
 
 def test_beside_one_that_has_joined_it_is_a_warning_everywhere(simulate: Simulate) -> None:
     """In the log, in `snapext status`, and in the last line of the simulation, whose exit status is 1."""
-    up = 'until grep -q up "$TRACE_FILE" 2>/dev/null; do sleep 0.02; done'
-    life = simulate(script(f"PORT=$OTHER {BIN}/python -I isolated.py & {up}; exec {BIN}/python asking.py"), **SETTLE)
+    life = simulate(script(f"PORT=$OTHER {BIN}/python -I isolated.py & {UP}; exec {BIN}/python asking.py"), **SETTLE)
     assert life.status == 1
     assert calls(life) == []
     assert len(life.events("invoke")) == 1
@@ -155,7 +166,7 @@ def test_beside_one_that_has_joined_it_is_a_warning_everywhere(simulate: Simulat
     assert f"process {pid} (python) is not linked: {CAUSE}" in last
 
 
-# --- apps that do not get ready ------------------------------------------------------------------------------------------
+# --- apps that do not get ready --------------------------------------------------------------------------------------
 
 
 def test_workers_that_are_killed_while_they_start_are_counted(simulate: Simulate) -> None:

@@ -1,10 +1,12 @@
 """What the kernel says of processes and sockets, taken from its text."""
 
 import dataclasses
+import struct
 
 import pytest
 
 from snapext_extension import processes, rest
+from snapext_extension.accepting import epoll_watches, poll_watches, select_watches
 from snapext_extension.processes import Stat, is_extension, maps_python, parse_stat
 from snapext_extension.sockets import listening_tcp, listening_unix, socket_inode
 
@@ -180,3 +182,35 @@ def test_an_extension_is_told_from_the_function(command, environ, own_environ, e
     What an image sets for everybody tells nothing, nor does an environment that somebody has emptied.
     """
     assert expected == is_extension(command, environ, "/opt/extensions", own_environ)
+
+
+FDINFO = b"""\
+pos:\t0
+flags:\t02000002
+mnt_id:\t15
+ino:\t1062
+tfd:        7 events:       19 data:                7  pos:0 ino:b9 sdev:8
+tfd:       12 events: 80000019 data:               12  pos:0 ino:ba sdev:8
+tfd:
+"""
+
+
+def test_what_an_epoll_instance_watches():
+    """A line that is cut off says nothing."""
+    assert epoll_watches(FDINFO) == [7, 12]
+    assert epoll_watches(b"") == []
+
+
+def test_what_poll_watches_for_something_to_read():
+    """Left out: what is only written to, what has a negative number, and an array that is not whole."""
+    entries = [(5, 1, 0), (6, 4, 0), (-1, 1, 0), (8, 3, 16)]
+    array = b"".join(struct.pack("=ihh", *entry) for entry in entries)
+    assert poll_watches(array) == [5, 8]
+    assert poll_watches(array[:12]) == [5]
+    assert poll_watches(b"") == []
+
+
+def test_what_select_watches():
+    """Bit N of the set stands for descriptor N."""
+    assert select_watches(bytes([0b1010, 0, 1])) == [1, 3, 16]
+    assert select_watches(b"") == []

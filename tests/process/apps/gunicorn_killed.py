@@ -1,4 +1,4 @@
-"""gunicorn's settings for workers that are killed while they start, again and again, as where the memory is too small."""
+"""gunicorn's settings for workers that are killed while they start, as where the memory is too small for them."""
 
 import os
 import signal

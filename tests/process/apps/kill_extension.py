@@ -1,4 +1,4 @@
-"""Kill snapext's extension and stay: what the platform then sees is a crash."""
+"""Kill snapext's extension (SIGNAL, by default KILL) and stay: what the platform then sees is a crash."""
 
 import os
 import signal
@@ -8,5 +8,5 @@ import psutil
 
 for process in psutil.Process(os.getppid()).children():
     if process.pid != os.getpid() and "snapext_extension" in " ".join(process.cmdline()):
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(signal.Signals[f"SIG{os.environ.get('SIGNAL', 'KILL')}"])
 threading.Event().wait(60)
