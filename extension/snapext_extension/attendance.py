@@ -71,21 +71,27 @@ class Attendance:
 
     def is_resting(self, pid: int, now_ms: float) -> bool:
         """Whether a process has been at rest for the settling time. One that was not seen is not."""
-        since_ms = self._resting_since_ms.get(pid)
-        return since_ms is not None and now_ms - since_ms >= self._settle_ms
+        return self._lasts(self._resting_since_ms, pid, now_ms, self._settle_ms)
 
     def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.
 
-        The app answers, and nobody else can have given the answer; or it supervises others that hold its socket.
+        Its main thread waits for connections, or nobody else holds the port and the app has answered. Otherwise it has
+        to rest for long: it supervises others that hold its socket, or none of them has told yet that it is done, as
+        the one that has given the answer may still have to do.
         """
         own = self._seen.get(pid)
         if own is None or not own.holds_port:
             return False
-        if self._has_child_with_port(pid):
-            return self.is_resting(pid, now_ms)
-        others = (sighting for sighting in self._holders() if sighting.process.pid not in importing)
-        return all(self._has_child_with_port(other.process.pid) for other in others)
+        others = [
+            sighting.process.pid
+            for sighting in self._holders()
+            if sighting.process.pid != pid and not self._has_child_with_port(sighting.process.pid)
+        ]
+        if not others or self._lasts(self._accepting_since_ms, pid, now_ms, self._settle_ms):
+            return True
+        may_rest = self._has_child_with_port(pid) or all(other in importing for other in others)
+        return may_rest and self._lasts(self._resting_since_ms, pid, now_ms, max(LONG_REST_MS, self._settle_ms))
 
     def may_still_join(self, joined: Collection[int], now_ms: float, *, patient: bool = True) -> list[Sighting]:
         """The Python workers that have not joined, could, and may still be importing what would make them.
@@ -134,12 +140,17 @@ class Attendance:
 
     def _has_started(self, pid: int, joined: Collection[int], now_ms: float) -> bool:
         """Whether a process has started what it has to start, as far as that can be seen from outside."""
-        if now_ms - self._accepting_since_ms.get(pid, now_ms + 1) >= self._settle_ms:
+        if self._lasts(self._accepting_since_ms, pid, now_ms, self._settle_ms):
             return True
-        if now_ms - self._resting_since_ms.get(pid, now_ms) >= max(LONG_REST_MS, self._settle_ms):
+        if self._lasts(self._resting_since_ms, pid, now_ms, max(LONG_REST_MS, self._settle_ms)):
             return True
         is_supervisor = any(s.parent_pid == pid and s.process.pid in joined for s in self._workers())
         return is_supervisor and self.is_resting(pid, now_ms)
+
+    @staticmethod
+    def _lasts(since_ms: dict[int, float], pid: int, now_ms: float, for_ms: float) -> bool:
+        """Whether what began at `since_ms` for a process has lasted."""
+        return pid in since_ms and now_ms - since_ms[pid] >= for_ms
 
     def _holders(self) -> list[Sighting]:
         return [sighting for sighting in self._seen.values() if sighting.holds_port]

@@ -128,11 +128,28 @@ class TestServingFromWithinAnImport:
         assert not attendance.is_serving(10, {10}, 0.0)
         assert not attendance.is_serving(99, {99}, 0.0)
 
+    @pytest.mark.parametrize(("what", "long_ms"), [("accepts", SETTLE_MS), ("at_rest", LONG_REST_MS)])
+    def test_one_of_several_that_all_seem_to_import_serves_when_it_waits_for_connections(
+        self, what: str, long_ms: float
+    ) -> None:
+        """The one that has answered may not have told yet that its import is over: that is no proof for the others."""
+        both = (seen(10, **{what: True}), seen(11))
+        attendance = looked(*both, at_ms=(0.0, long_ms - 1))
+        assert not attendance.is_serving(10, {10, 11}, long_ms - 1)
+        attendance.look(both, long_ms)
+        assert attendance.is_serving(10, {10, 11}, long_ms)
+        assert not attendance.is_serving(11, {10, 11}, long_ms)
+
+    def test_one_that_rests_in_an_import_while_another_serves_is_importing(self) -> None:
+        """However long it waits for its database."""
+        attendance = looked(seen(10, at_rest=True), seen(11), at_ms=(0.0, 90_000.0))
+        assert not attendance.is_serving(10, {10}, 90_000.0)
+
     def test_a_supervisor_that_runs_in_an_import_is_one_once_it_rests(self) -> None:
         """Until then it may be a worker that has just forked a pool."""
-        attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, 499.0))
-        assert not attendance.is_serving(9, {9}, 499.0)
-        assert attendance.is_serving(9, {9}, 500.0)
+        attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, LONG_REST_MS - 1))
+        assert not attendance.is_serving(9, {9}, LONG_REST_MS - 1)
+        assert attendance.is_serving(9, {9}, LONG_REST_MS)
 
 
 class TestNews:
