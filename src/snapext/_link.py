@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from snapext import _loops, _notice, _process, _registry, _runner
+from snapext import _loops, _notice, _process, _registry, _runner, _uwsgi
 from snapext._channel import Channel, UntrustedError, connect
 from snapext._endpoint import socket_path
 from snapext._own import is_own_process
@@ -524,7 +524,8 @@ def join() -> None:
         return
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
-        _link.start()
+        if not _uwsgi.is_before_its_fork(lambda: _never_raising(join)):
+            _link.start()
         return
     from snapext import _doorbell
 
