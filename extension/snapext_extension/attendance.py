@@ -23,6 +23,7 @@ class Sighting:
 
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.
     at_rest: its main thread waits for something from outside, as a server does that has started.
+    started_ms: when it started, by the clock of the looks; 10 ms too early at most.
     cause, remedy: why no channel of ours can have reached this Python process, and which line to change; else empty.
     """
 
@@ -35,6 +36,7 @@ class Sighting:
     command: str = ""
     cause: str = ""
     remedy: str = ""
+    started_ms: float = 0.0
 
 
 class Attendance:
@@ -70,15 +72,16 @@ class Attendance:
         since_ms, looks = self._resting.get(pid, (now_ms, 0))
         return looks >= MIN_LOOKS and now_ms - since_ms >= self._settle_ms
 
-    def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
+    def is_serving(self, pid: int, importing: Collection[int], now_ms: float, answered_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.
 
-        The app answers, and nobody else can have given the answer; or it supervises others that hold its socket.
+        The app answered at `answered_ms`, and nobody else can have given the answer; or it supervises others that hold
+        its socket. One that has started since has taken the place of who answered, and may be far from it.
         """
         own = self._seen.get(pid)
         if own is None or not own.holds_port:
             return False
-        if self._has_child_with_port(pid):
+        if self._has_child_with_port(pid) or own.started_ms > answered_ms:
             return self.is_resting(pid, now_ms)
         others = (sighting for sighting in self._holders() if sighting.process.pid not in importing)
         return all(self._has_child_with_port(other.process.pid) for other in others)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from snapext_extension.attendance import Attendance, Sighting
 from snapext_extension.failures import Process
 
@@ -99,28 +101,38 @@ class TestServingFromWithinAnImport:
 
     def test_the_only_holder_of_the_port_gave_the_answer(self) -> None:
         """Nobody else can have answered the readiness check."""
-        assert looked(seen(10)).is_serving(10, {10}, 0.0)
+        assert looked(seen(10)).is_serving(10, {10}, 0.0, 0.0)
 
     def test_another_worker_may_have_given_it(self) -> None:
         """The one that still imports is waited for."""
-        assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0)
+        assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0, 0.0)
 
     def test_a_supervisor_cannot_have_given_it(self) -> None:
         """Its children can."""
         attendance = looked(seen(9), seen(10, parent_pid=9))
-        assert attendance.is_serving(10, {10}, 0.0)
+        assert attendance.is_serving(10, {10}, 0.0, 0.0)
 
     def test_one_that_does_not_hold_the_port_does_not_serve(self) -> None:
         """Nor does one that no look has shown."""
         attendance = looked(seen(10, holds_port=False))
-        assert not attendance.is_serving(10, {10}, 0.0)
-        assert not attendance.is_serving(99, {99}, 0.0)
+        assert not attendance.is_serving(10, {10}, 0.0, 0.0)
+        assert not attendance.is_serving(99, {99}, 0.0, 0.0)
 
     def test_a_supervisor_that_runs_in_an_import_is_one_once_it_rests(self) -> None:
         """Until then it may be a worker that has just forked a pool."""
         attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, 250.0, 499.0))
-        assert not attendance.is_serving(9, {9}, 499.0)
-        assert attendance.is_serving(9, {9}, 500.0)
+        assert not attendance.is_serving(9, {9}, 499.0, 0.0)
+        assert attendance.is_serving(9, {9}, 500.0, 0.0)
+
+    def test_one_that_has_started_since_the_answer_cannot_have_given_it(self) -> None:
+        """A server may replace a worker after a readiness check. Until the new one rests it is taken to import."""
+        since = seen(10, parent_pid=9, started_ms=701.0)
+        attendance = looked(seen(9, at_rest=True), since, at_ms=(750.0,))
+        assert not attendance.is_serving(10, {10}, 750.0, 700.0)
+        assert attendance.is_serving(10, {10}, 750.0, 701.0)
+        for now_ms in (800.0, 1000.0, 1300.0):
+            attendance.look([seen(9, at_rest=True), replace(since, at_rest=True)], now_ms)
+        assert attendance.is_serving(10, {10}, 1300.0, 700.0)
 
 
 class TestNews:
