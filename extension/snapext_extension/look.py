@@ -83,6 +83,9 @@ class Looker:
                 may_read = os.access(f"/proc/{stat.pid}/environ", os.R_OK)
                 environ = processes.environment(stat.pid) if may_read else None
                 cause = channels.why_unlinked(command, environ, executable, os.path.exists)
+                if cause is None and environ is not None:
+                    folder = os.path.dirname(self._start_command)  # the socket's own
+                    cause = channels.why_not_to_us(command, environ, folder, os.geteuid())
             known = self._programs[key] = _Program(command, is_python, is_our_command(command), cause)
         return known
 
