@@ -1,7 +1,8 @@
 """What init waits for once the app is ready: links, imports, and the workers that are still missing. No I/O.
 
 With SNAPEXT_WORKERS that number alone says how many there must be. Without it the kernel tells (attendance.py): once
-one process has joined, all that may still join are waited for.
+one process has joined, all that may still join are waited for, also where that one has ended: a server may replace its
+workers after so many requests, and readiness checks are requests.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from snapext_extension.member import Member
 class Assembly:
     """A view of the lifecycle's `members` and `callers` (pids of commands), which stay the lifecycle's own.
 
+    It is asked for the first time when the app has answered its readiness check.
     workers: how many must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
     """
 
@@ -30,6 +32,8 @@ class Assembly:
         self._members = members
         self._callers = callers
         self._attendance = attendance
+        self._answered_ms = float("inf")
+        self._anyone_has_joined = False
 
     def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
         """What is waited for, in words; empty when the boundary may begin. `patient`: for who has just come, too."""
@@ -39,7 +43,7 @@ class Assembly:
             if member.lost_ms is not None
         ]
         missing += self.incomplete(now_ms)
-        if self._workers is None and self._members:
+        if self._workers is None and self._anyone_has_joined:
             missing += [
                 f"{sighting.process} listens, has not joined, and may still be importing"
                 for sighting in self._attendance.may_still_join(self.joined(), now_ms, patient=patient)
@@ -48,6 +52,8 @@ class Assembly:
 
     def incomplete(self, now_ms: float) -> list[str]:
         """What the settling begins anew after, in words: imports that go on, and workers that are missing."""
+        self._answered_ms = min(self._answered_ms, now_ms)
+        self._anyone_has_joined = self._anyone_has_joined or bool(self._members)
         missing = [f"{member.process} is still importing" for member in self.importing(now_ms)]
         if self._workers and len(self.counted(now_ms)) < self._workers:
             missing.append(self._too_few(now_ms))
@@ -61,7 +67,7 @@ class Assembly:
             for member in self._members.values()
             if member.importing
             and member.lost_ms is None
-            and not self._attendance.is_serving(member.process.pid, pids, now_ms)
+            and not self._attendance.is_serving(member.process.pid, pids, now_ms, self._answered_ms)
         ]
 
     def counted(self, now_ms: float) -> list[Process]:

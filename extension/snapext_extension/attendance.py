@@ -24,6 +24,7 @@ class Sighting:
 
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.
     at_rest: its main thread waits for something from outside. accepts: for connections, as only a server does.
+    started_ms: when it started, by the clock of the looks; 10 ms too early at most.
     cause, remedy: why no channel of ours can have reached this Python process, and which line to change; else empty.
     """
 
@@ -37,6 +38,7 @@ class Sighting:
     command: str = ""
     cause: str = ""
     remedy: str = ""
+    started_ms: float = 0.0
 
 
 class Attendance:
@@ -73,12 +75,12 @@ class Attendance:
         """Whether a process has been at rest for the settling time. One that was not seen is not."""
         return self._lasts(self._resting_since_ms, pid, now_ms, self._settle_ms)
 
-    def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
+    def is_serving(self, pid: int, importing: Collection[int], now_ms: float, answered_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.
 
-        Its main thread waits for connections, or nobody else holds the port and the app has answered. Otherwise it has
-        to rest for long: it supervises others that hold its socket, or none of them has told yet that it is done, as
-        the one that has given the answer may still have to do.
+        Its main thread waits for connections; or the app answered at `answered_ms`, and nobody else can have given the
+        answer. Otherwise it has to rest for long: it supervises others that hold its socket, has taken the place of the
+        one that answered, or none of them has told yet that it is done, as the one that answered may still have to do.
         """
         own = self._seen.get(pid)
         if own is None or not own.holds_port:
@@ -88,7 +90,9 @@ class Attendance:
             for sighting in self._holders()
             if sighting.process.pid != pid and not self._has_child_with_port(sighting.process.pid)
         ]
-        if not others or self._lasts(self._accepting_since_ms, pid, now_ms, self._settle_ms):
+        if not others and own.started_ms <= answered_ms:
+            return True
+        if self._lasts(self._accepting_since_ms, pid, now_ms, self._settle_ms):
             return True
         may_rest = self._has_child_with_port(pid) or all(other in importing for other in others)
         return may_rest and self._lasts(self._resting_since_ms, pid, now_ms, max(LONG_REST_MS, self._settle_ms))

@@ -8,9 +8,12 @@ nothing is said. The rules are Python's own (site.py, Modules/getpath.py); tests
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from snapext._endpoint import socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,16 +58,25 @@ def why_unlinked(
     executable: where the link /proc/PID/exe leads. exists: os.path.exists. read: gives a small file's text (the
     pyvenv.cfg of a virtual environment, a sitecustomize), None if it cannot be read.
     """
-    if not argv or any(_OUR_OWN in word for word in argv):
+    if environ is None or _is_beyond_judging(argv, environ):
         return None
-    if environ is None or (not any(environ.values()) and not is_python(argv[0])):
-        return None  # a program that shows a title in place of its command line has overwritten both
     process = _Process(argv, environ, executable, exists, read or _read)
     if "S" in process.options:
         return Cause("-S: Python reads neither sitecustomize nor .pth files", f"start it without -S, or {IMPORT_IT}")
     if process.program is None or process.has_pth() or process.user_site_works():
         return None
     return process.why_not_by_path()
+
+
+def why_not_to_us(argv: Sequence[str], environ: Mapping[str, str], folder: str, uid: int) -> Cause | None:
+    """Why a Python process that a channel has reached does not find the extension, whose socket is in `folder`."""
+    if _is_beyond_judging(argv, environ):
+        return None
+    path = socket_path(environ, uid)
+    if os.path.realpath(_parent(path)) == os.path.realpath(folder):
+        return None
+    cause = f"it looks for snapext at {_shown(path)}, and the extension is in {folder}"
+    return Cause(cause, "pass SNAPEXT_SOCKET on to it, with the environment of the start command")
 
 
 class _Process:
@@ -133,7 +145,7 @@ class _Process:
         if not value and not wrapped and "AWS_LAMBDA_RUNTIME_API" not in self._environ:
             return Cause(
                 "it was started with an environment of its own (env -i, or a supervisor that clears it)",
-                f"pass PYTHONPATH and PYTHONUSERBASE on to it, or {IMPORT_IT}{self._or_pth()}",
+                f"pass PYTHONPATH, PYTHONUSERBASE and SNAPEXT_SOCKET on to it, or {IMPORT_IT}{self._or_pth()}",
             )
         if not wrapped:
             seen = f"its PYTHONPATH, {_shown(value)}, has no folder of snapext's" if value else "it has no PYTHONPATH"
@@ -253,6 +265,16 @@ class _Process:
             if prefix == "/usr":  # Debian's own
                 yield f"/usr/local/lib/{name}/dist-packages"
                 yield "/usr/lib/python3/dist-packages"
+
+
+def _is_beyond_judging(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a process is our own, or shows a title in place of its command line.
+
+    The title is written over the command line and the environment behind it.
+    """
+    if not argv or any(_OUR_OWN in word for word in argv):
+        return True
+    return not any(environ.values()) and not is_python(argv[0])
 
 
 def _options(argv: Sequence[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from snapext_extension.failures import Process
 MAX_COMMAND_CHARS = 120
 MAX_CHARS = 500
 """A process writes its own command line and PYTHONPATH; neither is to fill a message."""
+
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Looker:
         on_port = anywhere = sockets.listening_inodes(self._port)
         if not any(program.is_python and not held.isdisjoint(on_port) for _, program, held in found):
             anywhere = sockets.all_listening_inodes()  # behind a proxy, who listens elsewhere counts
+        boot_ms = (time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000  # by the clock of the reactor
         for stat, program, held in found:
             at_rest = program.is_python and processes.at_rest(stat.pid)
             yield Sighting(
@@ -65,6 +69,7 @@ class Looker:
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
                 remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",
+                started_ms=boot_ms + stat.start_ticks * TICK_MS,
             )
 
     def _program(self, stat: processes.Stat) -> _Program:
@@ -80,6 +85,9 @@ class Looker:
                 may_read = os.access(f"/proc/{stat.pid}/environ", os.R_OK)
                 environ = processes.environment(stat.pid) if may_read else None
                 cause = channels.why_unlinked(command, environ, executable, os.path.exists)
+                if cause is None and environ is not None:
+                    folder = os.path.dirname(self._start_command)  # the socket's own
+                    cause = channels.why_not_to_us(command, environ, folder, os.geteuid())
             known = self._programs[key] = _Program(command, is_python, is_our_command(command), cause)
         return known
 

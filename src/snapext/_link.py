@@ -550,9 +550,13 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _never_raising(_process.forks_now)
+    _renew_link()
+
+
+def _renew_link() -> None:
     global _link
     _never_raising(_loops.forget_loops)
-    _process.forked()
     try:
         _link = _link.child()
     except Exception as error:  # a fork must not fail because of us
@@ -562,7 +566,8 @@ def _after_fork_in_child() -> None:
 def _notice_a_fork() -> None:
     """What forks in C without telling Python (uWSGI does) leaves the child with its parent's link."""
     if _link.pid != os.getpid():
-        _after_fork_in_child()
+        _process.forked()
+        _renew_link()
 
 
 atexit.register(lambda: _link.end())

@@ -6,22 +6,44 @@ import os
 import sys
 import threading
 from _thread import get_ident
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
 MAX_NAME_CHARS = 100
+RETURNS_WITHIN_S = 0.2
+"""A child that goes on with the import that it was forked in is back there by then."""
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 # Looked up once: a fork makes another thread the main one, and patching may give each greenlet an ident of its own.
 _main_thread = threading.main_thread().ident or 0
+_inherited: tuple[int, int] | None = None
+"""The module that this process was forked in the middle of importing: its frame, by id, and where it stood."""
+_forked_at_s = 0.0
 
 
 def forked() -> None:
-    """In the child the thread that forked is the main one."""
+    """A fork has been noticed in the child: there the thread that forked is the main one."""
     global _main_thread
     _main_thread = get_ident()
+
+
+def forks_now() -> None:
+    """The same, in the very moment of the fork.
+
+    A pool that an app makes while it is imported forks its processes within that import, and they never return to it.
+    A daemon does at once.
+    """
+    global _inherited, _forked_at_s
+    forked()
+    _forked_at_s = monotonic()
+    frame, _inherited = sys._getframe(), None
+    while (back := frame.f_back) is not None and _inherited is None:
+        if back.f_code.co_filename == IMPORT_SYSTEM:
+            _inherited = (id(frame), frame.f_lasti)
+        frame = back
 
 
 def is_main_thread() -> bool:
@@ -34,6 +56,8 @@ def imports() -> bool:
     while frame is not None:
         if frame.f_code.co_filename == IMPORT_SYSTEM:
             return True
+        if (id(frame), frame.f_lasti) == _inherited and monotonic() - _forked_at_s > RETURNS_WITHIN_S:
+            return False  # the import has stood still here since the fork: it is the parent's
         frame = frame.f_back
     return False
 

@@ -30,6 +30,11 @@ class Life:
     stderr: str
     trace: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, status: int, document: dict[str, Any], stderr: str, trace_file: Path) -> Life:
+        lines = [json.loads(line) for line in trace_file.read_text().splitlines()] if trace_file.exists() else []
+        return cls(status, document, stderr, sorted(lines, key=lambda line: line["at_ns"]))
+
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.document["events"] if event["event"] == name]
 
@@ -84,8 +89,7 @@ def simulate(tmp_path: Path) -> Iterator[Simulate]:
             timeout=timeout_s,
         )
         document = json.loads(process.stdout) if process.stdout else {}
-        trace = [json.loads(line) for line in trace_file.read_text().splitlines()] if trace_file.exists() else []
-        return Life(process.returncode, document, process.stderr, sorted(trace, key=lambda line: line["at_ns"]))
+        return Life.of(process.returncode, document, process.stderr, trace_file)
 
     yield run
     left = [process for process in psutil.process_iter() if _belongs_to(process, str(trace_file))]

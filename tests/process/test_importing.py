@@ -143,3 +143,49 @@ thread = threading.Thread(target=fork); thread.start(); thread.join()
     os.kill(child.pid, signal.SIGKILL)
 
     assert (child.forked, child.importing) == (True, False)
+
+
+FORKED_IN_AN_IMPORT = """
+def work(): import slow
+def pool(task):
+    child = os.fork()
+    if child == 0: task(); os._exit(0)
+def daemonize():
+    return os.fork() == 0
+"""
+ONE_THAT_IMPORTS = {
+    "a daemon": "if daemonize(): threading.Event().wait(60)",
+    "a daemon that imports more": "if daemonize(): import slow",
+    "a pool's process that imports": "pool(work)",
+}
+
+
+def forked_in_an_import(listener: Listener, start: Start, folder: Path, code: str) -> tuple[Peer, int]:
+    """A child that was forked while an app was imported, which goes on in the parent."""
+    (folder / "slow.py").write_text("import threading; threading.Event().wait(60)")
+    (folder / "app.py").write_text(HOOKS + FORKED_IN_AN_IMPORT + code + "\nsay('half'); sys.stdin.readline()\n")
+    start(f"import sys; sys.path.insert(0, {str(folder)!r}); import app")
+    peers = [(peer, peer.greet()) for peer in (listener.accept(), listener.accept())]
+    ((child, hello),) = [(peer, hello) for peer, hello in peers if hello.forked]
+    return child, hello.pid
+
+
+def test_a_pools_process_does_not_import_what_its_parent_does(listener: Listener, start: Start, tmp_path: Path):
+    """It was forked in the middle of an import, to which it never returns: its hooks run at once."""
+    peer, pid = forked_in_an_import(listener, start, tmp_path, "pool(threading.Event().wait)")
+    done = peer.ask(BeforeSnapshot(1, 0, 20_000))
+    os.kill(pid, signal.SIGKILL)
+
+    assert (done.ok, [hook.name for hook in done.hooks]) == (True, ["app.before"])
+    assert done.duration_ms < 5_000
+
+
+@pytest.mark.parametrize("code", ONE_THAT_IMPORTS.values(), ids=ONE_THAT_IMPORTS)
+def test_a_child_that_goes_on_with_an_import_is_waited_for(listener: Listener, start: Start, tmp_path: Path, code: str):
+    """A daemon returns to the import that it was forked in; a pool's process may import what its work needs."""
+    peer, pid = forked_in_an_import(listener, start, tmp_path, code)
+    done = peer.ask(BeforeSnapshot(1, 0, 1_000))
+    os.kill(pid, signal.SIGKILL)
+
+    assert done.error is not None
+    assert done.error.type == "StillImporting"

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from helpers import App, clean_environ, wait_until
 from snapext_extension import processes
 from snapext_extension.accepting import accepts
+from snapext_extension.look import Looker
 from snapext_extension.processes import Stat, at_rest, command, environment, executable, function_tree, is_python
 from snapext_extension.sockets import all_listening_inodes, held_by, listening_inodes
 
@@ -274,6 +276,15 @@ def test_python_is_told_from_other_programs(start: Start, tmp_path: Path) -> Non
         wait_until(lambda: processes.program(child.pid) != Path(sys.executable).resolve().name)
         assert not is_python(child.pid)
         child.kill()
+
+
+def test_a_process_has_started_when_it_did(start: Start, tmp_path: Path) -> None:
+    """By the clock of the extension, and never later than that: who answered a check has started before it."""
+    before_ms = time.monotonic() * 1000
+    app = start()
+    up_ms = time.monotonic() * 1000
+    (seen,) = Looker(1, note(app, tmp_path / "start-command"), "/opt/extensions").look()
+    assert before_ms - 20 <= seen.started_ms <= up_ms
 
 
 # --- what it holds -------------------------------------------------------------------------------------------------

@@ -111,22 +111,22 @@ class TestServingFromWithinAnImport:
 
     def test_the_only_holder_of_the_port_gave_the_answer(self) -> None:
         """Nobody else can have answered the readiness check."""
-        assert looked(seen(10)).is_serving(10, {10}, 0.0)
+        assert looked(seen(10)).is_serving(10, {10}, 0.0, 0.0)
 
     def test_another_worker_may_have_given_it(self) -> None:
         """The one that still imports is waited for."""
-        assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0)
+        assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0, 0.0)
 
     def test_a_supervisor_cannot_have_given_it(self) -> None:
         """Its children can."""
         attendance = looked(seen(9), seen(10, parent_pid=9))
-        assert attendance.is_serving(10, {10}, 0.0)
+        assert attendance.is_serving(10, {10}, 0.0, 0.0)
 
     def test_one_that_does_not_hold_the_port_does_not_serve(self) -> None:
         """Nor does one that no look has shown."""
         attendance = looked(seen(10, holds_port=False))
-        assert not attendance.is_serving(10, {10}, 0.0)
-        assert not attendance.is_serving(99, {99}, 0.0)
+        assert not attendance.is_serving(10, {10}, 0.0, 0.0)
+        assert not attendance.is_serving(99, {99}, 0.0, 0.0)
 
     @pytest.mark.parametrize(("what", "long_ms"), [("accepts", SETTLE_MS), ("at_rest", LONG_REST_MS)])
     def test_one_of_several_that_all_seem_to_import_serves_when_it_waits_for_connections(
@@ -135,21 +135,30 @@ class TestServingFromWithinAnImport:
         """The one that has answered may not have told yet that its import is over: that is no proof for the others."""
         both = (seen(10, **{what: True}), seen(11))
         attendance = looked(*both, at_ms=(0.0, long_ms - 1))
-        assert not attendance.is_serving(10, {10, 11}, long_ms - 1)
+        assert not attendance.is_serving(10, {10, 11}, long_ms - 1, 0.0)
         attendance.look(both, long_ms)
-        assert attendance.is_serving(10, {10, 11}, long_ms)
-        assert not attendance.is_serving(11, {10, 11}, long_ms)
+        assert attendance.is_serving(10, {10, 11}, long_ms, 0.0)
+        assert not attendance.is_serving(11, {10, 11}, long_ms, 0.0)
 
     def test_one_that_rests_in_an_import_while_another_serves_is_importing(self) -> None:
         """However long it waits for its database."""
         attendance = looked(seen(10, at_rest=True), seen(11), at_ms=(0.0, 90_000.0))
-        assert not attendance.is_serving(10, {10}, 90_000.0)
+        assert not attendance.is_serving(10, {10}, 90_000.0, 0.0)
 
     def test_a_supervisor_that_runs_in_an_import_is_one_once_it_rests(self) -> None:
         """Until then it may be a worker that has just forked a pool."""
         attendance = looked(seen(9, at_rest=True), seen(10, parent_pid=9), at_ms=(0.0, LONG_REST_MS - 1))
-        assert not attendance.is_serving(9, {9}, LONG_REST_MS - 1)
-        assert attendance.is_serving(9, {9}, LONG_REST_MS)
+        assert not attendance.is_serving(9, {9}, LONG_REST_MS - 1, 0.0)
+        assert attendance.is_serving(9, {9}, LONG_REST_MS, 0.0)
+
+    def test_one_that_has_started_since_the_answer_cannot_have_given_it(self) -> None:
+        """A server may replace a worker after a readiness check. The new one is taken to import until it serves."""
+        supervisor, since = seen(9, at_rest=True), seen(10, parent_pid=9, started_ms=701.0, accepts=True)
+        attendance = looked(supervisor, since, at_ms=(750.0,))
+        assert not attendance.is_serving(10, {10}, 750.0, 700.0)
+        assert attendance.is_serving(10, {10}, 750.0, 701.0)
+        attendance.look((supervisor, since), 1250.0)
+        assert attendance.is_serving(10, {10}, 1250.0, 700.0)
 
 
 class TestNews:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapext_extension.channels import MAX_SHOWN, Cause, is_python, why_unlinked
+from snapext_extension.channels import MAX_SHOWN, Cause, is_python, why_not_to_us, why_unlinked
 
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
 USER_BASE = f"{AUTOSTART}/user-base"
@@ -76,7 +76,7 @@ def test_an_empty_environment_is_not_one_that_cannot_be_read():
     """`env -i python app.py` has lost every channel."""
     cause = said([PYTHON, "app.py"], {})
     assert cause.cause == "it was started with an environment of its own (env -i, or a supervisor that clears it)"
-    assert cause.remedy == "pass PYTHONPATH and PYTHONUSERBASE on to it, or `import snapext` in the app"
+    assert cause.remedy == "pass PYTHONPATH, PYTHONUSERBASE and SNAPEXT_SOCKET on to it, or `import snapext` in the app"
 
 
 def test_a_replaced_path_says_which_line_to_change():
@@ -194,3 +194,31 @@ def test_a_long_path_is_cut():
 def test_an_option_at_the_end_of_the_line_is_no_matter(word):
     """Nothing behind it is missed, and nothing raises."""
     assert judge([PYTHON, word], FUNCTION) is None
+
+
+SOCKET = {"SNAPEXT_SOCKET": "/tmp/own/bridge.sock"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "folder"),
+    [
+        (["python3", "app.py"], {"PATH": "/bin"}, "/tmp/snapext-7"),
+        (["python3", "app.py"], SOCKET, "/tmp/own"),
+        (["gunicorn: worker"], {}, "/tmp/own"),
+        (["python3", "-c", "import sys; sys._snapext_own = True"], {"PATH": "/bin"}, "/tmp/own"),
+    ],
+    ids=["the default", "given", "a title in place of both", "our own"],
+)
+def test_one_that_looks_for_the_extension_where_it_is_or_may_is_not_named(argv, environ, folder):
+    """The default is the user's own folder below /tmp."""
+    assert why_not_to_us(argv, environ, folder, 7) is None
+
+
+@pytest.mark.parametrize("environ", [{"PATH": "/bin"}, {"SNAPEXT_SOCKET": "/tmp/x/bridge.sock"}])
+def test_one_that_looks_for_the_extension_elsewhere_is_named(environ):
+    """It was started with an environment of its own, which kept PYTHONPATH and lost SNAPEXT_SOCKET."""
+    cause = why_not_to_us(["python3", "app.py"], environ, "/tmp/own", 7)
+    assert cause is not None
+    path = environ.get("SNAPEXT_SOCKET", "/tmp/snapext-7/bridge.sock")
+    assert cause.cause == f"it looks for snapext at {path}, and the extension is in /tmp/own"
+    assert "SNAPEXT_SOCKET" in cause.remedy

@@ -87,6 +87,28 @@ class TestInitWaits:
         assert State.BEFORE_SNAPSHOT is not driver.state
         assert State.SNAPSHOT is driver.state
 
+    @pytest.mark.parametrize("importing", [False, True])
+    def test_for_the_worker_that_takes_the_place_of_the_one_that_answered(self, importing: bool) -> None:
+        """gunicorn's max_requests=1: the check was its last request. Whether or not the next one has joined already."""
+        driver = Watching(settings())
+        answered = driver.join(pid=10, parent_pid=9)
+        master = worker(9, at_rest=True)
+        driver.sightings = (master, worker(10, parent_pid=9))
+        driver.handle(AppReady())
+        driver.pass_ms(20)
+        driver.handle(Left(answered))
+        driver.sightings = (master, worker(11, parent_pid=9, started_ms=driver.now_ms))
+        if importing:
+            key = driver.join(pid=11, parent_pid=9, hooks=NO_HOOKS, importing=True)
+        driver.pass_ms(10_000)
+        assert State.INIT is driver.state
+        if importing:
+            driver.handle(HooksChanged(key, HookCounts(1, 1)))
+        else:
+            driver.join(pid=11, parent_pid=9)
+        driver.pass_ms(600)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
     @pytest.mark.parametrize("workers", [0, 1])
     def test_for_the_number_of_workers_alone_where_it_is_set(self, workers: int) -> None:
         """0 says that nobody is missing."""
