@@ -65,7 +65,8 @@ def test_a_signal_in_the_middle_of_a_hook_is_answered_when_the_hooks_are_done(li
     """Told a second time while its hooks run, the process runs none of them again, and answers on both connections."""
     app = start(
         HOOKS
-        + "def slow(): say('in'); sys.stdin.readline(); ran.append('slow')\nsnapext.register_before_snapshot(slow)"
+        + "def slow(): os.write(1, b'in\\n'); sys.stdin.readline(); ran.append('slow')\n"
+        + "snapext.register_before_snapshot(slow)"
         + READY
         + "while len(ran) < 2: time.sleep(0.01)\nsnapext.register_after_restore(print)\nprint(ran)",
         SNAPEXT_TRANSPORT="signal",
