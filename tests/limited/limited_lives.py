@@ -123,8 +123,8 @@ def play(plan: Plan) -> Outcome:
     document = json.loads(done.stdout) if done.stdout else {}
     faults = judge(plan, trace)
     if done.returncode != 0:
-        reasons = [error["message"] for error in document.get("errors", [])] or [done.stderr[-2000:]]
-        faults.append(f"exit status {done.returncode}: {' '.join(reasons)}")
+        reasons = [error["message"] for error in document.get("errors", [])]
+        faults.append(f"exit status {done.returncode}: {' '.join(reasons)}\n{done.stderr[-2000:]}")
     imported = [line["at_ns"] for line in trace if line["phase"] == "imported"]
     spread_s = (max(imported) - min(imported)) / 1e9 if imported else 0.0
     return Outcome(plan, faults, took_s, throttled, spread_s, document.get("restore_ms"))

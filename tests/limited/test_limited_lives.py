@@ -1,13 +1,34 @@
-"""How a life under a CPU limit is judged."""
+"""Three lives under a CPU limit, and how such lives are judged; `make lives` plays forty."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from limited_lives import LIMITS, Plan, judge, plans
+from cpu_limit import NoLimitError, cpu_limit
+from limited_lives import LIMITS, Plan, judge, plans, play_all
 
 WHOLE = ["forked", "imported", "before", "after", "request"]
+
+
+# Each of them has left workers out when the boundary went by time.
+THREE = (
+    Plan(30, 3, "uvicorn", "slow-before", named=False),
+    Plan(15, 8, "sync", "slow-before", named=False),
+    Plan(7, 6, "uvicorn", "plain", named=False),
+)
+
+
+@pytest.mark.timeout(400)
+def test_no_worker_is_left_out_with_a_part_of_a_cpu() -> None:
+    """Every worker that is there at the snapshot has run each of its hooks once, in lives of 30, 15 and 7 %."""
+    try:
+        with cpu_limit(30):
+            pass
+    except NoLimitError as error:
+        pytest.skip(str(error))
+    faults = {str(outcome.plan): outcome.faults for outcome in play_all(list(THREE))}
+    assert faults == {str(plan): [] for plan in THREE}
 
 
 def trace(*workers: list[str], late: int = 0) -> list[dict[str, Any]]:
