@@ -25,6 +25,7 @@ PTH = "snapext.pth"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
 IMPORT_IT = "`import snapext` in the app"
 MAX_SHOWN = 200
+MAX_FILE_CHARS = 100_000
 
 _PYTHON = re.compile(r"(python|pypy)(3(?:\.\d+t?)?|2(?:\.\d+)?)?(?:d|-dbg)?")
 _SYSTEM_SITE = re.compile(r"^\s*include-system-site-packages\s*=\s*true\s*$", re.IGNORECASE | re.MULTILINE)
@@ -223,6 +224,8 @@ class _Process:
             tree = ast.parse(source)
         except (SyntaxError, ValueError):
             return False  # Python cannot run it either
+        except (RecursionError, MemoryError):
+            return True  # nested too deeply for us, which says nothing of what it runs
         return any("sitecustomize" in word or word in ("__name__", "__spec__") for word in _words(tree))
 
     # --- the interpreter -------------------------------------------------------------------------------------------
@@ -335,8 +338,10 @@ def _shown(value: str) -> str:
 
 
 def _read(path: str) -> str | None:
+    """A file, whole or not at all: of half a source nothing could be said."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(100_000)
+            text = file.read(MAX_FILE_CHARS + 1)
     except OSError:
         return None
+    return text if len(text) <= MAX_FILE_CHARS else None

@@ -230,33 +230,31 @@ class Gate:
     def _ready(self, key: int, request: _Request) -> None:
         try:
             data = request.socket.recv(65536)
-            request.received += data
-            if not data:
-                self._lose(key, request)
-            elif not request.held:
-                self._read_request(request)
-            elif len(request.received) > 65536:
-                self._drop(key, "it sends on while its request is held")
         except BlockingIOError:
             return
-        except (OSError, HttpError) as error:
+        except OSError as error:
             self._drop(key, str(error))
-
-    def _read_request(self, request: _Request) -> None:
-        parsed = parse_request_head(request.received)
-        if parsed is None:
             return
-        request_line, headers, request.received = parsed
-        request.close = request_line.endswith("/1.0") or headers.get("connection", "").lower() == "close"
-        request.held = True
-        self._reactor.cancel_timer(request)
-        self._on_asked()
+        request.received += data
+        if not data:
+            self._lose(key, request)
+        elif not request.held:
+            self._read_on(key, request)
+        elif len(request.received) > 65536:
+            self._drop(key, "it sends on while its request is held")
 
     def _read_on(self, key: int, request: _Request) -> None:
         try:
-            self._read_request(request)
+            parsed = parse_request_head(request.received)
         except HttpError as error:
             self._drop(key, str(error))
+            return
+        if parsed is not None:
+            request_line, headers, request.received = parsed
+            request.close = request_line.endswith("/1.0") or headers.get("connection", "").lower() == "close"
+            request.held = True
+            self._reactor.cancel_timer(request)
+            self._on_asked()  # what it raises is ours, and no fault of this peer: it must end the extension
 
     def _respond(self, key: int, request: _Request, status: int) -> bool:
         connection = "close" if request.close else "keep-alive"

@@ -12,6 +12,7 @@ from snapext_extension.reactor import Reactor
 
 NAMES_TIMEOUT_MS = 300
 """A process that runs a hook, or speaks no `describe`, is shown with its counts alone."""
+_LISTS = ("processes", "not_linked")
 
 
 @dataclass(slots=True, eq=False)
@@ -83,17 +84,22 @@ class StatusDesk:
 
     def _send_what_fits(self, asker: int, status: dict[str, Any]) -> None:
         """One line holds some hundred processes with names, and more without."""
-        everyone = len(status["processes"])
+        whole = {name: len(status.get(name, ())) for name in _LISTS}
         while True:
             try:
                 self._send(asker, Result(True, status=status))
                 return
             except LocalProtocolError:
+                longest = max(_LISTS, key=lambda name: len(status.get(name, ())))
                 if any(process["hook_names"] for process in status["processes"]):
                     status["processes"] = [{**process, "hook_names": None} for process in status["processes"]]
+                elif status.get(longest):
+                    status[longest] = status[longest][: len(status[longest]) // 2]
+                    status[f"{longest}_left_out"] = whole[longest] - len(status[longest])
+                elif status.get("waiting"):
+                    status["waiting"] = status["waiting"][: len(status["waiting"]) // 2]
                 else:
-                    status["processes"] = status["processes"][: len(status["processes"]) // 2]
-                    status["processes_left_out"] = everyone - len(status["processes"])
+                    raise  # what is left has a fixed size
 
     def _close(self, number: int) -> _Request:
         request = self._requests.pop(number)

@@ -91,8 +91,7 @@ class Link:
         self._thread = 0
         self._signal_mask: set[int] = set()
         self._tried = False  # a first attempt to connect has ended, well or badly
-        self._asked = False
-        self._greeted = False
+        self._asked_until: float | None = None
         self._answering = False
         self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,16 +177,17 @@ class Link:
     def ask_generation(self) -> None:
         """Have `generation` be what the extension says it is: a process that began after the restore is told so.
 
-        Waits for that once, for a moment, and not at all where no extension listens, in a thread that the link needs,
-        or in a signal's handler that has interrupted it.
+        Waits for that a moment in all, however many threads ask, and not at all where no extension listens, in a thread
+        that the link needs, or in a signal's handler that has interrupted it.
         """
-        if self._asked or self._tried or self.generation or get_ident() == self._thread or self.lock.is_mine():
+        if self._tried or self.generation or get_ident() == self._thread or self.lock.is_mine():
             return
-        self._asked = True
-        if os.environ.get("SNAPEXT_TRANSPORT") == "signal":
+        is_first, now = self._asked_until is None, monotonic()
+        self._asked_until = until = self._asked_until or now + ASK_TIMEOUT_S
+        if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
+            self._changes.wait_for(lambda: self._tried or not self._alive, until - now)
+        elif is_first:
             self._ask_without_a_thread()
-        else:
-            self._changes.wait_for(lambda: self._tried or not self._alive, ASK_TIMEOUT_S)
 
     def _ask_without_a_thread(self) -> None:
         """A process with hooks is told by the signals. Without hooks it owes nothing, and is where the others are."""
@@ -231,6 +231,7 @@ class Link:
             _dress_thread("snapext-link")
             self._connect_again_and_again()
         finally:
+            self._thread = 0  # the next thread of the app may get its ident
             self._alive = False
             self._changes.happened()
 

@@ -29,6 +29,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"  and {left_out} more"
     for process in status.get("not_linked", ()):
         yield f"not linked   {process['pid']} {process['name']}: {process['cause']}; {process['remedy']}"
+    if status.get("not_linked_left_out"):
+        yield f"not linked   and {status['not_linked_left_out']} more"
 
 
 def _process(process: Mapping[str, Any]) -> Iterator[str]:

@@ -57,6 +57,28 @@ def test_an_extension_that_does_not_answer_is_waited_for_once(listener: Listener
     assert 900 <= int(took_ms) < 5_000
 
 
+def test_all_threads_that_ask_at_the_same_time_hear_the_answer(listener: Listener, start: Start):
+    """A server answers several first requests at once: none of them is told that nothing has been restored."""
+    app = start(
+        LATE_LINK
+        + """
+import sys, threading
+answers = []
+threads = [threading.Thread(target=lambda: answers.append(snapext.is_restored())) for _ in range(4)]
+for thread in threads: thread.start()
+print("asked", flush=True)
+for thread in threads: thread.join()
+print(*answers, flush=True)
+"""
+        + READ
+    )
+    peer = listener.accept()
+    assert app.line() == "asked"
+    peer.greet(RESTORED)
+
+    assert app.line() == "True True True True"
+
+
 def test_outside_of_snapstart_nobody_is_asked(listener: Listener, start: Start):
     """Always False there, and at once."""
     app = start(LATE_LINK.replace("=kind", "='on-demand'") + TIMED + TELL)

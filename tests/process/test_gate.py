@@ -15,7 +15,8 @@ import pytest
 from helpers import LIMIT_S, Loop, MemoryLog, wait_until
 from snapext_extension import readiness
 from snapext_extension.config import Readiness
-from snapext_extension.http1 import MAX_HEAD_BYTES
+from snapext_extension.http1 import MAX_HEAD_BYTES, HttpError
+from snapext_extension.reactor import Reactor
 from snapext_extension.readiness import AppProbe, Gate, GateError
 
 REQUEST = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -106,6 +107,27 @@ def test_a_request_that_is_not_whole_is_not_one(gate):
     client.sendall(REQUEST[-1:])
     gate.wait_asked(1)
     assert is_silent(client)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError("event/next"), BlockingIOError(), HttpError("event/next")])
+def test_what_goes_wrong_when_the_gate_is_asked_is_not_taken_for_the_peers_fault(error):
+    """The question may lead to a call to the platform: if that fails, the extension must not go on as if it had not."""
+
+    def fail():
+        raise error
+
+    reactor = Reactor()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    gate = Gate(*address, reactor, MemoryLog(), fail)
+    with socket.create_connection(address, LIMIT_S) as client:
+        client.sendall(REQUEST)
+        reactor.set_timer("too late", LIMIT_S * 1000, reactor.stop)
+        with pytest.raises(type(error)):
+            reactor.run()
+    gate.close()
+    reactor.close()
 
 
 def test_a_connection_is_kept_alive_and_held_again(gate):
@@ -518,7 +540,7 @@ def test_a_name_with_several_addresses_is_tried_at_each(monkeypatch, probe, addr
     resolve = socket.getaddrinfo
 
     def both(host, *args, **kwargs):
-        found = addresses if host == "localhost" else [host]
+        found = addresses if host == b"localhost" else [host]
         return [answer for address in found for answer in resolve(address, *args, **kwargs)]
 
     with FakeApp(status(200)) as app:
@@ -621,7 +643,7 @@ def test_of_a_name_with_several_addresses_each_has_its_answer(monkeypatch, probe
     resolve = socket.getaddrinfo
 
     def both(host, *args, **kwargs):
-        found = ["127.0.0.2", "127.0.0.1"] if host == "localhost" else [host]
+        found = ["127.0.0.2", "127.0.0.1"] if host == b"localhost" else [host]
         return [answer for address in found for answer in resolve(address, *args, **kwargs)]
 
     with FakeApp(status(503)) as app:

@@ -395,6 +395,34 @@ def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
     assert app.line() == "child ['before', 'after']"
 
 
+def test_a_fork_in_a_thread_with_the_ident_of_a_link_that_gave_up_is_linked(listener, start):
+    """The C library gives the ident of a thread that has ended to the next one: that is no hook which forks."""
+    app = start(
+        "import os, threading\npath = os.environ['SNAPEXT_SOCKET']\n"
+        "os.environ.update(SNAPEXT_SOCKET='/nobody/here.sock', AWS_LAMBDA_RUNTIME_API='127.0.0.1:1')\n"
+        + HOOKS
+        + """
+from snapext import _link
+_link.GIVE_UP_AFTER_S = 0
+ended = []
+_link._dress_thread = lambda name: ended.append(threading.get_ident())
+while not ended: _link.join(); time.sleep(0.001)
+while _link.current()._alive: time.sleep(0.001)
+os.environ["SNAPEXT_SOCKET"] = path
+def fork():
+    if threading.get_ident() == ended[0]:
+        ended.clear()
+        if not os.fork(): sys.stdin.readline(); os._exit(0)
+while ended:
+    thread = threading.Thread(target=fork); thread.start(); thread.join()
+say("forked"); os.wait()
+"""
+    )
+    assert app.line() == "forked"
+
+    assert listener.accept().greet().forked
+
+
 def test_forks_while_hooks_are_registered_do_not_deadlock(listener, start):
     """Threads that register and threads that fork at the same time all come to an end."""
     app = start(

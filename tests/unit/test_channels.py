@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from snapext_extension.channels import MAX_SHOWN, Cause, is_python, why_not_to_us, why_unlinked
+from snapext_extension.channels import (
+    MAX_FILE_CHARS,
+    MAX_SHOWN,
+    Cause,
+    is_python,
+    why_not_to_us,
+    why_unlinked,
+)
 
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
 USER_BASE = f"{AUTOSTART}/user-base"
@@ -140,6 +147,8 @@ def test_our_folder_is_known_in_every_spelling(entry):
         ("import sys\ndel sys.modules['sitecustomize']\nimport sitecustomize", True),
         ("import importlib.util\nimportlib.util.find_spec(__name__)", True),
         ("import agent\nagent.run_hidden_sitecustomize()", True),
+        ("-" * 100_000 + "1", True),
+        ("a" + ".b" * 50_000, True),
     ],
 )
 def test_another_sitecustomize_is_read(source, reached):
@@ -149,6 +158,15 @@ def test_another_sitecustomize_is_read(source, reached):
     cause = judge(IN_VENV, environ, files={**VENV, path: source})
     assert (cause is None) is reached
     assert reached or cause.cause.startswith(f"{path} comes before snapext's on its PYTHONPATH, and does not run it; ")
+
+
+def test_of_half_a_sitecustomize_nothing_is_said(tmp_path):
+    """The line that runs the next one may be in the other half."""
+    other = tmp_path / "sitecustomize.py"
+    other.write_text(f"data = '''{'x' * MAX_FILE_CHARS}'''\nimport sitecustomize\n")
+    environ = {**FUNCTION, "PYTHONPATH": f"{tmp_path}:{AUTOSTART}"}
+    there = {**LAYER, PYTHON: "", **VENV, str(other): ""}
+    assert why_unlinked(IN_VENV, environ, PYTHON, there.__contains__) is None
 
 
 @pytest.mark.parametrize("name", ["sitecustomize/__init__.py", "sitecustomize.pyc"])

@@ -8,7 +8,7 @@ import pytest
 
 from snapext._status_report import lines
 from snapext.errors import LocalProtocolError
-from snapext.protocol import Describe, Described, Message, Result
+from snapext.protocol import Connection, Describe, Described, Message, Result, Role, Welcome
 from snapext.protocol.messages import to_wire
 from snapext_extension.reactor import Reactor
 from snapext_extension.status import StatusDesk
@@ -36,13 +36,14 @@ class Office:
     def __init__(self, processes: dict[int, dict[str, Any]], limit: int = 100_000) -> None:
         self.processes = processes
         self.limit = limit
+        self.more: dict[str, Any] = {}
         self.sent: list[tuple[int, Message]] = []
         self.reactor = Reactor()
         self.desk = StatusDesk(self._describe, self._send, self.reactor)
 
     def _describe(self) -> dict[str, Any]:
         about = {"mode": "gate", "phase": "ready", "generation": 1, "environment_id": "ab" * 16, "boundary": {}}
-        return {**about, "processes": dict(self.processes)}
+        return {**about, "processes": dict(self.processes), **self.more}
 
     def _send(self, key: int, message: Message) -> None:
         if len(str(to_wire(message))) > self.limit:
@@ -148,3 +149,23 @@ def test_what_does_not_fit_into_a_line_is_left_out_and_counted() -> None:
     assert 0 < len(status["processes"]) < 300
     assert status["processes_left_out"] == 300 - len(status["processes"])
     assert f"and {status['processes_left_out']} more" in "\n".join(lines(status))
+
+
+def test_many_processes_that_cannot_be_linked_do_not_keep_the_desk_busy_for_ever() -> None:
+    """Their causes hold what the app has in its PYTHONPATH: as JSON each character may take twelve times its room."""
+    office = Office({1: process(how="RTMIN+4")})
+    connection = Connection(Role.EXTENSION)
+    connection.send(Welcome(1, "init", 0, None))
+
+    def send(key: int, message: Message) -> None:
+        connection.send(message)
+        office._send(key, message)
+
+    office.desk = StatusDesk(office._describe, send, office.reactor)
+    unlinked = {"pid": 7, "name": "python", "cause": "é" * 500, "remedy": "\N{GRINNING FACE}" * 500}
+    office.more = {"waiting": "\N{GRINNING FACE}" * 4000, "not_linked": [unlinked] * 20}
+    office.desk.ask(ASKER)
+    (status,) = office.answers
+    assert len(status["processes"]) == 1
+    assert len(status["not_linked"]) + status["not_linked_left_out"] == 20
+    assert f"and {status['not_linked_left_out']} more" in "\n".join(lines(status))
