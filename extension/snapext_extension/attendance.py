@@ -68,15 +68,16 @@ class Attendance:
     def is_serving(self, pid: int, importing: Collection[int], now_ms: float) -> bool:
         """Whether a process that looks as if it were importing serves from within that import, as some programs do.
 
-        The app answers, and nobody else can have given the answer; or it supervises others that hold its socket.
+        The app answers, and nobody else can have given the answer; or it supervises others that hold its socket. Where
+        several look so, one of them has answered: those that are at rest serve.
         """
         own = self._seen.get(pid)
         if own is None or not own.holds_port:
             return False
-        if self._has_child_with_port(pid):
+        others = {s.process.pid for s in self._holders() if not self._has_child_with_port(s.process.pid)} - {pid}
+        if self._has_child_with_port(pid) or (others and others.issubset(importing)):
             return self.is_resting(pid, now_ms)
-        others = (sighting for sighting in self._holders() if sighting.process.pid not in importing)
-        return all(self._has_child_with_port(other.process.pid) for other in others)
+        return not others
 
     def may_still_join(self, joined: Collection[int], now_ms: float, *, patient: bool = True) -> list[Sighting]:
         """The Python workers that have not joined, could, and may still be importing what would make them.

@@ -97,6 +97,13 @@ class TestServingFromWithinAnImport:
         """The one that still imports is waited for."""
         assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0)
 
+    def test_one_of_several_that_seem_to_import_has_given_it(self) -> None:
+        """The word of the one that has just ended its import is still on its way: those at rest serve, not the rest."""
+        attendance = looked(seen(10, at_rest=True), seen(11), at_ms=(0.0, 499.0))
+        assert not attendance.is_serving(10, {10, 11}, 499.0)
+        assert attendance.is_serving(10, {10, 11}, 500.0)
+        assert not attendance.is_serving(11, {10, 11}, 500.0)
+
     def test_a_supervisor_cannot_have_given_it(self) -> None:
         """Its children can."""
         attendance = looked(seen(9), seen(10, parent_pid=9))
