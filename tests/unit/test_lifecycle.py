@@ -284,7 +284,6 @@ class TestAdapterThatAsksForRestoreNext:
             driver.done(key)
         driver.pass_ms(0)
         assert AskEventNext() in driver.log
-        assert driver.reports("waiting")
 
     def test_one_that_joins_while_the_check_is_awaited_has_a_budget_of_its_own(self) -> None:
         """That of the others is used up, and its timer has been cancelled."""
