@@ -258,6 +258,8 @@ class Lifecycle:
         self._started_ms = 0.0
         self._settle_started_ms: float | None = None
         self._check_held = False
+        self._check_unanswered = False  # the adapter repeats one that it has dropped
+        self._check_awaited_ms: float | None = None
         self._checks_answered = 0
         self._deadline_ms = 0.0
         self._phase_started_ms = 0.0
@@ -292,7 +294,7 @@ class Lifecycle:
             "environment_id": self.environment_id,
             "processes": {key: member.describe() for key, member in self._members.items()},
             "boundary": dict(self._boundary),
-            "waiting": self._why_waiting()[:MAX_ANSWER_CHARS] if self.state is State.INIT else None,
+            "waiting": self._why_waiting(),
             "not_linked": [
                 {"pid": s.process.pid, "name": s.process.name, "cause": s.cause, "remedy": s.remedy}
                 for s in self._assembly.unlinked()[:MAX_NOT_LINKED]
@@ -398,8 +400,14 @@ class Lifecycle:
             return [app_not_ready(self._app_answer(), self._ended())]
         return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
 
-    def _why_waiting(self) -> str:
-        return "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
+    def _why_waiting(self) -> str | None:
+        """What init waits for, other than hooks that run."""
+        if self.state is State.INIT:
+            why = "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
+            return why[:MAX_ANSWER_CHARS]
+        if self._awaits_check():
+            return "every before-snapshot hook has run, and the web adapter's readiness check has not come"
+        return None
 
     def _ended(self) -> int:
         return max(self._ended_in_init, self._attendance.ended)
@@ -442,6 +450,8 @@ class Lifecycle:
     def _begin(self) -> None:
         for timer in (TimerName.READY, TimerName.WAITING, TimerName.LOOK, TimerName.SETTLE):
             self._do(CancelTimer(timer))
+        if self._lost():
+            self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
         self._move(Trigger.APP_COMPLETE)
         for level, name, process, fields in self._assembly.absent():
             self._do(Report(level, name, {"pid": process.pid, "name": process.name, **fields}))
@@ -467,8 +477,10 @@ class Lifecycle:
             for key, other in self._members.items()
             if other.lost_ms is not None and other.process.pid == event.process.pid
         ]
+        more_before = False
         for key in lost:  # it has come back: what it owes, it is told again, and answers as before
             earlier = self._members.pop(key)
+            more_before = event.hooks.before_snapshot > earlier.hooks.before_snapshot
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
             member.told_ids = earlier.told_ids
             if earlier.said_lost:
@@ -487,18 +499,25 @@ class Lifecycle:
         self._report("debug", "process_joined", member, hooks=counts(event.hooks), forked=event.forked)
         generation = 0 if owed else self.generation
         self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
+        has_run_before = BEFORE_SNAPSHOT in member.durations_ms
+        if more_before and has_run_before:
+            self._registered_late(member, BEFORE_SNAPSHOT)  # while it was not connected
         if self.state is State.INIT:
             self._settle()
         elif self.state is State.BEFORE_SNAPSHOT:
             self._tell_before_snapshot(event.key)
         elif self.state is State.SNAPSHOT:
-            self._report(
-                "warning", "joined_too_late", member, lost="before_snapshot hooks: the snapshot is being taken"
-            )
+            if not has_run_before:
+                lost_hooks = "before_snapshot hooks: the snapshot is being taken"
+                self._report("warning", "joined_too_late", member, lost=lost_hooks)
         elif owed:
             if self.state is State.READY:
-                self._report("warning", "joined_too_late", member, lost="before_snapshot hooks, and to be first")
-                self._begin_phase(self._settings.after_restore_timeout_ms)
+                if not lost:
+                    self._report("warning", "joined_too_late", member, lost="before_snapshot hooks, and to be first")
+                if self._is_anyone_pending():  # others are late as well, and still run theirs
+                    self._set_deadline(self._settings.after_restore_timeout_ms)
+                else:
+                    self._begin_phase(self._settings.after_restore_timeout_ms)
             self._tell_after_restore(event.key)
         elif lost or rung:
             self._end_phase_if_done()  # it had run its hooks, and only its answer was lost; or it has none to run
@@ -530,7 +549,9 @@ class Lifecycle:
 
     def _registered_late(self, member: Member, phase: str) -> None:
         """A hook was registered. After its phase it would never run: as long as we can, we refuse the snapshot then."""
-        if not self._settings.boundary or self.state is State.INIT or member.pending is not None:
+        if not self._settings.boundary or self.state is State.INIT:
+            return
+        if member.pending is not None and phase == self._phase():
             return  # a hook that is registered while its phase runs runs in it
         if phase == AFTER_RESTORE and not self.generation:
             return
@@ -585,7 +606,7 @@ class Lifecycle:
             self._ended_in_init += 1
         phase = self._phase()
         self._settle()
-        if member.pending is None:
+        if member.pending is None or not _was_told(member):
             if self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE) and not event.alive:
                 self._report("warning", "process_ended", member, phase=self.state.value, message=_ended(member, phase))
             self._end_phase_if_done()
@@ -621,9 +642,7 @@ class Lifecycle:
         """Keep in mind what a process owes: until it comes back, ends, or executes another program."""
         member.lost_ms = self._now_ms
         self._settle()
-        if self.state is State.BEFORE_SNAPSHOT and self._phase_complete:  # it was all but over: a budget runs again
-            self._phase_complete = False
-            self._set_deadline(self._settings.before_snapshot_timeout_ms)
+        self._resume_phase()
         if self.state is not State.INIT:
             self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
 
@@ -639,7 +658,7 @@ class Lifecycle:
         return [member for member in self._members.values() if member.lost_ms is not None]
 
     def _on_crowded(self, event: Crowded) -> None:
-        if self._settings.held or self._app_ready:
+        if self._settings.held or (self._settings.boundary and self._app_ready):
             self._fail(crowded(event.limit, reportable=self.state in (State.INIT, State.BEFORE_SNAPSHOT)))
 
     # --- those who are told by signal ------------------------------------------------------------------------------
@@ -748,7 +767,7 @@ class Lifecycle:
         member = self._members[key]
         pid = member.process.pid
         serving = member.importing and (pid in self._serving or member not in self._assembly.importing(self._now_ms))
-        self._phase_complete = False
+        self._resume_phase()
         self._tell(key, lambda number, left_ms: BeforeSnapshot(number, self.generation, left_ms, serving))
 
     def _tell_after_restore(self, key: int) -> None:
@@ -766,7 +785,8 @@ class Lifecycle:
         member = self._members[key]
         self._last_id += 1
         member.pending, member.told_ms, member.hook = self._last_id, self._now_ms, None
-        member.told_ids.add(self._last_id)
+        if member.lost_ms is None:
+            member.told_ids.add(self._last_id)
         self._do(Tell(key, make(self._last_id, max(1, int(self._deadline_ms - self._now_ms)))))
 
     def _end_phase_if_done(self) -> None:
@@ -810,11 +830,33 @@ class Lifecycle:
             self._phase_complete = True
             self._do(CancelTimer(TimerName.PHASE))
             self._boundary["before_snapshot_ms"] = duration_ms
-        if self._settings.restore_caller is RestoreCaller.ADAPTER and not self._check_held:
-            if self._checks_answered:  # it has been answered already: it may never make the check that we expect
-                self._do(SetTimer(TimerName.EVENT_NEXT, MISSING_CHECK_MS))
-            return
-        self._let_the_snapshot_be_taken()
+        if self._settings.restore_caller is RestoreCaller.EXTENSION:
+            self._let_the_snapshot_be_taken()
+        elif self._check_held:
+            self._answer_check()  # _on_readiness_answered goes on
+        else:
+            self._await_check()
+
+    def _await_check(self) -> None:
+        """The adapter's next check lets go. One that was dropped is repeated; another may never be made.
+
+        Processes that join meanwhile are waited for, and do not put it off.
+        """
+        if self._check_awaited_ms is None:
+            self._check_awaited_ms = self._now_ms
+            self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
+        if self._checks_answered and not self._check_unanswered:
+            left_ms = self._check_awaited_ms + MISSING_CHECK_MS - self._now_ms
+            self._do(SetTimer(TimerName.EVENT_NEXT, max(0.0, left_ms)))
+
+    def _awaits_check(self) -> bool:
+        return self.state is State.BEFORE_SNAPSHOT and self._phase_complete
+
+    def _resume_phase(self) -> None:
+        """It was all but over, and nothing has been let go: a budget runs again."""
+        if self._awaits_check():
+            self._phase_complete = False
+            self._set_deadline(self._settings.before_snapshot_timeout_ms)
 
     def _let_the_snapshot_be_taken(self) -> None:
         self._move(Trigger.ALL_DONE)
@@ -824,16 +866,15 @@ class Lifecycle:
             self._do(AskRestoreNext())
             if not self._asked_event:
                 self._do(SetTimer(TimerName.EVENT_NEXT, REFUSAL_MS))
-        elif self._check_held:
-            self._answer_check()
         else:
+            self._do(CancelTimer(TimerName.WAITING))
             self._ask_event()
 
     def _on_nothing_refused(self) -> None:
         """restore/next was not refused, or a check that we expected has not come."""
         if self.state is State.SNAPSHOT:
             self._ask_event()
-        elif self.state is State.BEFORE_SNAPSHOT and self._phase_complete:
+        elif self._awaits_check() and not self._check_unanswered:
             self._checks_expected = self._checks_answered
             message = (
                 f"the web adapter made {self._checks_answered} readiness check(s) before the snapshot, and no more"
@@ -854,16 +895,14 @@ class Lifecycle:
         if self.state is State.READY:
             self._do(AnswerReadiness())
             return
-        if self.state is State.SNAPSHOT and by_adapter and self._asked_event:
+        if self.state is State.SNAPSHOT and by_adapter:
             self._restored()
             return
-        self._check_held = True
+        self._check_held = self._check_unanswered = True
         if not by_adapter:
             return
         self._answer_early_check()
-        if self._check_held and self.state is State.SNAPSHOT:
-            self._answer_check()  # the answer to its last check was lost
-        elif self._check_held and self.state is State.BEFORE_SNAPSHOT:
+        if self._check_held and self.state is State.BEFORE_SNAPSHOT:
             self._end_phase_if_done()
 
     def _answer_early_check(self) -> None:
@@ -882,10 +921,16 @@ class Lifecycle:
 
         No restore can come before event/next is asked, so a check that comes sooner is none of the restore's.
         """
-        if event.count and self._settings.restore_caller is RestoreCaller.ADAPTER and self._settings.boundary:
+        if event.count:
             self._checks_answered += 1
-            if self.state is State.SNAPSHOT and self._checks_answered >= self._checks_expected:
-                self._ask_event()
+            self._check_unanswered = False
+            self._check_awaited_ms = None
+        if self._settings.restore_caller is RestoreCaller.EXTENSION or not self._awaits_check():
+            return
+        if self._checks_answered >= self._checks_expected:
+            self._let_the_snapshot_be_taken()
+        else:
+            self._await_check()
 
     def _on_readiness_hung_up(self, event: ReadinessHungUp) -> None:
         self._check_held = event.still_held > 0
@@ -927,15 +972,18 @@ class Lifecycle:
                 self._settled = True
                 self._do(Look())
             case TimerName.LOOK if self.state is State.INIT:
+                if self._lost():
+                    self._do(Look(lost_only=True))
                 self._do(Look())
             case TimerName.LOOK if self._lost():
                 self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
                 self._do(Look(lost_only=True))
                 self._say_who_is_lost()
-            case TimerName.WAITING if self.state is State.INIT:
+            case TimerName.WAITING if self.state in (State.INIT, State.BEFORE_SNAPSHOT):
                 self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
-                waited_ms = round(self._now_ms - self._started_ms)
-                self._report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {self._why_waiting()}")
+                if (why := self._why_waiting()) is not None:
+                    waited_ms = round(self._now_ms - self._started_ms)
+                    self._report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {why}")
             case TimerName.READY if self.state is State.INIT:
                 self._on_ready_timeout()
             case TimerName.PHASE:
@@ -954,6 +1002,8 @@ class Lifecycle:
             ran_ms = self._now_ms - self._phase_started_ms
             who = [self._late(member) for member in late]
             self._fail(timed_out(self._phase(), who, ran_ms, reportable=self._reportable()))
+        elif self._look_is_due:
+            self._do(SetTimer(TimerName.PHASE, LOOK_AGAIN_MS))  # who is found then must not be waited for without end
 
     def _late(self, member: Member) -> Late:
         lost_ms = None if member.lost_ms is None else self._now_ms - member.lost_ms
@@ -1000,8 +1050,17 @@ class Lifecycle:
         return actions
 
 
+def _was_told(member: Member) -> bool:
+    """Whether what it has still to answer can have reached it: it had not lost its connection before."""
+    return member.signal is not None or bool(member.told_ids)
+
+
 def _ended(member: Member, phase: str) -> str:
-    return f"{member.process} ended, or executes another program, after it had run its {phase} hooks"
+    if member.signal is not None:
+        return f"{member.process} ended after it was sent {member.signal}"
+    has_run = phase in member.durations_ms
+    ended = f"{member.process} ended, or executes another program,"
+    return f"{ended} {'after it had run its' if has_run else 'without running'} {phase} hooks"
 
 
 _HANDLERS = {

@@ -26,7 +26,10 @@ PRECOMPILED = (
     *(f"{AUTOSTART}/{name}.py" for name in ("_snapext_autostart", "sitecustomize")),
     # What `snapext done` runs, which a restore waits for (16 instead of 20 ms), and `snapext checkpoint`.
     *(f"{PACKAGES}/snapext/{name}.py" for name in ("__init__", "_api", "_checkpoint", "_commands")),
-    *(f"{PACKAGES}/snapext/{name}.py" for name in ("_control", "_descriptors", "_endpoint", "_own", "_registry", "errors")),
+    *(
+        f"{PACKAGES}/snapext/{name}.py"
+        for name in ("_control", "_descriptors", "_endpoint", "_own", "_registry", "errors")
+    ),
     # Where an older layer has left a compiled form of its own, Python would take that for the forwarder's.
     "python/snapext/__init__.py",
 )

@@ -31,6 +31,7 @@ from snapext_extension.lifecycle import (
     REFUSAL_MS,
     SHUTDOWN_WAIT_MS,
     TRANSITIONS,
+    WAITING_EVERY_MS,
     RestoreCaller,
     State,
     Trigger,
@@ -213,6 +214,88 @@ class TestAdapterThatAsksForRestoreNext:
         assert State.SNAPSHOT is driver.state
         driver.handle(ReadinessAsked())
         assert State.AFTER_RESTORE is driver.state
+
+    def test_an_answer_that_nobody_got_lets_nothing_go_however_long_the_repetition_takes(self) -> None:
+        """The last check was made: after event/next its repetition would be taken for the restore."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        key = driver.join()
+        driver.handle(ReadinessAsked())
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.open_requests = 0
+        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        driver.pass_ms(2 * MISSING_CHECK_MS)
+        assert State.BEFORE_SNAPSHOT is driver.state
+        driver.open_requests = 1
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
+        assert driver.machine.generation == 0
+
+    def test_a_check_that_was_dropped_is_not_taken_for_one_that_is_never_made(self) -> None:
+        """The adapter repeats it, in its own time."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        key = driver.join()
+        driver.handle(ReadinessAsked())
+        driver.app_ready_and_settled()
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessHungUp(0))
+        driver.done(key)
+        driver.pass_ms(2 * MISSING_CHECK_MS)
+        assert driver.reports("check_missing") == []
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_a_first_check_that_comes_after_the_hooks_may_be_the_only_one(self) -> None:
+        """The adapter promises two checks, and the first is made when the hooks are already done."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        assert TimerName.EVENT_NEXT not in driver.timers
+        assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
+        driver.pass_ms(MISSING_CHECK_MS - 1)
+        assert AskEventNext() not in driver.log
+        driver.pass_ms(1)
+        assert AskEventNext() in driver.log
+
+    def test_while_the_check_does_not_come_the_log_and_the_status_say_so(self) -> None:
+        """An adapter that is not there, say: init must not wait in silence."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.pass_ms(3 * WAITING_EVERY_MS)
+        messages = [str(fields["message"]) for fields in driver.reports("waiting")]
+        assert len(messages) == 3
+        assert "the web adapter's readiness check has not come" in messages[0]
+        assert "readiness check" in driver.machine.describe()["waiting"]
+        driver.handle(ReadinessAsked())
+        assert driver.machine.describe()["waiting"] is None
+        driver.pass_ms(2 * WAITING_EVERY_MS)
+        assert len(driver.reports("waiting")) == 3
+
+    def test_processes_that_come_and_go_do_not_put_off_what_is_done_about_a_missing_check(self) -> None:
+        """Nor is it done while one of them runs its hooks."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=2))
+        driver.handle(ReadinessAsked())
+        driver.app_ready_and_settled()
+        for _ in range(5):
+            key = driver.join()
+            driver.pass_ms(MISSING_CHECK_MS / 5)
+            assert AskEventNext() not in driver.log
+            driver.done(key)
+        driver.pass_ms(0)
+        assert AskEventNext() in driver.log
+
+    def test_one_that_joins_while_the_check_is_awaited_has_a_budget_of_its_own(self) -> None:
+        """That of the others is used up, and its timer has been cancelled."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        driver.app_ready_and_settled()
+        driver.pass_ms(100_000)
+        late = driver.join(pid=77)
+        assert driver.told(late)[0].timeout_ms == 60_000
+        driver.pass_ms(59_999)
+        assert State.BEFORE_SNAPSHOT is driver.state
+        driver.pass_ms(1)
+        assert "process 77" in driver.failure.message
 
     def test_a_check_whose_sender_has_hung_up_is_not_held_any_more(self) -> None:
         """The snapshot waits for the next one."""
@@ -558,6 +641,17 @@ class TestLateProcesses:
         driver.join()
         driver.handle(TimerFired(TimerName.PHASE))
         assert State.FAILED is driver.state
+
+    def test_a_second_late_process_takes_nothing_from_the_first(self) -> None:
+        """The hook that hangs in the first is still named, and its death is still a failure."""
+        driver = Driver(settings())
+        driver.until_after_restore()
+        first = driver.join(pid=77)
+        driver.now_ms += 8000
+        assert driver.told(driver.join(pid=78))[0].timeout_ms == 9000
+        driver.hook_started(first, "app.connect")
+        driver.handle(events.Left(first))
+        assert "process 77 (app) ended while its after_restore hook app.connect ran, 8000 ms" in driver.failure.message
 
 
 class TestAnswersThatWereNotAsked:

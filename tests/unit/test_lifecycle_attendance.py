@@ -467,6 +467,67 @@ class TestLostLinks:
         assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
         assert "process 10 (app), which lost its connection" in driver.failure.message
 
+    @pytest.mark.parametrize("hooks", [HookCounts(1, 1), HookCounts(0, 1)])
+    def test_lost_during_the_snapshot_its_end_ends_the_debt_after_the_restore_too(self, hooks: HookCounts) -> None:
+        """It was never told of the restore. Were it a failure, it would be one in each of the version's clones."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10, hooks=hooks), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.done(second)
+        driver.lose(first)
+        driver.handle(RestoreReturned(200, ""))
+        driver.handle(Left(first))
+        (fields,) = driver.reports("process_ended")
+        assert "process 10 (app) ended, or executes another program, without running after_restore hooks" in str(
+            fields["message"]
+        )
+        driver.done(second)
+        assert State.READY is driver.state
+
+    def test_lost_in_the_middle_of_its_hooks_its_end_is_a_failure(self) -> None:
+        """A process that is killed closes its connection a moment before it ends."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.lose(key)
+        driver.handle(Left(key))
+        assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
+
+    def test_in_init_too_a_look_shows_that_it_executes_another_program(self) -> None:
+        """Before the app is ready as well: else init would fail for a process that is no more."""
+        driver = Watching(settings())
+        driver.lose(driver.join(pid=10))
+        assert [Look(lost_only=True), Look()] == driver.handle(TimerFired(TimerName.LOOK))[:2]
+
+    def test_it_is_looked_after_when_the_boundary_begins_without_it(self) -> None:
+        """SNAPEXT_WORKERS=0: the time to wait for it is over, and its hooks are waited for."""
+        driver = Watching(settings(workers=0))
+        driver.lose(driver.join(pid=10))
+        driver.handle(AppReady())
+        driver.handle(TimerFired(TimerName.READY))
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert TimerName.LOOK in driver.timers
+
+    def test_back_during_the_snapshot_it_is_not_late(self) -> None:
+        """Its before-snapshot hooks have run."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.done(key)
+        driver.lose(key)
+        driver.come_back(10)
+        assert driver.reported("warning") == []
+
+    def test_a_late_one_that_comes_back_is_said_to_be_late_once(self) -> None:
+        """It had joined too late before it lost its connection."""
+        driver = Watching(settings())
+        driver.until_after_restore()
+        late = driver.join(pid=10)
+        driver.lose(late)
+        assert [AfterRestore] == [type(message) for message in driver.told(driver.come_back(10))]
+        assert len(driver.reports("joined_too_late")) == 1
+
     def test_once_all_is_over_a_lost_link_is_nobodys_debt(self) -> None:
         """The process has run its hooks."""
         driver = Watching(settings())
@@ -497,6 +558,38 @@ class TestLateHooks:
         assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
         assert "process 10 (app) registered a before_snapshot hook" in driver.failure.message
         assert driver.told(second)
+
+    def test_registered_while_the_link_was_lost_it_fails_the_version_as_well(self) -> None:
+        """The process tells of it when it is back, and would answer for the hooks that it has run."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.lose(first)
+        driver.join(pid=10, hooks=HookCounts(2, 1))
+        assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+        assert "process 10 (app) registered a before_snapshot hook" in driver.failure.message
+        assert driver.told(second)
+
+    def test_registered_while_the_link_was_lost_and_before_the_phase_it_runs(self) -> None:
+        """Nothing has been answered yet."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.lose(key)
+        driver.done(driver.join(pid=10, hooks=HookCounts(2, 2)))
+        assert State.SNAPSHOT is driver.state
+
+    def test_a_before_snapshot_hook_that_is_registered_while_the_restores_run_is_late(self) -> None:
+        """It does not run with them."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.handle(HooksChanged(key, HookCounts(1, 2)))
+        assert driver.reports("registered_too_late") == []
+        driver.handle(HooksChanged(key, HookCounts(2, 2)))
+        (fields,) = driver.reports("registered_too_late")
+        assert fields["phase"] == "before_snapshot"
 
     def test_while_its_process_still_runs_the_phase_it_runs_with_it(self) -> None:
         """Hooks may register hooks."""

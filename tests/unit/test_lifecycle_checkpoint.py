@@ -9,6 +9,7 @@ import pytest
 from lifecycle_driver import Driver, settings
 from snapext.protocol import Result, Welcome
 from snapext_extension.events import (
+    AppReady,
     AskEventNext,
     AskRestoreNext,
     CheckpointAsked,
@@ -218,3 +219,20 @@ def test_a_flood_is_a_failure_only_where_somebody_counts_on_the_boundary(mode) -
     driver = Explicit(mode)
     driver.handle(Crowded(900))
     assert (State.FAILED if mode is EXPLICIT else State.INIT) is driver.state
+
+
+def test_once_somebody_has_asked_for_the_checkpoint_a_flood_is_a_failure_in_auto_mode_too() -> None:
+    """Whoever was turned away may have hooks."""
+    driver = Explicit(AUTO)
+    driver.ask()
+    driver.handle(Crowded(900))
+    assert driver.failure_kind == ("Runtime.TooManyProcesses", 1, "init")
+    assert "there are 900 connections" in driver.failure.message
+
+
+def test_without_a_boundary_a_flood_is_nothing() -> None:
+    """No hook would run: an environment on demand does not end for that."""
+    driver = Driver(settings(boundary=False))
+    driver.handle(AppReady())
+    driver.handle(Crowded(900))
+    assert State.READY is driver.state

@@ -1,262 +1,397 @@
-"""A thousand lives in random order: whoever joins, dies, answers or hangs whenever, the invariants hold.
+"""Random lives: whatever joins, dies, answers, hangs or is lost whenever, the invariants of the design hold.
 
-The rules know only what a process and the platform can do; the invariants are those of the design, checked against a
-model kept here and not against the machine's own books.
+What may happen is written here, move by move; what must follow from it, in lifecycle_world.py. SNAPEXT_LIVES=20000
+tries that many lives, and others each time. (Hypothesis' own state machines take ten times as long for a life.)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from hypothesis import HealthCheck, settings, strategies
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis.strategies import booleans, integers, lists, sampled_from, sets, tuples
 
-from lifecycle_driver import Driver
-from lifecycle_driver import settings as lifecycle_settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
+from lifecycle_world import NO_HOOKS, PLACES, Place, Proc, World
+from snapext.protocol import HookCounts
 from snapext_extension.events import (
-    Action,
-    AnswerReadiness,
+    Acknowledged,
     AppReady,
-    AskEventNext,
-    AskRestoreNext,
-    Fail,
-    HooksChanged,
-    Left,
+    Crowded,
     ReadinessAsked,
-    RestoreReturned,
-    SetTimer,
     ShutdownAsked,
-    Stop,
     TimerFired,
     TimerName,
 )
-from snapext_extension.lifecycle import RestoreCaller, State
+from snapext_extension.lifecycle import State
 
-HOOKS = HookCounts(1, 1)
+LIVES = os.environ.get("SNAPEXT_LIVES")
+ONE_OF_EACH = HookCounts(1, 1)
+HOOKS = [ONE_OF_EACH, ONE_OF_EACH, HookCounts(1, 0), HookCounts(0, 1), NO_HOOKS]
 
-
-@dataclass
-class Model:
-    """What the world outside of the machine knows."""
-
-    in_time: set[int] = field(default_factory=set)  # joined before the snapshot could be taken
-    gone: set[int] = field(default_factory=set)
-    forked: set[int] = field(default_factory=set)
-    answered: set[tuple[int, type]] = field(default_factory=set)
-    snapshot_allowed: bool = False
-    restored: bool = False
-    checks: int = 0
-    opened: bool = False
-    ended: bool = False
-    failed: bool = False
-    timers: set = field(default_factory=set)
+T = TypeVar("T")
 
 
-class Life(RuleBasedStateMachine):
-    """One environment, with either kind of adapter."""
+class Life:
+    """One environment, in a place of any kind. Each public method is a move; one that cannot be made now is none."""
 
-    processes = Bundle("processes")
+    def __init__(self, place: Place, workers: int | None, signals: bool, acknowledged: bool) -> None:
+        self.world = World(place, workers, signals, acknowledged)
+        self._number = 0
 
-    @initialize(
-        caller=strategies.sampled_from(list(RestoreCaller)),
-        workers=strategies.sampled_from([None, 1, 2, 3]),
-        boundary=strategies.sampled_from([True, True, True, False]),
-        stage=strategies.integers(0, 3),
-    )
-    def begin(self, caller: RestoreCaller, workers: int | None, boundary: bool, stage: int) -> None:
-        """Begin a life, and hurry it on to one of its stages, with two processes: random steps alone seldom get far."""
-        self.driver = Driver(lifecycle_settings(restore_caller=caller, workers=workers, boundary=boundary))
-        self.model = Model()
-        self.boundary, self.caller = boundary, caller
-        self.look_at(self.driver.started)
-        hurried = [self.join(forked=False, ticks=0) for _ in range(3 if stage else 0)]
-        if stage >= 1:
-            self.send(AppReady())
-            if TimerName.SETTLE in self.model.timers:
-                self.send(TimerFired(TimerName.SETTLE))
-        for key in hurried if stage >= 2 else ():
-            self.answer_well(key)
-        if stage >= 3:
-            self.readiness_is_checked()
-            self.readiness_is_checked()
-            if self.model.snapshot_allowed and boundary:
-                self.restore_next_returns(200)
+    def make(self, move: Callable[[Life], None], number: int) -> None:
+        """Make a move. `number` says with whom and how: see `_choose`."""
+        self._number = number
+        if self.world.over:
+            for event in (AppReady(), ReadinessAsked(), ShutdownAsked("", 1), *map(TimerFired, TimerName)):
+                assert self.world.machine.handle(event, self.world.now_ms) == []
+        else:
+            move(self)
+            status = self.world.machine.describe()
+            assert status["waiting"] or self.world.state is not State.INIT
 
-    @rule()
-    def everyone_answers_well(self) -> None:
-        for key in sorted(self.living()):
-            self.answer_well(key)
+    def _choose(self, options: Sequence[T]) -> T:
+        self._number, index = divmod(self._number, len(options))
+        return options[index]
 
-    # --- what can happen -------------------------------------------------------------------------------------------
+    def _pick(self, suits: Callable[[Proc], object]) -> Proc | None:
+        """One of the living processes that suit, if there is one."""
+        suitable = [p for p in self.world.processes if p.alive and suits(p)]
+        return self._choose(suitable) if suitable else None
 
-    @rule(target=processes, forked=strategies.booleans(), ticks=strategies.sampled_from([0, 10, 99]))
-    def join(self, forked: bool, ticks: int) -> int:
-        generation = 1 if self.model.restored and forked and ticks == 99 else 0
-        before = len(self.driver.log)
-        in_time = not self.model.snapshot_allowed
-        key = self.driver.join(hooks=HOOKS, forked=forked, start_ticks=ticks, generation=generation)
-        if in_time:
-            self.model.in_time.add(key)
-        if forked:
-            self.model.forked.add(key)
-        self.look_at(self.driver.log[before:])
-        return key
+    def _connected(self) -> Proc | None:
+        return self._pick(lambda p: p.key is not None)
 
-    @rule(key=consumes(processes))
-    def die(self, key: int) -> None:
-        # A forked child that ends before the snapshot was a pool's, say: it is in no clone.
-        harmless = key in self.model.forked and self.driver.state is State.BEFORE_SNAPSHOT
-        mid_phase = self.is_waited_for(key) and not harmless
-        self.model.gone.add(key)
-        self.send(Left(key))
-        if mid_phase:
-            assert self.model.failed, "a process died with hooks to run, and nobody was told"
+    def _seldom(self) -> bool:
+        """For what ends a life: it would be short."""
+        return self._choose(range(8)) == 7
 
-    @rule(key=processes)
-    def answer_well(self, key: int) -> None:
-        if self.is_waited_for(key):
-            kind = type(self.driver.told(key)[-1])
-            self.model.answered.add((key, kind))
-            self.look_at(self.driver.done(key))
+    @property
+    def _goes_on(self) -> bool:
+        return not self.world.is_ended
 
-    @rule(key=processes)
-    def answer_badly(self, key: int) -> None:
-        if self.is_waited_for(key):
-            self.look_at(self.driver.fail(key, "app.hook", "ValueError", "no"))
-            assert self.model.failed
+    def nothing_happens(self) -> None:
+        """What hypothesis puts in place of a move that a failure does not need."""
 
-    @rule(key=processes, offset=strategies.sampled_from([-1, 1, 7]))
-    def answer_something_else(self, key: int, offset: int) -> None:
-        if self.driver.told(key) and key not in self.model.gone:
-            before = self.driver.state
-            self.look_at(self.driver.done(key, id_offset=offset))
-            assert before is self.driver.state
+    # --- processes -------------------------------------------------------------------------------------------------
 
-    @rule(key=processes, number=strategies.integers(1, 5))
-    def register_more(self, key: int, number: int) -> None:
-        if key not in self.model.gone:
-            self.send(HooksChanged(key, HookCounts(number, number)))
-
-    @rule()
-    def app_becomes_ready(self) -> None:
-        self.send(AppReady())
-
-    @rule()
-    def readiness_is_checked(self) -> None:
-        """The adapter asks again only when its last request has been answered."""
-        if self.model.snapshot_allowed and self.caller is RestoreCaller.ADAPTER and self.boundary:
-            self.model.restored = self.model.restored or self.model.checks >= 1
-        self.send(ReadinessAsked())
-
-    @precondition(lambda self: self.model.snapshot_allowed and self.boundary)
-    @rule(status=strategies.sampled_from([200, 200, 200, 403, 500]))
-    def restore_next_returns(self, status: int) -> None:
-        if self.caller is RestoreCaller.EXTENSION and not self.model.restored and not self.model.ended:
-            self.model.restored = status == 200
-            self.send(RestoreReturned(status, ""))
-
-    @rule(data=strategies.data())
-    def a_timer_fires(self, data: strategies.DataObject) -> None:
-        if self.model.timers:
-            timer = data.draw(strategies.sampled_from(sorted(self.model.timers, key=lambda name: name.value)))
-            self.model.timers.discard(timer)
-            self.send(TimerFired(timer))
-
-    @rule(passed=strategies.integers(1, 4000))
-    def time_passes(self, passed: int) -> None:
-        self.driver.now_ms += passed
-
-    @precondition(lambda self: not self.model.ended)
-    @rule(chance=strategies.integers(0, 20))
-    def the_platform_shuts_down(self, chance: int) -> None:
-        if chance == 0:
-            self.send(ShutdownAsked("spindown", 2000))
-            assert self.model.ended
-
-    # --- what must hold --------------------------------------------------------------------------------------------
-
-    def send(self, event: object) -> None:
-        self.look_at(self.driver.handle(event))  # type: ignore[arg-type]
-
-    def look_at(self, actions: list[Action]) -> None:
-        for action in actions:
-            assert not self.model.ended, f"{action} after the end"
-            if isinstance(action, (AskEventNext, AskRestoreNext)) and self.boundary:
-                self.check_snapshot_allowed()
-            elif isinstance(action, AnswerReadiness):
-                self.check_gate()
-            elif isinstance(action, SetTimer):
-                self.model.timers.add(action.timer)
-            elif isinstance(action, Fail):
-                self.model.failed = self.model.ended = True
-            elif isinstance(action, Stop):
-                self.model.ended = True
-
-    def check_snapshot_allowed(self) -> None:
-        """Invariant 2: everyone who joined in time, and lives, has run its before-snapshot hooks."""
-        for key in self.model.in_time - self.model.gone:
-            assert (key, BeforeSnapshot) in self.model.answered, f"process {key} had not ended its hooks"
-        self.model.snapshot_allowed = True
-
-    def check_gate(self) -> None:
-        """Invariant 1: an answer that admits invocations comes after everyone's after-restore hooks."""
-        if self.boundary and self.caller is RestoreCaller.ADAPTER and self.model.checks == 0:
-            assert self.model.snapshot_allowed
-            self.model.checks = 1
-            return
-        self.model.opened = True
-        if self.boundary:
-            assert self.model.restored
-            waiting = [key for key in self.living() if self.is_waited_for(key)]
-            told = {key for key in self.living() if any(isinstance(m, AfterRestore) for m in self.driver.told(key))}
-            assert not waiting or self.was_open_before(), f"processes {waiting} still run their hooks"
-            missing = (self.model.in_time - self.model.gone) - told
-            assert not missing, f"processes {missing} were never told"
-
-    def was_open_before(self) -> bool:
-        """A process that joins after the gate has opened cannot hold back requests that are under way."""
-        return sum(isinstance(action, AnswerReadiness) for action in self.driver.log) > (
-            2 if self.caller is RestoreCaller.ADAPTER else 1
+    def a_process_joins(self) -> None:
+        age = self._choose(["older", "older", "same tick", "younger", "same tick, younger"])
+        is_old = "younger" not in age or not self.world.machine.generation
+        process = self.world.start_process(
+            is_old=is_old,
+            ticks=10 if "same tick" in age else 0 if is_old else 99,
+            hooks=self._choose(HOOKS),
+            importing=self._choose([False, False, True]),
+            holds_port=self._choose([True, False]),
+            at_rest=self._choose([True, False]),
         )
+        self.world.connect(process)
 
-    def is_waited_for(self, key: int) -> bool:
-        told = self.driver.told(key)
-        alive = key not in self.model.gone and not self.model.ended
-        return bool(told) and alive and (key, type(told[-1])) not in self.model.answered
+    def a_process_forks(self) -> None:
+        if parent := self._connected():
+            ticks = 99 if self.world.machine.generation else 0
+            child = self.world.start_process(parent_pid=parent.pid, forked=True, ticks=ticks, hooks=parent.hooks)
+            child.generation, child.stale, child.holds_port = parent.generation, parent.stale, parent.holds_port
+            self.world.connect(child)
 
-    def living(self) -> set[int]:
-        return set(range(1, self.driver._keys + 1)) - self.model.gone
+    def a_process_answers(self) -> None:
+        if process := self._pick(lambda p: p.question is not None):
+            self.world.answer(process)
 
-    @invariant()
-    def nobody_is_told_twice(self) -> None:
-        """Invariant 3: once for each boundary, whatever else happens, and nothing without one."""
-        if not hasattr(self, "driver"):
-            return
-        for key in range(1, self.driver._keys + 1):
-            kinds = [type(message) for message in self.driver.told(key)]
-            assert len(kinds) == len(set(kinds)), f"process {key} was told {kinds}"
-            assert self.boundary or not kinds
-            assert kinds in ([], [BeforeSnapshot], [AfterRestore], [BeforeSnapshot, AfterRestore])
+    def everyone_answers(self) -> None:
+        for process in list(self.world.processes):
+            if process.alive and process.signalled and not self.world.over:
+                self._answer_the_signal(process)
+            if process.alive and process.key is not None and not self.world.over:
+                self.world.answer(process)
 
-    @invariant()
-    def budgets_are_within_the_settings(self) -> None:
-        """Nobody is given more than the phase has, nor nothing."""
-        if not hasattr(self, "driver"):
-            return
-        for key in range(1, self.driver._keys + 1):
-            for message in self.driver.told(key):
-                limit = 60_000 if isinstance(message, BeforeSnapshot) else 9_000
-                assert 1 <= message.timeout_ms <= limit
+    def a_hook_fails(self) -> None:
+        process = self._pick(lambda p: p.question is not None and p.key is not None)
+        if process is not None and self._goes_on and self._seldom():
+            self.world.answer_badly(process)
 
-    @invariant()
-    def the_restore_is_noticed_once(self) -> None:
-        """One clone has one identity."""
-        if hasattr(self, "driver"):
-            assert self.driver.restores <= (1 if self.model.restored else 0)
+    def a_process_answers_something_else(self) -> None:
+        if process := self._connected():
+            self.world.answer_something_else(process, self._choose([-1, 1, 7]))
+
+    def a_hook_starts(self) -> None:
+        if process := self._connected():
+            self.world.name_hook(process)
+
+    def a_hook_is_registered(self) -> None:
+        process = self._pick(lambda p: p.known is not None and not p.doorbell)
+        if process is not None and self._goes_on:
+            self.world.register(process, *self._choose([(0, 1), (1, 0), (1, 1), (0, 0)]))
+
+    def an_import_ends(self) -> None:
+        if process := self._pick(lambda p: p.importing):
+            self.world.end_import(process)
+
+    def a_link_is_lost(self) -> None:
+        if process := self._connected():
+            self.world.lose(process)
+
+    def a_lost_process_comes_back(self) -> None:
+        if process := self._pick(lambda p: p.is_lost and not p.doorbell):
+            self.world.connect(process)
+
+    def a_process_ends(self) -> None:
+        process = self._pick(lambda p: p.known is not None)
+        if process is not None and self._goes_on:
+            self.world.end(process)
+
+    def a_process_executes_another_program(self) -> None:
+        process = self._pick(lambda p: p.known is not None)
+        if process is not None and self._goes_on:
+            self.world.end(process, by_exec=True)
+
+    # --- what a look shows -----------------------------------------------------------------------------------------
+
+    def a_process_changes(self) -> None:
+        if process := self._pick(lambda p: not p.doorbell):
+            process.holds_port, process.at_rest = self._choose([True, False]), self._choose([True, False])
+
+    def a_process_appears_that_has_not_joined(self) -> None:
+        kind = self._choose(["it imports", "it has no channel", "it is not Python"])
+        process = self.world.start_process(holds_port=self._choose([True, True, False]), hooks=ONE_OF_EACH)
+        process.cause = "-I ignores PYTHONPATH" if kind == "it has no channel" else ""
+        process.python = kind != "it is not Python"
+
+    def one_that_has_not_joined_joins_or_ends(self) -> None:
+        silent = self._pick(lambda p: p.known is None and p.python and not p.cause and not p.doorbell)
+        if silent is not None and (self.world.machine.generation or self._choose([True, False])):
+            silent.alive = False
+        elif silent is not None:
+            self.world.connect(silent)
+
+    # --- signals ---------------------------------------------------------------------------------------------------
+
+    def a_process_starts_that_catches_the_signal(self) -> None:
+        if self.world.settings.signals and not self.world.restored:
+            comes = self._choose([True, False])
+            hooks = ONE_OF_EACH if comes else NO_HOOKS
+            self.world.start_process(catches=True, doorbell=comes, hooks=hooks, python=comes, at_rest=True)
+
+    def one_that_was_signalled_answers(self) -> None:
+        if process := self._pick(lambda p: p.signalled):
+            self._answer_the_signal(process)
+
+    def one_that_was_signalled_joins_in_its_handler(self) -> None:
+        """It may import a library with hooks there."""
+        process = self._pick(lambda p: p.signalled and not p.doorbell and p.key is None)
+        if process is not None and self._goes_on:
+            process.hooks = ONE_OF_EACH
+            self.world.connect(process)
+
+    def one_that_was_signalled_fails(self) -> None:
+        process = self._pick(lambda p: p.signalled and not p.doorbell)
+        if process is not None and self._goes_on:
+            self.world.acknowledge(process, "no connection")
+
+    def one_that_catches_signals_ends_or_catches_them_no_more(self) -> None:
+        process = self._pick(lambda p: p.catches)
+        if process is not None and self._goes_on:
+            if process.signalled or self._choose([True, False]):
+                self.world.end(process)
+            else:
+                process.catches = False
+
+    def young_forks_are_about(self) -> None:
+        self.world.fleeting = self._choose(range(1, 8))
+
+    def signals_cannot_be_sent(self) -> None:
+        self.world.signals_fail = self._seldom()
+
+    def an_answer_comes_that_nobody_waits_for(self) -> None:
+        state = self.world.state
+        self.world.handle(Acknowledged((4,), None))
+        assert state is self.world.state
+
+    def _answer_the_signal(self, process: Proc) -> None:
+        if process.doorbell and process.key is None:
+            self.world.connect(process, signalled=True)
+        else:
+            self.world.acknowledge(process)
+
+    # --- the app, the adapter, commands ----------------------------------------------------------------------------
+
+    def init_is_over(self) -> None:
+        """The app becomes ready, or somebody asks for the checkpoint; and some time passes."""
+        if self.world.place.gate:
+            self.world.become_ready()
+        elif self._goes_on:
+            self.world.ask_for_checkpoint(901)
+        self.world.pass_ms(700)
+
+    def the_app_becomes_ready(self) -> None:
+        if self.world.place.gate:
+            self.world.become_ready()
+
+    def the_adapter_checks(self) -> None:
+        if self.world.adapter_would_check:
+            self.world.check_readiness()
+
+    def the_adapter_hangs_up(self) -> None:
+        if self.world.adapter_waits:
+            self.world.adapter_hangs_up(noticed=self._choose([True, False]))
+
+    def hang_ups_are_noticed(self) -> None:
+        self.world.notice_hang_ups()
+
+    def a_command_asks_for_the_checkpoint(self) -> None:
+        key = self._choose([901, 902, 903])
+        for _ in range(self._choose([1, 2])):
+            if self._goes_on:
+                self.world.ask_for_checkpoint(key)
+
+    def a_command_leaves(self) -> None:
+        if self.world.callers:
+            self.world.caller_leaves(self._choose(sorted(self.world.callers)))
+
+    # --- the platform, and time ------------------------------------------------------------------------------------
+
+    def the_platform_restores(self) -> None:
+        if self.world.restore_may_come:
+            self.world.restore()
+
+    def restore_next_is_refused(self) -> None:
+        if self.world.restore_asked and not self.world.restored and self._goes_on and self._seldom():
+            self.world.refuse_restore(self._choose([403, 404, 500]))
+
+    def some_time_passes(self) -> None:
+        self.world.pass_ms(self._choose([1, 20, 100, 250]))
+
+    def much_time_passes(self) -> None:
+        self.world.pass_ms(self._choose([700, 1500, 5500]))
+
+    def a_budget_is_almost_used_up(self) -> None:
+        due_ms = self.world.timers.get(self._choose([TimerName.PHASE, TimerName.READY]))
+        if due_ms is not None:
+            self.world.pass_ms(max(0.0, due_ms - 10 - self.world.now_ms))
+
+    def a_flood_comes(self) -> None:
+        """It is a failure only where somebody counts on the boundary."""
+        if not self.world.place.boundary or not (self.world.place.held or self.world.app_ready):
+            self.world.handle(Crowded(900))
+        elif self._goes_on and self._seldom():
+            self.world.must_fail(Crowded(900), "a process was turned away")
+
+    def the_platform_shuts_down(self) -> None:
+        if self._seldom():
+            self.world.shut_down()
+
+    # --- how it begins, and how it ends ----------------------------------------------------------------------------
+
+    def _hurry(self, stage: int) -> None:
+        """To one of its stages: random moves alone seldom get far."""
+        if stage:
+            for number in range(1 + stage % 3):
+                self.world.connect(self.world.start_process(hooks=ONE_OF_EACH, holds_port=number % 2 == 0))
+            self.a_process_starts_that_catches_the_signal()
+        if stage >= 2:
+            self.init_is_over()
+        if stage >= 3:
+            self.everyone_answers()
+            self.the_adapter_checks()
+        if stage >= 4:
+            self.the_adapter_checks()
+            self.world.pass_ms(110)
+            self.the_platform_restores()
+        if stage >= 5:
+            self.the_adapter_checks()
+            self.everyone_answers()
+
+    def _end(self, well: bool) -> None:
+        """If everyone does their part from here on, requests are admitted at last, unless something had failed.
+
+        If nobody does anything, nobody is waited for in the end.
+        """
+        world = self.world
+        if not well:
+            world.pass_ms(12_000)
+        for _ in range(40 if well else 0):
+            if world.over or (world.admitted and not world.who_owes()):
+                break
+            self._everyone_does_their_part()
+            world.pass_ms(300)
+        assert not well or world.over or world.admitted, f"stuck in {world.state}"
+        if not world.over and (world.place.held or world.app_ready):
+            assert not world.who_owes(), f"stuck in {world.state}"
+            waited_for = set(world.machine.describe()["processes"])
+            assert not waited_for.intersection(world.unnoticed), "nobody has looked whether it is the same program"
+
+    def _everyone_does_their_part(self) -> None:
+        world = self.world
+        world.signals_fail, world.fleeting = False, 0
+        world.notice_hang_ups()
+        for process in [p for p in world.processes if p.alive]:
+            process.at_rest = True
+            if process.is_lost and self._goes_on and not process.doorbell:
+                world.connect(process)
+            if process.importing and self._goes_on:
+                world.end_import(process)
+        if not world.restored and (world.settings.workers or 0) > sum(p.key is not None for p in world.processes):
+            world.connect(world.start_process(hooks=ONE_OF_EACH))
+        if self._goes_on and not world.app_ready:
+            self.init_is_over()
+        elif self._goes_on and not world.place.gate and not any(world.callers.values()):
+            world.ask_for_checkpoint(909)
+        if self._goes_on:
+            self.the_adapter_checks()
+        self.everyone_answers()
+        self.the_platform_restores()
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
-    max_examples=1000, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+MOVES = [name for name, move in vars(Life).items() if callable(move) and not name.startswith("_") and name != "make"]
+OFTEN = [
+    "a_process_joins",
+    "a_process_answers",
+    "a_link_is_lost",
+    "a_lost_process_comes_back",
+    "one_that_was_signalled_answers",
+    "the_adapter_checks",
+    "the_platform_restores",
+    "some_time_passes",
+]
+
+
+@settings(
+    max_examples=int(LIVES or 1200),
+    derandomize=LIVES is None,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
 )
+@given(
+    place=sampled_from(list(PLACES) + 3 * [name for name, place in PLACES.items() if place.boundary]),
+    workers=sampled_from([None, None, 0, 1, 2, 3]),
+    signals=sampled_from([False, False, True]),
+    acknowledged=booleans(),
+    stage=integers(0, 5),
+    left_out=sets(sampled_from(MOVES), max_size=15),
+    moves=lists(tuples(sampled_from(MOVES + 2 * OFTEN), integers(0, 500)), min_size=25, max_size=55),
+    ends_well=booleans(),
+)
+def test_every_invariant_holds_in_every_life(
+    place: str,
+    workers: int | None,
+    signals: bool,
+    acknowledged: bool,
+    stage: int,
+    left_out: set[str],
+    moves: list[tuple[str, int]],
+    ends_well: bool,
+) -> None:
+    """Whatever happens, in whatever order."""
+    made = [(name, number) for name, number in moves if name not in left_out and name != "nothing_happens"]
+    note(f"moves made: {made}")
+    life = Life(PLACES[place], workers, signals, acknowledged)
+    life._hurry(stage)
+    for name, number in made:
+        life.make(getattr(Life, name), number)
+    if not life.world.over:
+        life._end(ends_well)

@@ -269,6 +269,23 @@ def test_forks_too_young_to_tell_are_looked_at_again_and_not_for_ever() -> None:
     assert State.SNAPSHOT is driver.state
 
 
+def test_one_that_is_found_when_the_budget_is_used_up_is_not_waited_for_without_end() -> None:
+    """The budget may end between two looks at forks that are too young, when nobody is waited for."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    driver.pass_ms(59_990)
+    driver.acknowledge(SHELL.pid)
+    driver.handle(Rung((), "RTMIN+4", fleeting=True))
+    driver.pass_ms(10)
+    assert State.BEFORE_SNAPSHOT is driver.state
+    driver.pass_ms(10)
+    driver.rung(NGINX)
+    driver.pass_ms(LOOK_AGAIN_MS)
+    assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+    assert "process 78 (nginx)" in driver.failure.message
+
+
 def test_signals_that_reach_nobody_are_worth_a_warning() -> None:
     """A trap for another signal, say: hooks of signalled processes would be lost in silence."""
     driver = Signalled()
