@@ -88,7 +88,7 @@ def check_hooks(life: Life, processes: int) -> None:
     hooks = [line for line in life.trace if line["phase"] != "request"]
     pids = {line["pid"] for line in hooks}
     assert {pid: life.hooks_of(pid) for pid in pids} == dict.fromkeys(pids, IN_ORDER)
-    assert len(pids) == processes
+    assert len(pids) == processes, life.stderr
     assert [line for line in life.requests() if line["at_ns"] < max(hook["at_ns"] for hook in hooks)] == []
     first = life.answers()[0]
     assert (first["ran"], first["pid"] in pids) == (IN_ORDER, True)
@@ -119,6 +119,7 @@ TWO = ("--workers", "2")
 NEWER = ("--adapter", "builtin-1.1")
 SLOW = {"SLOW": "before", "SLOW_S": "1.5"}
 SLOW_BETWEEN = {"SLOW": "between", "SLOW_S": "1.5"}
+PATIENT = {"SNAPEXT_SETTLE_MS": "1000"}  # until then a worker that has had its last request has ended, and was replaced
 
 WAYS = {
     # --- Python itself -----------------------------------------------------------------------------------------------
@@ -199,10 +200,10 @@ WAYS = {
     "a slow worker": Way(f"{GUNICORN} -w 2 ways_slow:wsgi", Linked(2), env=SLOW),
     "a slow worker that has joined": Way(f"{GUNICORN} -w 2 ways_slow:wsgi", Linked(2), env=SLOW_BETWEEN),
     "a slow worker, counted": Way(f"{GUNICORN} -w 2 ways_slow:wsgi", Linked(2), TWO, SLOW_BETWEEN),
-    "gunicorn's max_requests": Way(f"{GUNICORN} -w 2 --max-requests 1 ways:wsgi", Linked(2), NEWER),
-    "max_requests, and a slow worker": Way(f"{GUNICORN} -w 1 --max-requests 1 ways_slow:wsgi", env=SLOW),
+    "gunicorn's max_requests": Way(f"{GUNICORN} -w 2 --max-requests 1 ways:wsgi", Linked(2), NEWER, PATIENT),
+    "max_requests, and a slow worker": Way(f"{GUNICORN} -w 1 --max-requests 1 ways_slow:wsgi", env={**SLOW, **PATIENT}),
     "max_requests, and a slow worker that has joined": Way(
-        f"{GUNICORN} -w 1 --max-requests 1 ways_slow:wsgi", options=NEWER, env=SLOW_BETWEEN
+        f"{GUNICORN} -w 1 --max-requests 1 ways_slow:wsgi", options=NEWER, env={**SLOW_BETWEEN, **PATIENT}
     ),
 }
 
