@@ -9,7 +9,12 @@ import sys
 
 from snapext_extension.lambda_api import HttpError, LambdaApi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snapext.protocol import HookFailure
+
 EXIT_CONFIG = 2
+MAX_STACK_CHARS = 8_000
 
 
 def main(argv: list[str]) -> int:
@@ -72,12 +77,26 @@ def _run(api: LambdaApi, folder: str) -> int:
         report_bad_start(api, log, "Extension.StartError", str(error))
         return 1
     except Exception as error:  # a bug of ours, or a platform that is gone: say so where somebody looks
-        failure = Failure("init", "Extension.InternalError", f"{type(error).__name__}: {error}", 1, None)
+        bug = _bug(error)
+        failure = Failure("init", "Extension.InternalError", f"{bug.type}: {bug.message}", 1, None, error=bug)
         report_to_runtime(api, log, failure)
         report_to_extensions(api, log, failure)
         return 1
     finally:
         log.close()
+
+
+def _bug(error: Exception) -> "HookFailure":
+    """With the stack: without it nobody could say where in us it was."""
+    from snapext.protocol import HookFailure
+
+    try:
+        import traceback
+
+        stack = "".join(traceback.format_exception(error))[-MAX_STACK_CHARS:]
+    except Exception:  # no descriptor is left to import it: what there is has to be reported all the same
+        stack = ""
+    return HookFailure(type(error).__name__, str(error), stack, None)
 
 
 if __name__ == "__main__":

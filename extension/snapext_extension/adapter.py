@@ -43,10 +43,6 @@ class Adapter:
     kind: Kind
     checks_before_checkpoint: bool
 
-    @property
-    def asks_restore_next(self) -> bool:
-        return self.kind is not Kind.NEVER_ASKS
-
 
 class UnusableAdapterError(ConfigError):
     """A web adapter that snapext cannot hold after the restore. The text is one line that says what to use."""

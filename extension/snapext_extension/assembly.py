@@ -72,7 +72,7 @@ class Assembly:
 
     def counted(self, now_ms: float) -> list[Process]:
         """The members that count as workers (SNAPEXT_WORKERS)."""
-        return [member.process for member in self._members.values() if not self._why_not_counted(member, now_ms)]
+        return [member.process for member, why in self._judged(now_ms) if not why]
 
     def joined(self) -> set[int]:
         """The pids of all that take part; commands that wait at the door are ours as well."""
@@ -98,25 +98,28 @@ class Assembly:
                 message = f"{sighting.process} listens and has not joined: it has imported no hook module"
                 yield "info", "without_hooks", sighting.process, {"message": message}
 
-    def _why_not_counted(self, member: Member, now_ms: float) -> str:
-        """Why a member is no worker, or none yet; empty when it is one.
+    def _judged(self, now_ms: float) -> Iterator[tuple[Member, str]]:
+        """Each member, and why it is no worker, or none yet; empty when it is one.
 
-        The parent of a fork that has joined is a preloading master: it serves nothing itself.
+        The parent of a fork that has joined is a preloading master: it serves nothing itself. What is true of all of
+        them is looked up once: under a CPU limit the imports that are waited for need that time.
         """
-        pid = member.process.pid
-        if any(other.forked and other.parent_pid == pid for other in self._members.values()):
-            return "it has forked others that joined"
-        if self._attendance.is_supervisor_of(pid, self.joined()):
-            return "a child of its own has joined, and holds the same port"
-        if member.lost_ms is not None:
-            return "its connection is lost"
-        return "it is still importing" if member in self.importing(now_ms) else ""
+        masters = {member.parent_pid for member in self._members.values() if member.forked}
+        supervisors = self._attendance.supervisors(self.joined())
+        importing = {member.process.pid for member in self.importing(now_ms)}
+        for member in self._members.values():
+            pid, why = member.process.pid, ""
+            if pid in masters:
+                why = "it has forked others that joined"
+            elif pid in supervisors:
+                why = "a child of its own has joined, and holds the same port"
+            elif member.lost_ms is not None:
+                why = "its connection is lost"
+            elif pid in importing:
+                why = "it is still importing"
+            yield member, why
 
     def _too_few(self, now_ms: float) -> str:
-        left_out = [
-            f"{member.process} ({why})"
-            for member in self._members.values()
-            if (why := self._why_not_counted(member, now_ms))
-        ]
+        left_out = [f"{member.process} ({why})" for member, why in self._judged(now_ms) if why]
         missing = [sighting.process for sighting in self._attendance.not_joined(self.joined())]
         return too_few(self._workers or 0, self.counted(now_ms), left_out, missing)

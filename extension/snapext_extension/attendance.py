@@ -133,14 +133,11 @@ class Attendance:
             if sighting.process.pid not in joined and not self._has_child_with_port(sighting.process.pid)
         ]
 
-    def is_supervisor_of(self, pid: int, joined: Collection[int]) -> bool:
-        """Whether a process holds the app's port together with a child of its own that has joined."""
-        own = self._seen.get(pid)
-        return (
-            own is not None
-            and own.holds_port
-            and any(other.parent_pid == pid and other.process.pid in joined for other in self._holders())
-        )
+    def supervisors(self, joined: Collection[int]) -> set[int]:
+        """The processes that hold the app's port together with a child of their own that has joined."""
+        holders = self._holders()
+        parents = {holder.parent_pid for holder in holders if holder.process.pid in joined}
+        return parents & {holder.process.pid for holder in holders}
 
     def _has_started(self, pid: int, joined: Collection[int], now_ms: float) -> bool:
         """Whether a process has started what it has to start, as far as that can be seen from outside."""
@@ -165,4 +162,4 @@ class Attendance:
         return holders or [sighting for sighting in python if sighting.listens]
 
     def _has_child_with_port(self, pid: int) -> bool:
-        return any(other.parent_pid == pid for other in self._holders())
+        return any(other.parent_pid == pid and other.holds_port for other in self._seen.values())

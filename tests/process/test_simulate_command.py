@@ -404,6 +404,43 @@ def test_an_interrupted_simulation_says_what_was_going_on_and_leaves_nothing_beh
     assert said in stderr.splitlines()[-1]
 
 
+MOMENTS = {
+    "before anything is started": "simulation.lay_out",
+    "after the last process has ended": "platform.Platform.__exit__",
+}
+INTERRUPTED_AT = """
+import os, signal, sys
+from snapext.cli.simulate import simulate
+from snapext.simulator import platform, simulation
+whole = {moment}
+def interrupted(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return whole(*args)
+{moment} = interrupted
+simulate.main(sys.argv[1:], prog_name="simulate")
+"""
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_a_life_that_is_interrupted_at_its_edges_is_not_ok(moment: str, tmp_path: Path) -> None:
+    """Also where there is no platform yet that could be asked what it waits for, or none any more."""
+    words = ("--json", "--port", str(free_port()), "--", *SERVER)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT.format(moment=moment), *words],
+        cwd=APPS,
+        env={**os.environ, "TRACE_FILE": str(tmp_path / "trace")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 143
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert [error["type"] for error in document["errors"]] == ["Interrupted"]
+    assert done.stderr.splitlines()[-1].startswith("FAILED:")
+
+
 def test_a_story_that_is_interrupted_ends_with_its_verdict(tmp_path: Path) -> None:
     """On standard output, as ever."""
     process, _ = interrupted(tmp_path, signal.SIGINT)

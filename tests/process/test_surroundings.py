@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import http.server
+import json
 import os
 import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -94,6 +97,54 @@ def test_a_bad_start_is_no_traceback_without_standard_descriptors(closed: tuple[
     )
     assert done.returncode == 2
     assert done.stderr.startswith(b"snapext: this is a Lambda extension") is (closed == (0,))
+
+
+# --- a platform that does not answer as documented -------------------------------------------------------------------
+
+
+class _Strange(http.server.BaseHTTPRequestHandler):
+    """Lets us register, and has no event."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(200 if self.path.endswith("/register") else 202)
+        self.send_header("Lambda-Extension-Identifier", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_failure_that_nobody_has_thought_of_is_reported_with_its_stack(tmp_path: Path) -> None:
+    """Whoever reads the log has to find the place in our code."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Strange) as platform:
+        platform.asked = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=platform.serve_forever)
+        thread.start()
+        done = subprocess.run(
+            [sys.executable, "-m", "snapext_extension", "/opt/extensions/snapext"],
+            env=clean_environ(
+                AWS_LAMBDA_RUNTIME_API=f"127.0.0.1:{platform.server_address[1]}",
+                SNAPEXT_SOCKET=str(tmp_path / "bridge" / "bridge.sock"),
+            ),
+            stdout=subprocess.PIPE,
+            timeout=LIMIT_S,
+        )
+        platform.shutdown()
+        thread.join()
+    assert done.returncode == 1
+    (failed,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "failed"]
+    assert failed["message"].startswith("HttpError: event/next was answered with 500")
+    assert "in _on_event_next" in failed["stack"]
+    assert platform.asked[-1] == "/2020-01-01/extension/exit/error"  # type: ignore[attr-defined]
 
 
 # --- a log that nobody reads -----------------------------------------------------------------------------------------

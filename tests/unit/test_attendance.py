@@ -102,8 +102,8 @@ class TestWhoMayStillJoin:
         """gunicorn's master holds the socket and serves nothing."""
         attendance = looked(seen(9), seen(10, parent_pid=9), seen(11, parent_pid=9))
         assert pids(attendance.not_joined({10})) == [11]
-        assert attendance.is_supervisor_of(9, {10})
-        assert not attendance.is_supervisor_of(9, {99})
+        assert attendance.supervisors({10}) == {9}
+        assert attendance.supervisors({99}) == set()
 
 
 class TestServingFromWithinAnImport:

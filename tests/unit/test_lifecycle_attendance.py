@@ -6,7 +6,7 @@ import pytest
 
 from lifecycle_driver import Driver, settings
 from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
-from snapext_extension.attendance import Sighting
+from snapext_extension.attendance import Attendance, Sighting
 from snapext_extension.events import (
     Action,
     AnswerReadiness,
@@ -634,6 +634,22 @@ class TestLateHooks:
         fresh = driver.join(pid=9999, start_ticks=99, hooks=NO_HOOKS)
         driver.handle(HooksChanged(fresh, HookCounts(3, 3)))
         assert driver.reported("warning") == []
+
+
+def test_each_member_is_looked_at_a_few_times_for_a_message_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under a CPU limit the imports that init waits for need the time: 64 members took 36 ms at each look."""
+    looked = []
+    is_serving = Attendance.is_serving
+    monkeypatch.setattr(Attendance, "is_serving", lambda *args: looked.append(1) or is_serving(*args))
+    driver = Watching(settings(workers=50))
+    for pid in range(50):
+        driver.join(pid=100 + pid, importing=True)
+    driver.handle(AppReady())
+    looked.clear()
+    driver.handle(TimerFired(TimerName.LOOK))
+    assert 50 <= len(looked) <= 500
 
 
 class TestWhoEnds:

@@ -64,8 +64,16 @@ class Simulation:
         """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan.
 
         Whoever interrupts it (KeyboardInterrupt, SystemExit) finds all processes ended, and `document()` says how far
-        it has come.
+        it has come. A life that was interrupted is never OK, wherever that was.
         """
+        try:
+            return self._play()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if self.recorder.ok:  # before there was a platform to ask, or when it was being closed
+                self._add_interruption(stop, [])
+            raise
+
+    def _play(self) -> dict[str, Any]:
         snap_start = self._plan.init_type is InitType.SNAP_START
         credentials = developers_credentials(self._environ) if snap_start else None
         with tempfile.TemporaryDirectory(prefix="snapext-") as folder:
@@ -86,7 +94,9 @@ class Simulation:
                 except PlatformFailure as error:
                     self._fail(error.failure)
                 except (KeyboardInterrupt, SystemExit) as stop:
-                    self._add_interruption(stop)
+                    self._ending = True
+                    self._sandbox.drain()
+                    self._add_interruption(stop, self._platform.missing())
                     raise
                 finally:
                     self._end_everything()
@@ -323,17 +333,13 @@ class Simulation:
             stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
             self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
 
-    def _add_interruption(self, stop: BaseException) -> None:
-        """Say what was going on when somebody stopped it."""
-        self._ending = True
+    def _add_interruption(self, stop: BaseException, missing: list[str]) -> None:
+        """Say what was going on when somebody stopped it, and what was waited for."""
         code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
         name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
-        missing = "; ".join(self._platform.missing())
         message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
-        self._sandbox.drain()
-        self.recorder.trouble(
-            Trouble(self._phase(), None, None, "Interrupted", f"{message}: {missing}" if missing else message, "")
-        )
+        text = f"{message}: {'; '.join(missing)}" if missing else message
+        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, ""))
 
     def _phase(self) -> str:
         return {"init": "init", "the restore": "restore", "the shutdown": "shutdown"}.get(self._doing, "interrupted")
