@@ -83,7 +83,7 @@ class StatusDesk:
 
     def _send_what_fits(self, asker: int, status: dict[str, Any]) -> None:
         """One line holds some hundred processes with names, and more without."""
-        everyone = len(status["processes"])
+        everyone, not_linked = len(status["processes"]), status.get("not_linked", [])
         while True:
             try:
                 self._send(asker, Result(True, status=status))
@@ -91,9 +91,14 @@ class StatusDesk:
             except LocalProtocolError:
                 if any(process["hook_names"] for process in status["processes"]):
                     status["processes"] = [{**process, "hook_names": None} for process in status["processes"]]
-                else:
+                elif status["processes"]:
                     status["processes"] = status["processes"][: len(status["processes"]) // 2]
                     status["processes_left_out"] = everyone - len(status["processes"])
+                elif not status["not_linked"]:
+                    status["waiting"] = None  # there is nothing else that can be long
+                else:  # what is said of those that are missing may fill the line alone: they have long paths
+                    status["not_linked_left_out"] = len(not_linked) - len(status["not_linked"]) // 2
+                    status["not_linked"] = not_linked[: len(status["not_linked"]) // 2]
 
     def _close(self, number: int) -> _Request:
         request = self._requests.pop(number)

@@ -36,13 +36,15 @@ class Office:
     def __init__(self, processes: dict[int, dict[str, Any]], limit: int = 100_000) -> None:
         self.processes = processes
         self.limit = limit
+        self.waiting: str | None = None
+        self.not_linked: list[dict[str, Any]] = []
         self.sent: list[tuple[int, Message]] = []
         self.reactor = Reactor()
         self.desk = StatusDesk(self._describe, self._send, self.reactor)
 
     def _describe(self) -> dict[str, Any]:
         about = {"mode": "gate", "phase": "ready", "generation": 1, "environment_id": "ab" * 16, "boundary": {}}
-        return {**about, "processes": dict(self.processes)}
+        return {**about, "waiting": self.waiting, "not_linked": self.not_linked, "processes": dict(self.processes)}
 
     def _send(self, key: int, message: Message) -> None:
         if len(str(to_wire(message))) > self.limit:
@@ -148,3 +150,16 @@ def test_what_does_not_fit_into_a_line_is_left_out_and_counted() -> None:
     assert 0 < len(status["processes"]) < 300
     assert status["processes_left_out"] == 300 - len(status["processes"])
     assert f"and {status['processes_left_out']} more" in "\n".join(lines(status))
+
+
+def test_processes_that_are_not_linked_and_fill_a_line_alone_are_left_out_and_counted() -> None:
+    """Each may be named with long paths; the desk must not try for ever."""
+    office = Office({1: process()}, limit=20_000)
+    office.waiting = "w" * 4000
+    office.not_linked = [{"pid": pid, "name": "python", "cause": "c" * 3000, "remedy": "r"} for pid in range(20)]
+    office.desk.ask(ASKER)
+    office.name(1)
+    (status,) = office.answers
+    assert 0 < len(status["not_linked"]) < 20
+    assert status["not_linked_left_out"] == 20 - len(status["not_linked"])
+    assert status["processes_left_out"] == 1
