@@ -206,7 +206,7 @@ class Gate:
         self._door.close()
 
     def _accepted(self, accepted: socket.socket) -> None:
-        if len(self._requests) >= MAX_REQUESTS and not self._forget_an_idle_one():
+        if len(self._requests) >= MAX_REQUESTS and not self._make_room():
             accepted.close()
             self._log.write("warning", "readiness_connection_closed", reason=f"there are {MAX_REQUESTS} others")
             return
@@ -216,13 +216,18 @@ class Gate:
         self._expect_head(key, request)
         self._reactor.watch(key, lambda: self._ready(key, request))
 
-    def _forget_an_idle_one(self) -> bool:
-        """Make room: a connection that was answered and says nothing more must not shut the adapter out."""
-        for key, request in self._requests.items():
-            if request.answered and not request.held:
-                self._forget(key)
-                return True
-        return False
+    def _make_room(self) -> bool:
+        """Drop a connection without a whole request: the adapter sends its own at once, and must not be shut out.
+
+        One that was answered and says nothing more goes first, then the one that has been silent for longest.
+        """
+        silent = [key for key, request in self._requests.items() if not request.held]
+        idle = [key for key in silent if self._requests[key].answered]
+        for key in (idle or silent)[:1]:
+            if not idle:
+                self._log.write("warning", "readiness_connection_closed", reason="it sends nothing, and others come")
+            self._forget(key)
+        return bool(silent)
 
     def _expect_head(self, key: int, request: _Request) -> None:
         self._reactor.set_timer(request, HEAD_TIMEOUT_MS, lambda: self._drop(key, "no whole request in time"))

@@ -380,6 +380,22 @@ def test_idle_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
     assert response(adapter) == 200
 
 
+def test_silent_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
+    """They make room for one that comes later, whoever has been silent for longest first; a held check stays."""
+    monkeypatch.setattr(readiness, "MAX_REQUESTS", 3)
+    held = gate.connect(REQUEST)
+    gate.wait_asked(1)
+    silent = [gate.connect(REQUEST[:count]) for count in (0, 1)]
+    adapter = gate.connect(REQUEST)
+    gate.wait_asked(2)
+    gate.answer()
+
+    assert [response(held), response(adapter)] == [200, 200]
+    assert read_all(silent[0]) == b""
+    assert is_silent(silent[1])
+    assert gate.log.reasons("readiness_connection_closed") == ["it sends nothing, and others come"]
+
+
 def test_closing_ends_held_requests_without_an_answer(loop):
     """No adapter takes a connection that breaks for an app that is ready."""
     with contextlib.ExitStack() as stack:

@@ -155,6 +155,49 @@ def test_hooks_that_are_registered_before_ready_are_owed_and_later_ones_are_not(
     assert [debt.hooks for debt in life.recorder.debts] == [1]
 
 
+@pytest.mark.parametrize(
+    ("hooks", "after_ready", "said"),
+    [
+        (ONE_EACH, False, ": 1 before-snapshot hook did not run"),
+        (ONE_EACH, True, ": 1 before-snapshot hook did not run and 1 after-restore hook ran late"),
+        ({"before_snapshot": 0, "after_restore": 2}, False, None),
+        ({"before_snapshot": 0, "after_restore": 2}, True, ": 2 after-restore hooks ran late"),
+        ({"before_snapshot": 0, "after_restore": 0}, True, None),
+    ],
+)
+def test_a_process_that_joined_too_late_fails_the_life_if_a_hook_missed_its_time(
+    hooks: dict[str, int], after_ready: bool, said: str | None
+) -> None:
+    """Whenever it registers them; one that has none has missed nothing."""
+    life = whole()
+    if not after_ready:
+        life = Life()
+        life.joined(1)
+        life.ran("after_restore", 1, "b")
+    life.joined(3, {"before_snapshot": 0, "after_restore": 0})
+    life.recorder.joined_too_late(2.0, 3, "worker.py", lost="before_snapshot hooks")
+    life.recorder.hooks_changed(3, hooks)
+    if not after_ready:
+        life.ran("after_restore", 3, *["c"] * hooks["after_restore"])
+        life.ready()
+
+    assert life.judged() == ([] if said is None else ["JoinedTooLate"])
+    assert said is None or life.last_line().endswith(f"process 3 (worker.py) joined too late{said}")
+
+
+def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_lost_nothing() -> None:
+    """No clone holds anything of it."""
+    life = Life()
+    life.joined(1)
+    life.ran("after_restore", 1, "b")
+    life.joined(3)
+    life.recorder.joined_too_late(2.0, 3, "worker.py", lost="before_snapshot hooks")
+    life.recorder.left(3, alive=False)
+    life.ready()
+
+    assert life.judged() == []
+
+
 def test_a_process_that_is_excused_owes_nothing() -> None:
     """It has ended, or began after the restore."""
     life = Life()

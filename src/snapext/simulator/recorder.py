@@ -56,11 +56,21 @@ class Debt:
     hooks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Latecomer:
+    """A process that the extension has called too late. `after_ready`: the runtime was ready by then."""
+
+    pid: int
+    name: str
+    after_ready: bool
+
+
 class Recorder:
     """Collects what happens, from any thread, and passes it on to `tell` as it comes.
 
     hooks_run: those of all processes in both phases; a signal's handler is one.
     debts: what was still owed when the runtime was ready.
+    latecomers: those that joined too late, and had not ended when the runtime was ready.
     """
 
     def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
@@ -72,6 +82,8 @@ class Recorder:
         self.restore_ms: float | None = None
         self.hooks_run = 0
         self.debts: tuple[Debt, ...] = ()
+        self.latecomers: list[Latecomer] = []
+        self._is_ready = False
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
         self._gone: set[int] = set()
@@ -94,6 +106,11 @@ class Recorder:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
         self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
         self._gone.discard(pid)
+
+    def joined_too_late(self, at_ms: float, pid: int, name: str, **fields: Any) -> None:
+        """A process joined when its before-snapshot hooks could not run any more."""
+        self.latecomers.append(Latecomer(pid, name, self._is_ready))
+        self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
     def left(self, pid: int, *, alive: bool) -> None:
         """A connection has ended. Of a process that has ended or executes another program, no clone holds anything."""
@@ -131,6 +148,8 @@ class Recorder:
         self.debts = tuple(
             debt for debt in owed if debt.hooks > 0 and debt.pid not in self._gone and not is_excused(debt.pid)
         )
+        self._is_ready = True
+        self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
 
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:

@@ -282,6 +282,8 @@ class Simulation:
             self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"])
         elif event == "process_signalled":
             self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
+        elif event == "joined_too_late":
+            self.recorder.joined_too_late(at_ms, record["pid"], record["name"], lost=record["lost"])
         elif event == "process_left":
             self.recorder.left(record["pid"], alive=record["alive"])
         elif event == "hooks_changed":

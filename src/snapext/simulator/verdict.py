@@ -14,7 +14,7 @@ def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -
 
     expected_hooks: how many hooks have to run, in all processes and both phases; None for at least one under SnapStart.
     """
-    found = [*_not_linked(recorder), *_not_in_time(recorder)]
+    found = [*_not_linked(recorder), *_not_in_time(recorder), *_joined_too_late(recorder)]
     if recorder.ok:  # else hooks that did not run are a consequence of what has failed
         found += _count(recorder, expected_hooks, snap_start=snap_start)
     for trouble in found:
@@ -38,6 +38,24 @@ def _not_in_time(recorder: Recorder) -> Iterator[Trouble]:
         late = "had not run when the runtime asked for its first invocation"
         message = f"{hooks} of process {debt.pid} ({debt.name}) {late}"
         yield Trouble("after_restore", debt.pid, None, "NotInTime", message, "")
+
+
+def _joined_too_late(recorder: Recorder) -> Iterator[Trouble]:
+    """Whose hooks were lost, or came after the first request. One without hooks has missed nothing."""
+    hooks_of = {process["pid"]: process["hooks"] for process in recorder.processes}
+    for late in recorder.latecomers:
+        hooks = hooks_of.get(late.pid, {})
+        missed = [f"{_number(hooks.get('before_snapshot', 0), 'before-snapshot hook')} did not run"]
+        if late.after_ready:
+            missed.append(f"{_number(hooks.get('after_restore', 0), 'after-restore hook')} ran late")
+        missed = [words for words in missed if not words.startswith("0 ")]
+        if missed:
+            message = f"process {late.pid} ({late.name}) joined too late: {' and '.join(missed)}"
+            yield Trouble("before_snapshot", late.pid, None, "JoinedTooLate", message, "")
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _count(recorder: Recorder, expected: int | None, *, snap_start: bool) -> Iterator[Trouble]:
