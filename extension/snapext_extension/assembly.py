@@ -13,6 +13,9 @@ from snapext_extension.attendance import Attendance, Sighting
 from snapext_extension.failures import Process, not_connected, too_few
 from snapext_extension.member import Member
 
+FIRST_LINK_MS = 10_000
+"""Under a CPU limit the app may answer some time before the first link is made. Later, nobody has hooks."""
+
 
 class Assembly:
     """A view of the lifecycle's `members` and `callers` (pids of commands), which stay the lifecycle's own.
@@ -43,7 +46,8 @@ class Assembly:
             if member.lost_ms is not None
         ]
         missing += self.incomplete(now_ms)
-        if self._workers is None and self._anyone_has_joined:
+        may_come = self._anyone_has_joined or now_ms - self._answered_ms < FIRST_LINK_MS
+        if self._workers is None and may_come:
             missing += [
                 f"{sighting.process} listens, has not joined, and may still be importing"
                 for sighting in self._attendance.may_still_join(self.joined(), now_ms, patient=patient)

@@ -111,6 +111,12 @@ class Attendance:
             and (patient or sighting.process.pid not in self._new)
         ]
 
+    def listening_elsewhere(self) -> Process | None:
+        """One that listens, where nobody holds the app's port: that is another one than we were told of."""
+        if self._holders():
+            return None
+        return next((sighting.process for sighting in self._seen.values() if sighting.listens), None)
+
     def unlinked(self, joined: Collection[int]) -> list[Sighting]:
         """The Python processes of the function that have not joined and cannot: no channel of ours reached them."""
         return [s for pid, s in self._seen.items() if s.python and s.cause and pid not in joined]

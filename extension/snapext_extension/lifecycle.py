@@ -397,7 +397,9 @@ class Lifecycle:
         if self._app_ready:
             return self._assembly.missing(self._now_ms)
         if self._settings.gate:
-            return [app_not_ready(self._app_answer(), self._ended())]
+            why = app_not_ready(self._app_answer(), self._ended())
+            elsewhere = self._attendance.listening_elsewhere()
+            return [f"{why}; {elsewhere} listens, but not on that port" if elsewhere else why]
         return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
 
     def _why_waiting(self) -> str | None:
@@ -417,7 +419,7 @@ class Lifecycle:
         timeout_ms, workers = self._settings.ready_timeout_ms, self._settings.workers
         if not self._app_ready:
             if self._settings.gate:
-                self._fail(not_ready(timeout_ms, app_not_ready(self._app_answer(), self._ended())))
+                self._fail(not_ready(timeout_ms, "; ".join(self._missing())))
             else:
                 self._fail(no_checkpoint(timeout_ms))
             return
@@ -460,8 +462,8 @@ class Lifecycle:
             self._report(
                 "warning",
                 "no_process_joined",
-                message="no process has registered a hook: does the app import snapext or snapshot_restore_py, and was "
-                "it up before the checkpoint?",
+                message="no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py "
+                "by now, and is its process still alive?",
             )
         for key in self._on_socket():
             self._tell_before_snapshot(key)

@@ -58,6 +58,7 @@ class Looker:
         boot_ms = (time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000  # by the clock of the reactor
         for stat, program, held in found:
             at_rest = program.is_python and processes.at_rest(stat.pid)
+            accepts = at_rest and accepting.accepts(stat.pid, held & anywhere)
             yield Sighting(
                 Process(stat.pid, stat.name),
                 stat.parent_pid,
@@ -65,7 +66,8 @@ class Looker:
                 listens=not held.isdisjoint(anywhere),
                 python=program.is_python,
                 at_rest=at_rest,
-                accepts=at_rest and accepting.accepts(stat.pid, held & anywhere),
+                # A thread that has still something to do may be our own, on its way to join.
+                accepts=accepts and not processes.another_thread_runs(stat.pid),
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
                 remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",

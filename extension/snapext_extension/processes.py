@@ -125,10 +125,10 @@ def at_rest(pid: int) -> bool:
     syscall, machine = read(f"/proc/{pid}/syscall"), os.uname().machine
     if not rest.waits(process.state, syscall, machine):
         return False
-    return not (rest.may_wait_for_a_thread(syscall, machine) and _another_thread_runs(pid))
+    return not (rest.may_wait_for_a_thread(syscall, machine) and another_thread_runs(pid))
 
 
-def _another_thread_runs(pid: int) -> bool:
+def another_thread_runs(pid: int) -> bool:
     try:
         threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
     except OSError:

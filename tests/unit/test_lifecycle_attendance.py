@@ -6,6 +6,7 @@ import pytest
 
 from lifecycle_driver import Driver, settings
 from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
+from snapext_extension.assembly import FIRST_LINK_MS
 from snapext_extension.attendance import Attendance, Sighting
 from snapext_extension.events import (
     Action,
@@ -79,12 +80,21 @@ class TestInitWaits:
         (fields,) = driver.reports("without_hooks")
         assert fields["pid"] == 11
 
-    def test_for_nobody_when_nobody_has_joined(self) -> None:
-        """The app has answered, and who answered has imported no hook module: there are no hooks to wait for."""
+    def test_for_the_first_link_only_for_a_while(self) -> None:
+        """Under a CPU limit the app may answer before the first link is made; later there are no hooks to wait for."""
         driver = Watching(settings())
         driver.sightings = (worker(10), worker(11))
         driver.settle()
-        assert State.BEFORE_SNAPSHOT is not driver.state
+        driver.pass_ms(FIRST_LINK_MS - 600)
+        assert State.INIT is driver.state
+        driver.pass_ms(200)
+        assert State.SNAPSHOT is driver.state
+
+    def test_not_for_servers_that_accept_connections_when_nobody_has_joined(self) -> None:
+        """The app has answered, and who answered has imported no hook module."""
+        driver = Watching(settings())
+        driver.sightings = (worker(10, at_rest=True, accepts=True),)
+        driver.settle()
         assert State.SNAPSHOT is driver.state
 
     @pytest.mark.parametrize("importing", [False, True])

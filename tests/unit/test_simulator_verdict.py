@@ -274,7 +274,7 @@ def test_what_init_waits_for_is_a_line_of_the_story() -> None:
     life = Life()
     life.recorder.add(5000.0, "waiting", message="3 of 4 processes have joined", waited_ms=5012)
 
-    assert life.lines[-1].endswith("… waiting: 3 of 4 processes have joined (5 s)")
+    assert life.lines[-1].endswith("… 3 of 4 processes have joined (5 s)")
 
 
 def test_a_long_name_of_a_process_is_not_cut() -> None:

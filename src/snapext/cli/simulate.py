@@ -188,7 +188,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 3600),
-    default=120,
+    default=150,  # longer than init may wait for readiness (SNAPEXT_READY_TIMEOUT_MS), which says more
     show_default=True,
     metavar="SECONDS",
     help="Give up if the story has not ended by then.",

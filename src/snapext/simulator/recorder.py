@@ -156,6 +156,11 @@ class Recorder:
         if pid in self._processes:
             self._processes[pid]["hooks"] = dict(hooks)
 
+    def last_message(self, event: str) -> str | None:
+        """The message of the last happening of that name."""
+        said = [happening.fields["message"] for happening in self.happenings if happening.event == event]
+        return str(said[-1]) if said else None
+
     def trouble(self, trouble: Trouble, *, tell: bool = True) -> None:
         with self._lock:
             self.troubles.append(trouble)

@@ -325,9 +325,9 @@ class Simulation:
         if self.recorder.ok:
             seen = _seen(failure.phase, failure.error_type)
             if failure.error_type == "Sandbox.Timeout":
-                failure = replace(
-                    failure, message=f"given up after {self._plan.timeout_s:g} s (--timeout): {failure.message}"
-                )
+                said = self.recorder.last_message("waiting")
+                message = f"given up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
+                failure = replace(failure, message=message)
                 seen = ""  # ours alone: on Lambda it would have gone on
             if failure.stored is not None:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")

@@ -104,7 +104,7 @@ class Story:
         return [f"the snapshot is taken{frozen}"]
 
     def _restore(self, _fields: Mapping[str, Any]) -> list[str]:
-        return ["the environment is restored; 10 s run"]
+        return ["the environment is restored; the limit of 10 s begins"]
 
     def _ready(self, fields: Mapping[str, Any]) -> list[str]:
         if "duration_ms" not in fields:
@@ -141,7 +141,7 @@ class Story:
 
     def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
         since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
-        return [f"… waiting: {fields['message']}{since}"]
+        return [f"… {fields['message']}{since}"]
 
     def _tell_trouble(self, trouble: Trouble) -> None:
         self._write("", 0)
