@@ -6,6 +6,7 @@ import pytest
 from lives import IN_ORDER, Life, Simulate
 
 SETTLE = {"SNAPEXT_SETTLE_MS": "200"}
+SOON = {"SNAPEXT_READY_TIMEOUT_MS": "20000", "SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS": "20000"}
 RAW = ["before_snapshot", "after_restore"]
 
 
@@ -87,17 +88,17 @@ def test_one_that_ends_owes_nothing_any_more(simulate: Simulate, when: str) -> N
 def test_one_that_executes_another_program_owes_nothing_any_more(simulate: Simulate, when: str, program: str) -> None:
     """What it had registered is gone with its memory, be it the same interpreter that runs the next program."""
     wait_for = {"WAIT_FOR": "lost"} if when == "before" else {}
-    check_held(simulate(beside(when, program), **SETTLE, **wait_for, SNAPEXT_READY_TIMEOUT_MS="10000"))
+    check_held(simulate(beside(when, program), **SETTLE, **wait_for, **SOON))
 
 
 def test_one_that_has_a_second_connection_when_the_first_ends_has_lost_nothing(simulate: Simulate) -> None:
     """Somebody else may have held a copy of the first one open."""
-    check_held(simulate(beside("twice"), **SETTLE, SNAPEXT_READY_TIMEOUT_MS="10000"))
+    check_held(simulate(beside("twice"), **SETTLE, **SOON))
 
 
 def test_the_150th_process_that_loses_its_link_is_treated_like_the_first(simulate: Simulate) -> None:
     """Each is noticed, waited for, told when it is back, and lost again without a debt that is not its own."""
-    life = simulate(["python", "beside.py", "python raw_crowd.py 150"], **SETTLE)
+    life = simulate(["python", "beside.py", "python raw_crowd.py 150"], **SETTLE, **SOON)
     check_held(life)
     raw = [process["pid"] for process in life.document["processes"] if process["name"] == "raw"]
     assert len(raw) == 150

@@ -1,12 +1,11 @@
 """gunicorn's settings for a second worker whose start takes 1.5 s longer, before it comes to import any hook.
 
-SLOW says what it does meanwhile: `work`, `sleep`, `listen` to a database that says nothing, or `wait` for a thread.
+SLOW says what it does meanwhile: `work`, `sleep`, or `listen` to a database that says nothing.
 """
 
 import contextlib
 import os
 import socket
-import threading
 import time
 
 SECONDS = 1.5
@@ -29,7 +28,6 @@ SLOW = {
     "work": work,
     "sleep": lambda: time.sleep(SECONDS),
     "listen": listen,
-    "wait": lambda: threading.Event().wait(SECONDS),
 }
 
 

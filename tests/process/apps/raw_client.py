@@ -5,7 +5,7 @@
 WHEN its connection ends: `init`, `before` (when it has answered before_snapshot), `snapshot`, `twice` (in init, when it
 has a second one), or `never`. THEN it does one of these: `live`, `exit`, `exec` another program, `exec-same`
 interpreter with another script, or `return`: half a second after the restore.
-ERROR_MS: its before-snapshot hook has failed, after that time. LATE: it registers a hook after that phase.
+ERROR_MS: its before-snapshot hook has failed, after that time.
 """
 
 import json
@@ -95,11 +95,8 @@ def lose(when, link):
     if when != "init":
         traced.record("up")
         link.answer("before_snapshot")
-        if "LATE" in os.environ:
-            link.say("hooks", hooks={"before_snapshot": 2, "after_restore": 1})
-            traced.record("late")
     if when == "snapshot":
-        wait_until(lambda: phase() == "snapshot")
+        wait_until(lambda: phase() in ("snapshot", "after_restore"))  # the latter on a busy machine
     if when != "never":
         link.close()
     return link
