@@ -7,7 +7,7 @@ workers after so many requests, and readiness checks are requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from snapext_extension.attendance import Attendance, Sighting
 from snapext_extension.failures import Process, not_connected, too_few
@@ -18,7 +18,7 @@ FIRST_LINK_MS = 10_000
 
 
 class Assembly:
-    """A view of the lifecycle's `members` and `callers` (pids of commands), which stay the lifecycle's own.
+    """A view of the lifecycle's `members`, `callers` (pids of commands) and `known` (pids of all that have joined).
 
     It is asked for the first time when the app has answered its readiness check.
     workers: how many must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
@@ -29,11 +29,13 @@ class Assembly:
         workers: int | None,
         members: Mapping[int, Member],
         callers: Mapping[int, int],
+        known: Set[int],
         attendance: Attendance,
     ) -> None:
         self._workers = workers
         self._members = members
         self._callers = callers
+        self._known = known
         self._attendance = attendance
         self._answered_ms = float("inf")
         self._anyone_has_joined = False
@@ -79,8 +81,8 @@ class Assembly:
         return [member.process for member, why in self._judged(now_ms) if not why]
 
     def joined(self) -> set[int]:
-        """The pids of all that take part; commands that wait at the door are ours as well."""
-        return {member.process.pid for member in self._members.values()} | set(self._callers.values())
+        """The pids of all that take part, or did and hung up; commands that wait at the door are ours as well."""
+        return {member.process.pid for member in self._members.values()} | self._known | set(self._callers.values())
 
     def unlinked(self) -> list[Sighting]:
         """The Python processes that have not joined and cannot."""

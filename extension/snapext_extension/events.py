@@ -258,6 +258,11 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetTheQuiet:
+    """The boundary is behind: the end of a process that has hung up is of no interest any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskEventNext:
     """From now on we do not hold the platform back."""
 
@@ -306,6 +311,7 @@ Action = (
     | Tell
     | Ring
     | Look
+    | ForgetTheQuiet
     | AskEventNext
     | AskRestoreNext
     | AnswerReadiness

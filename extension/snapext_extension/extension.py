@@ -177,6 +177,14 @@ class Extension:
             return
         self._lost[pid] = key
         self._event(events.Left(key, alive=True))
+        self._watch_no_more_than_is_owed()
+
+    def _watch_no_more_than_is_owed(self) -> None:
+        """Each process that is watched costs a descriptor, or a look every 100 ms."""
+        for pid, key in list(self._lost.items()):
+            if not self._lifecycle.is_watched(key):
+                self._watch.drop(pid)
+                del self._lost[pid]
 
     def _ended(self, pid: int) -> None:
         key = self._lost.pop(pid, None)
@@ -223,8 +231,8 @@ class Extension:
         self._reactor.stop()
 
     def _on_event_next(self, response: Response) -> None:
-        event = json.loads(response.body or b"{}")
-        if response.status != 200 or event.get("eventType") != "SHUTDOWN":
+        event = json.loads(response.body) if response.status == 200 else {}
+        if event.get("eventType") != "SHUTDOWN":
             raise HttpError(f"event/next was answered with {response.status}: {response.body[:300]!r}")
         left_ms = max(0, int(event.get("deadlineMs", 0) - time.time() * 1000))
         self._event(events.ShutdownAsked(str(event.get("shutdownReason", "unknown")), left_ms))
@@ -262,6 +270,8 @@ class Extension:
                     self._ask(RESTORE_NEXT, self._on_restore_next)
                 case events.Report(level, event, fields):
                     self._log.write(level, event, **fields)
+                case events.ForgetTheQuiet():
+                    self._later(self._watch_no_more_than_is_owed)
                 case events.Fail(failure):
                     report_to_runtime(self._api, self._log, failure)
                 case events.End(failure):

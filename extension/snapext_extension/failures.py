@@ -1,4 +1,4 @@
-"""What can go wrong at the boundary, in the words that the person who has to mend it will read."""
+"""What can go wrong at the boundary, in the words that the person who has to fix it will read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Late:
 
     def __str__(self) -> str:
         return f"{doing(self.hook, self.signal)} in {self.process}" + (
-            "" if self.lost_ms is None else f", which lost its connection {self.lost_ms:.0f} ms ago and lives"
+            "" if self.lost_ms is None else f", which lost its connection {self.lost_ms:.0f} ms ago and lives,"
         )
 
 
@@ -130,11 +130,12 @@ def too_few(workers: int, counted: Sequence[Process], left_out: Sequence[str], m
         why += f"; not counted: {_few(left_out)}"
     if missing:
         why += f"; not joined: {_few(missing)}"
-    return why + "; does each of them import snapext or snapshot_restore_py?"
+    return why + "; does each worker import snapext or snapshot_restore_py, and are there as many?"
 
 
 def not_connected(process: Process, hooks: int, lost_ms: float) -> str:
-    return f"{process} has {hooks} hooks registered, and lost its connection {lost_ms:.0f} ms ago"
+    what = f"has registered {hooks} hook{'' if hooks == 1 else 's'}, and " if hooks else ""
+    return f"{process} {what}lost its connection {lost_ms:.0f} ms ago"
 
 
 def not_linked(process: Process, command: str, cause: str, remedy: str, others: int) -> Failure:

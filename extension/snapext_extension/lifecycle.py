@@ -62,6 +62,7 @@ from snapext_extension.events import (
     End,
     Event,
     Fail,
+    ForgetTheQuiet,
     HooksChanged,
     HookStarted,
     Joined,
@@ -88,6 +89,7 @@ from snapext_extension.failures import (
     AFTER_RESTORE,
     BEFORE_SNAPSHOT,
     EXIT_OTHER,
+    MAX_NAMED,
     Failure,
     Late,
     app_not_ready,
@@ -233,6 +235,8 @@ class Lifecycle:
         self._identity: Identity | None = None
         self._members: dict[int, Member] = {}  # by connection, or by -pid for who is told by signal
         self._callers: dict[int, int] = {}
+        self._known: set[int] = set()  # pids of all that have joined, and neither ended nor executed another program
+        self._hung_up: dict[int, Member] = {}  # members that hung up, live, and owe nothing
         self._waiting: list[int] = []
         self._rung: set[int] = set()
         self._ringing = False
@@ -245,7 +249,7 @@ class Lifecycle:
         self._unasked = 0
         self._asked_event = False
         self._attendance = Attendance(settings.settle_ms)
-        self._assembly = Assembly(settings.workers, self._members, self._callers, self._attendance)
+        self._assembly = Assembly(settings.workers, self._members, self._callers, self._known, self._attendance)
         self._settled = False
         self._serving: set[int] = set()  # pids that seem to import, and were let go when init had waited long enough
         self._ended_in_init = 0
@@ -490,6 +494,8 @@ class Lifecycle:
                 message = f"{member.process} is connected again after {lost_ms:.0f} ms"
                 self._report("info", "link_restored", member, lost_ms=lost_ms, message=message)
         self._members[event.key] = member
+        self._known.add(event.process.pid)
+        self._hung_up = {key: quiet for key, quiet in self._hung_up.items() if quiet.process.pid != event.process.pid}
         # One that was told by signal comes to be told all: that is its answer.
         rung = self._members.pop(-event.process.pid, None) if event.signalled else None
         if rung is not None:
@@ -509,12 +515,12 @@ class Lifecycle:
         elif self.state is State.BEFORE_SNAPSHOT:
             self._tell_before_snapshot(event.key)
         elif self.state is State.SNAPSHOT:
-            if not has_run_before:
+            if not has_run_before and (event.importing or event.hooks.before_snapshot):
                 lost_hooks = "before_snapshot hooks: the snapshot is being taken"
                 self._report("warning", "joined_too_late", member, lost=lost_hooks)
         elif owed:
             if self.state is State.READY:
-                if not lost:
+                if not lost and (event.importing or member.total_hooks()):
                     self._report("warning", "joined_too_late", member, lost="before_snapshot hooks, and to be first")
                 if self._is_anyone_pending():  # others are late as well, and still run theirs
                     self._set_deadline(self._settings.after_restore_timeout_ms)
@@ -525,10 +531,10 @@ class Lifecycle:
             self._end_phase_if_done()  # it had run its hooks, and only its answer was lost; or it has none to run
 
     def _owes_after_restore(self, event: Joined) -> bool:
-        """Whether a process that joins now holds state from before the snapshot that no hook has mended yet.
+        """Whether a process that joins now holds state from before the snapshot that no hook has renewed yet.
 
         A fork of such a process is as old as its parent in that respect, whenever it was forked; a fork of a process
-        that was mended carries the generation it had then. A clock tick is 10 ms: within one, the pids tell.
+        whose hooks have run carries the generation it had then. A clock tick is 10 ms: within one, the pids tell.
         """
         if self._identity is None or event.generation >= self.generation:
             return False
@@ -592,6 +598,9 @@ class Lifecycle:
             self._end_phase_if_done()
 
     def _on_left(self, event: Left) -> None:
+        if not event.alive and (quiet := self._hung_up.pop(event.key, None)) is not None:
+            self._known.discard(quiet.process.pid)
+            self._report_end(quiet)
         member = self._members.get(event.key)
         if member is None:
             return
@@ -604,13 +613,17 @@ class Lifecycle:
             self._lose(member)
             return
         del self._members[event.key]
+        if not event.alive:
+            self._known.discard(member.process.pid)
+        elif self.state is not State.READY:
+            self._hung_up[event.key] = member  # its end is told a moment later, if it is about to end
         if self.state is State.INIT and not event.alive:
             self._ended_in_init += 1
         phase = self._phase()
         self._settle()
         if member.pending is None or not _was_told(member):
-            if self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE) and not event.alive:
-                self._report("warning", "process_ended", member, phase=self.state.value, message=_ended(member, phase))
+            if not event.alive:
+                self._report_end(member)
             self._end_phase_if_done()
             return
         if self.state is State.BEFORE_SNAPSHOT and member.forked:
@@ -624,6 +637,16 @@ class Lifecycle:
             )
         else:
             self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+
+    def _report_end(self, member: Member) -> None:
+        """A process that ends in the middle of the boundary leaves a line, whatever it has run."""
+        if self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE):
+            message = _ended(member, self._phase())
+            self._report("warning", "process_ended", member, phase=self.state.value, message=message)
+
+    def is_watched(self, key: int) -> bool:
+        """Whether the end of a process that has hung up is still worth knowing."""
+        return key in self._members or key in self._hung_up
 
     def _has_another_link(self, key: int, member: Member) -> bool:
         """A process may be back before its first connection ends: somebody else held a copy of that one open."""
@@ -936,14 +959,24 @@ class Lifecycle:
 
     def _on_readiness_hung_up(self, event: ReadinessHungUp) -> None:
         self._check_held = event.still_held > 0
+        since = {
+            State.INIT: "start",
+            State.BEFORE_SNAPSHOT: "start of the before-snapshot hooks",
+            State.AFTER_RESTORE: "restore",
+        }
+        if self.state not in since or not self._settings.boundary:
+            return
+        began_ms = self._started_ms if self.state is State.INIT else self._phase_started_ms
+        message = (
+            f"the web adapter has given up its readiness check {self._now_ms - began_ms:.0f} ms after the "
+            f"{since[self.state]} (AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS?)"
+        )
+        why = f", while init waits: {self._why_waiting()}" if self.state is State.INIT else self._still_running()
+        self._report("warning", "readiness_hung_up", message=message + why)
+
+    def _still_running(self) -> str:
         running = [str(self._late(member)) for member in self._members.values() if member.pending is not None]
-        if running and self.state is State.AFTER_RESTORE:
-            ran_ms = round(self._now_ms - self._phase_started_ms, 3)
-            message = (
-                f"the web adapter has given up its readiness check {ran_ms:.0f} ms after the restore "
-                f"(AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS?), while these still run: {', '.join(running)}"
-            )
-            self._report("warning", "readiness_hung_up", message=message)
+        return f", while these still run: {', '.join(running[:MAX_NAMED])}" if running else ""
 
     def _on_restore_returned(self, event: RestoreReturned) -> None:
         if self.state is not State.SNAPSHOT:
@@ -1012,6 +1045,10 @@ class Lifecycle:
         return Late(member.process, member.hook, member.signal, lost_ms)
 
     def _on_shutdown_asked(self, event: ShutdownAsked) -> None:
+        if self._settings.held and self.state is not State.READY:
+            why = f", while init waits: {self._why_waiting()}" if self.state is State.INIT else self._still_running()
+            message = f"the platform ends the environment ({event.reason}) in phase {self.state.value}{why}"
+            self._report("warning", "ended_in_the_middle", message=message)
         self._move(Trigger.SHUTDOWN)
         for key in self._on_socket():
             self._do(Tell(key, Shutdown(event.reason, event.deadline_ms)))
@@ -1039,6 +1076,9 @@ class Lifecycle:
 
     def _move(self, trigger: Trigger) -> None:
         self.state = TRANSITIONS[self.state, trigger]
+        if self.state is State.READY:
+            self._hung_up.clear()
+            self._do(ForgetTheQuiet())
 
     def _do(self, action: Action) -> None:
         self._actions.append(action)

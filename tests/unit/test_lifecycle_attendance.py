@@ -15,14 +15,17 @@ from snapext_extension.events import (
     CheckpointAsked,
     CommandJoined,
     Fail,
+    ForgetTheQuiet,
     HooksChanged,
     HookStarted,
     Left,
     Look,
     Looked,
     ReadinessAsked,
+    ReadinessHungUp,
     RestoreReturned,
     SetTimer,
+    ShutdownAsked,
     TimerFired,
     TimerName,
 )
@@ -353,7 +356,7 @@ class TestLostLinks:
         driver.now_ms += 1000
         driver.handle(TimerFired(TimerName.READY))
         assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
-        assert "process 10 (app) has 2 hooks registered, and lost its connection" in driver.failure.message
+        assert "process 10 (app) has registered 2 hooks, and lost its connection" in driver.failure.message
 
     def test_the_end_of_the_process_ends_the_debt(self) -> None:
         """So does another program in its place: the shell says both in the same way."""
@@ -681,6 +684,88 @@ class TestWhoEnds:
         driver.handle(Left(first))
         (fields,) = driver.reports("process_ended")
         assert (10, stage.value) == (fields["pid"], fields["phase"])
+
+    @pytest.mark.parametrize("stage", [State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE])
+    def test_one_whose_connection_ended_a_moment_before_leaves_the_line_too(self, stage: State) -> None:
+        """The kernel closes what a dying process has open, and says then that it has ended."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10, hooks=HookCounts(1, 0)), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        if stage is not State.BEFORE_SNAPSHOT:
+            driver.done(second)
+        if stage is State.AFTER_RESTORE:
+            driver.handle(RestoreReturned(200, ""))
+            driver.done(first)
+        driver.lose(first)
+        assert driver.machine.is_watched(first)
+        driver.handle(Left(first))
+        (fields,) = driver.reports("process_ended")
+        assert (10, stage.value) == (fields["pid"], fields["phase"])
+
+    def test_once_all_is_over_nobody_is_watched_who_owes_nothing(self) -> None:
+        """Each that is watched costs a look every 100 ms, through all invocations."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10, hooks=HookCounts(1, 0)), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.lose(first)
+        driver.done(second)
+        driver.handle(RestoreReturned(200, ""))
+        assert driver.machine.is_watched(first)
+        assert ForgetTheQuiet() in driver.done(second)
+        assert not driver.machine.is_watched(first)
+        driver.lose(second)
+        assert not driver.machine.is_watched(second)
+
+
+class TestWhoHadJoined:
+    """A process that had joined can join, whatever it was started with."""
+
+    def test_it_is_no_evidence_once_it_has_hung_up(self) -> None:
+        """It has no hooks, and started the link by itself."""
+        driver = Watching(settings())
+        driver.lose(driver.join(pid=66, hooks=NO_HOOKS))
+        driver.sightings = (UNLINKED,)
+        driver.settle()
+        assert State.SNAPSHOT is driver.state
+        assert "not_linked" not in driver.reported("warning")
+
+    def test_another_program_in_its_place_is(self) -> None:
+        """What had joined is gone."""
+        driver = Watching(settings())
+        key = driver.join(pid=66, hooks=NO_HOOKS)
+        driver.lose(key)
+        driver.handle(Left(key))
+        driver.sightings = (UNLINKED,)
+        driver.settle()
+        assert State.FAILED is driver.state
+
+
+class TestEndsInTheMiddle:
+    """Who gives up in the middle of the boundary leaves a line that says what it was waiting for."""
+
+    def test_the_adapter_before_the_snapshot(self) -> None:
+        """Its own limit is shorter than init takes: in init, and while hooks run."""
+        driver = Watching(settings(workers=2))
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        driver.handle(ReadinessHungUp(0))
+        driver.join(pid=11)
+        driver.pass_ms(600)
+        driver.handle(ReadinessHungUp(0))
+        first, second = (str(fields["message"]) for fields in driver.reports("readiness_hung_up"))
+        assert "1 of 2 processes have joined" in first
+        assert "hook (the first) in process 10" in second
+
+    def test_the_platform(self) -> None:
+        """Its limit for init, say."""
+        driver = Watching(settings(workers=2))
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        driver.handle(ShutdownAsked("timeout", 500))
+        (fields,) = driver.reports("ended_in_the_middle")
+        assert "1 of 2 processes have joined" in str(fields["message"])
 
 
 class TestRunning:
