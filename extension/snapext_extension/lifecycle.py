@@ -408,7 +408,7 @@ class Lifecycle:
 
     def _why_waiting(self) -> str | None:
         """What init waits for, other than hooks that run."""
-        if self.state is State.INIT:
+        if self.state is State.INIT and (self._settings.boundary or self._settings.gate):
             why = "; ".join(self._missing()) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
             return why[:MAX_ANSWER_CHARS]
         if self._awaits_check():

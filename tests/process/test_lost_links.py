@@ -39,7 +39,7 @@ def test_init_waits_for_a_process_that_has_lost_its_link_and_fails_naming_it(sim
     assert life.status == 1
     (error,) = life.document["errors"]
     assert error["phase"] == "init"
-    assert f"process {lost(life)} (raw) has 2 hooks registered, and lost its connection" in error["message"]
+    assert f"process {lost(life)} (raw) has registered 2 hooks, and lost its connection" in error["message"]
     assert calls(life) == ["Runtime.AppNotReady", "Extension.AppNotReady"]
     assert [event["pid"] for event in life.events("link_lost")] == [lost(life)]
     assert life.events("snapshot") == []
