@@ -40,6 +40,10 @@ class Assembly:
         self._answered_ms = float("inf")
         self._anyone_has_joined = False
 
+    def somebody_joined(self) -> None:
+        """From now on all that may still join are waited for, also when that one ends."""
+        self._anyone_has_joined = True
+
     def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
         """What is waited for, in words; empty when the boundary may begin. `patient`: for who has just come, too."""
         missing = [
@@ -59,7 +63,6 @@ class Assembly:
     def incomplete(self, now_ms: float) -> list[str]:
         """What the settling begins anew after, in words: imports that go on, and workers that are missing."""
         self._answered_ms = min(self._answered_ms, now_ms)
-        self._anyone_has_joined = self._anyone_has_joined or bool(self._members)
         missing = [f"{member.process} is still importing" for member in self.importing(now_ms)]
         if self._workers and len(self.counted(now_ms)) < self._workers:
             missing.append(self._too_few(now_ms))

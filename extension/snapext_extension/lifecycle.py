@@ -495,6 +495,7 @@ class Lifecycle:
                 self._report("info", "link_restored", member, lost_ms=lost_ms, message=message)
         self._members[event.key] = member
         self._known.add(event.process.pid)
+        self._assembly.somebody_joined()
         self._hung_up = {key: quiet for key, quiet in self._hung_up.items() if quiet.process.pid != event.process.pid}
         # One that was told by signal comes to be told all: that is its answer.
         rung = self._members.pop(-event.process.pid, None) if event.signalled else None

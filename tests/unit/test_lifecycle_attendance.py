@@ -203,6 +203,18 @@ class TestInitWaits:
             driver.pass_ms(100)
         assert State.BEFORE_SNAPSHOT is driver.state
 
+    def test_for_the_one_that_replaces_a_worker_which_ended_before_the_app_was_ready(self) -> None:
+        """Somebody had joined: there are hooks to wait for."""
+        driver = Watching(settings())
+        driver.handle(Left(driver.join(pid=10)))
+        driver.sightings = (worker(11),)
+        driver.settle()
+        driver.pass_ms(FIRST_LINK_MS + 5000)
+        assert State.INIT is driver.state
+        driver.join(pid=11)
+        driver.pass_ms(500)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
     def test_and_says_what_for_every_few_seconds(self) -> None:
         """Before the app is ready it is the app's answer; then who is missing."""
         driver = Watching(settings(workers=2))
