@@ -49,7 +49,9 @@ class Life:
         else:
             move(self)
             status = self.world.machine.describe()
-            assert status["waiting"] or self.world.state is not State.INIT
+            settings = self.world.settings
+            waits = self.world.state is State.INIT and (settings.boundary or settings.gate)
+            assert status["waiting"] or not waits, "init waits for nothing that it could name"
 
     def _choose(self, options: Sequence[T]) -> T:
         self._number, index = divmod(self._number, len(options))
