@@ -24,6 +24,7 @@ class Sighting:
 
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.
     at_rest: its main thread waits for something from outside. accepts: for connections, as only a server does.
+    image: what its memory has in common with its parent's, if it is a fork (watch.py); None if that is not known.
     cause, remedy: why no channel of ours can have reached this Python process, and which line to change; else empty.
     """
 
@@ -34,6 +35,7 @@ class Sighting:
     python: bool = False
     at_rest: bool = False
     accepts: bool = False
+    image: tuple[int, int] | None = None
     command: str = ""
     cause: str = ""
     remedy: str = ""
@@ -122,6 +124,30 @@ class Attendance:
             for sighting in self._workers()
             if sighting.process.pid not in joined and not self._has_child_with_port(sighting.process.pid)
         ]
+
+    def others(self, joined: Collection[int]) -> list[Sighting]:
+        """The Python processes that could join, have not, and do not listen; those that started one that has, left out.
+
+        Nor Python's own helpers, which multiprocessing starts.
+        """
+        above: set[int] = set()
+        for pid in joined:
+            while pid in self._seen and pid not in above:
+                above.add(pid)
+                pid = self._seen[pid].parent_pid
+            above.add(pid)
+        workers = {sighting.process.pid for sighting in self._workers()}
+        return [
+            sighting
+            for pid, sighting in self._seen.items()
+            if sighting.python and not sighting.cause and pid not in above and pid not in workers
+            if "from multiprocessing." not in sighting.command
+        ]
+
+    def is_fork_of_parent(self, sighting: Sighting) -> bool:
+        """Whether a process is a copy of its parent: it executes no program of its own."""
+        parent = self._seen.get(sighting.parent_pid)
+        return parent is not None and sighting.image is not None and sighting.image == parent.image
 
     def is_supervisor_of(self, pid: int, joined: Collection[int]) -> bool:
         """Whether a process holds the app's port together with a child of its own that has joined."""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from snapext_extension import accepting, channels, processes, sockets
+from snapext_extension import accepting, channels, processes, sockets, watch
 from snapext_extension.attendance import Sighting
 from snapext_extension.failures import Process
 
@@ -62,6 +62,7 @@ class Looker:
                 python=program.is_python,
                 at_rest=at_rest,
                 accepts=at_rest and accepting.accepts(stat.pid, held & anywhere),
+                image=watch.image(stat.pid) if program.is_python else None,
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
                 remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",
