@@ -57,8 +57,8 @@ def test_a_worker_that_was_forked_in_c_is_named_and_the_life_is_not_ok(simulate:
     """It has the hooks of its parent and no link: it serves what no hook has touched."""
     life = simulate("python fork_in_c.py")
     (error,) = life.document["errors"]
-    (request,) = life.requests()
-    assert (life.status, error["type"], error["pid"]) == (1, "NotLinked", request["pid"])
+    (worker,) = life.answers()
+    assert (life.status, error["type"], error["pid"]) == (1, "NotLinked", worker)
     assert "which has 4 hooks, and has not joined" in error["message"]
 
 
