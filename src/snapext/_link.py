@@ -60,6 +60,9 @@ SIGNAL_TIMEOUT_S = 5.0
 ASK_TIMEOUT_S = 1.0
 END_TIMEOUT_S = 0.1
 MAX_NAMES = 250
+MAX_RARE_LOOK_S = 1.0
+LOOK_SHARE = 0.05
+"""How much longer an import seems to take because we look less often."""
 
 
 class _ForeignError(Exception):
@@ -328,10 +331,15 @@ class Link:
         )
 
     def _wait_while_importing(self, channel: Channel) -> None:
-        """Before we wait for the extension for good: have told it that the main thread imports no more."""
-        look_s = FIRST_LOOK_S
-        while self._importing and not channel.is_readable(look_s):
-            look_s = min(look_s * 1.5, MAX_LOOK_S)
+        """Before we wait for the extension for good: have told it that the main thread imports no more.
+
+        A server may run from within an import for as long as it lives: nobody asks any more when it is ready, and until
+        then the looks become rare.
+        """
+        look_s, began = FIRST_LOOK_S, monotonic()
+        while self._importing and self.phase != "ready" and not channel.is_readable(look_s):
+            most_s = min(MAX_RARE_LOOK_S, max(MAX_LOOK_S, (monotonic() - began) * LOOK_SHARE))
+            look_s = min(look_s * 1.5, most_s)
             if not _process.imports():
                 sleep(FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
                 if not _process.imports():
