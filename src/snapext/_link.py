@@ -126,8 +126,17 @@ class Link:
                         "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
                         "threads and memory, or set SNAPEXT_TRANSPORT=signal",
                     )
+                    self._show_hooks()
             finally:
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
+
+    def _show_hooks(self) -> None:
+        """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
+        channel = self._connect()
+        if channel is not None:
+            self._counts = _hook_counts()
+            channel.post(self._hello(signalled=False))
+            channel.close()
 
     def answer_signal(self, phase: str) -> None:
         """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up.
