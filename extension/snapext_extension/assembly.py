@@ -15,6 +15,11 @@ from snapext_extension.member import Member
 
 FIRST_LINK_MS = 10_000
 """Under a CPU limit the app may answer some time before the first link is made. Later, nobody has hooks."""
+FORK_REMEDY = (
+    "what forks in C must tell Python (uWSGI: --lazy-apps, or --py-call-uwsgi-fork-hooks); else set "
+    "SNAPEXT_TRANSPORT=signal"
+)
+"""For a fork of a linked process that is not linked itself."""
 
 
 class Assembly:
@@ -102,10 +107,29 @@ class Assembly:
         for sighting in self._attendance.strangers(joined):
             message = f"{sighting.process} listens on the app's port and takes no part: it is not Python"
             yield "info", "stranger", sighting.process, {"message": message}
-        for sighting in self._attendance.not_joined(joined) if self._members else ():
-            if not sighting.cause:
+        if not self._members:
+            return
+        for sighting in self._attendance.not_joined(joined):
+            if (parent := self._hooked_parent(sighting)) is not None:
+                cause = f"it is a fork of {parent.process}, which has {parent.total_hooks()} hooks, and has not joined"
+                about = {"command": sighting.command, "cause": cause, "remedy": FORK_REMEDY}
+                message = f"{sighting.process} is not linked ({sighting.command}): {cause}; {FORK_REMEDY}"
+                yield "warning", "not_linked", sighting.process, {**about, "message": message}
+            elif not sighting.cause:
                 message = f"{sighting.process} listens and has not joined: it has imported no hook module"
                 yield "info", "without_hooks", sighting.process, {"message": message}
+        for sighting in self._attendance.others(joined):
+            message = (
+                f"{sighting.process} has not joined ({sighting.command}): it has imported no hook module, or not yet"
+            )
+            yield "info", "without_hooks", sighting.process, {"message": message}
+
+    def _hooked_parent(self, sighting: Sighting) -> Member | None:
+        """The member with hooks whose copy a process is: it has the same hooks, and they do not run."""
+        if not self._attendance.is_fork_of_parent(sighting):
+            return None
+        members = (member for member in self._members.values() if member.process.pid == sighting.parent_pid)
+        return next((member for member in members if member.total_hooks()), None)
 
     def _judged(self, now_ms: float) -> Iterator[tuple[Member, str]]:
         """Each member, and why it is no worker, or none yet; empty when it is one.

@@ -25,6 +25,7 @@ class Sighting:
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.
     at_rest: its main thread waits for something from outside. accepts: for connections, as only a server does.
     started_ms: when it started, by the clock of the looks; 10 ms too early at most.
+    image: what its memory has in common with its parent's, if it is a fork (watch.py); None if that is not known.
     cause, remedy: why no channel of ours can have reached this Python process, and which line to change; else empty.
     """
 
@@ -35,6 +36,7 @@ class Sighting:
     python: bool = False
     at_rest: bool = False
     accepts: bool = False
+    image: tuple[int, int] | None = None
     command: str = ""
     cause: str = ""
     remedy: str = ""
@@ -144,6 +146,31 @@ class Attendance:
         holders = self._holders()
         parents = {holder.parent_pid for holder in holders if holder.process.pid in joined}
         return parents & {holder.process.pid for holder in holders}
+
+    def others(self, joined: Collection[int]) -> list[Sighting]:
+        """The Python processes that could join, have not, and do not listen; those that started one that has, left out.
+
+        Nor Python's own helpers, which multiprocessing starts.
+        """
+        above: set[int] = set()
+        for pid in joined:
+            while pid in self._seen and pid not in above:
+                above.add(pid)
+                pid = self._seen[pid].parent_pid
+            above.add(pid)
+        workers = {sighting.process.pid for sighting in self._workers()}
+        return [
+            sighting
+            for pid, sighting in self._seen.items()
+            if sighting.python and not sighting.cause and pid not in above and pid not in workers
+            if "from multiprocessing." not in sighting.command
+        ]
+
+    def is_fork_of_parent(self, sighting: Sighting) -> bool:
+        """Whether a process is a copy of its parent: it executes no program of its own, nor is it about to."""
+        parent = self._seen.get(sighting.parent_pid)
+        is_new = sighting.process.pid in self._new
+        return not is_new and parent is not None and sighting.image is not None and sighting.image == parent.image
 
     def _has_started(self, pid: int, joined: Collection[int], now_ms: float) -> bool:
         """Whether a process has started what it has to start, as far as that can be seen from outside."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from snapext_extension import accepting, channels, processes, sockets
+from snapext_extension import accepting, channels, processes, sockets, watch
 from snapext_extension.attendance import Sighting
 from snapext_extension.failures import Process
 
@@ -68,6 +68,7 @@ class Looker:
                 at_rest=at_rest,
                 # A thread that has still something to do may be our own, on its way to join.
                 accepts=accepts and not processes.another_thread_runs(stat.pid),
+                image=watch.image(stat.pid) if program.is_python else None,
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
                 remedy=program.cause.remedy[:MAX_CHARS] if program.cause else "",

@@ -6,6 +6,7 @@ Nothing here raises for a process that has ended or may not be read.
 from __future__ import annotations
 
 import os
+import stat as stat_module
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,25 @@ def read(path: str) -> bytes:
         os.close(file)
 
 
+def read_start_command(path: str) -> bytes:
+    """The file that names the start command's process; empty if it is no regular file of ours.
+
+    Whoever can write there may have put a pipe or an endless device in its place: neither may stop us.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        status = os.fstat(file)
+        ours = stat_module.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        return os.read(file, _CHUNK_BYTES) if ours else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+
+
 def parse_stat(line: bytes) -> Stat:
     """A line of /proc/PID/stat. Raises ValueError if it is none."""
     head, _, tail = line.rpartition(b")")
@@ -91,7 +111,7 @@ def function_tree(start_command_path: str, extensions_folder: str, own_uid: int)
     """
     alive = _living()
     try:
-        root = parse_stat(read(start_command_path))
+        root = parse_stat(read_start_command(start_command_path))
     except ValueError:
         root = None
     if root is not None and _is(root, alive):

@@ -149,9 +149,8 @@ def candidates(
     foreground; a Python process does run its handlers meanwhile.
     """
     try:
-        with open(start_command_path, "rb") as file:
-            root = processes.parse_stat(file.read())
-    except (OSError, ValueError):
+        root = processes.parse_stat(processes.read_start_command(start_command_path))
+    except ValueError:
         raise SignalError(
             f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
             "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"

@@ -9,7 +9,12 @@ def close_pool() -> None: ...
 def open_pool() -> None: ...
 """
 
-from snapext._api import (
+from snapext._own import keep_first
+
+keep_first(__name__)
+del keep_first
+
+from snapext._api import (  # noqa: E402 - behind what sees to it that there is one copy of it
     bind_loop,
     checkpoint,
     connect,
@@ -19,7 +24,7 @@ from snapext._api import (
     status,
     wait_restored,
 )
-from snapext._registry import (
+from snapext._registry import (  # noqa: E402 - the same
     get_after_restore,
     get_before_snapshot,
     register_after_restore,

@@ -60,6 +60,9 @@ SIGNAL_TIMEOUT_S = 5.0
 ASK_TIMEOUT_S = 1.0
 END_TIMEOUT_S = 0.1
 MAX_NAMES = 250
+MAX_RARE_LOOK_S = 1.0
+LOOK_SHARE = 0.05
+"""How much longer an import seems to take because we look less often."""
 
 
 class _ForeignError(Exception):
@@ -122,8 +125,17 @@ class Link:
                         "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
                         "threads and memory, or set SNAPEXT_TRANSPORT=signal",
                     )
+                    self._show_hooks()
             finally:
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, self._signal_mask)
+
+    def _show_hooks(self) -> None:
+        """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
+        channel = self._connect()
+        if channel is not None:
+            self._counts = _hook_counts()
+            channel.post(self._hello(signalled=False))
+            channel.close()
 
     def answer_signal(self, phase: str) -> None:
         """A signal says that there is something to do: connect, be told, run the hooks in this thread, and hang up.
@@ -329,10 +341,15 @@ class Link:
         )
 
     def _wait_while_importing(self, channel: Channel) -> None:
-        """Before we wait for the extension for good: have told it that the main thread imports no more."""
-        look_s = FIRST_LOOK_S
-        while self._importing and not channel.is_readable(look_s):
-            look_s = min(look_s * 1.5, MAX_LOOK_S)
+        """Before we wait for the extension for good: have told it that the main thread imports no more.
+
+        A server may run from within an import for as long as it lives: nobody asks any more when it is ready, and until
+        then the looks become rare.
+        """
+        look_s, began = FIRST_LOOK_S, monotonic()
+        while self._importing and self.phase != "ready" and not channel.is_readable(look_s):
+            most_s = min(MAX_RARE_LOOK_S, max(MAX_LOOK_S, (monotonic() - began) * LOOK_SHARE))
+            look_s = min(look_s * 1.5, most_s)
             if not _process.imports():
                 sleep(FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
                 if not _process.imports():

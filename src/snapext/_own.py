@@ -8,9 +8,31 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 MARK = "_snapext_own"
 """A launcher of ours sets `sys._snapext_own = True` before it imports us: such a process is never linked."""
+
+
+FIRST = "_snapext_first"
+
+
+def keep_first(package: str) -> None:
+    """Have one copy of our package in a process, also where something removes modules from `sys.modules`.
+
+    When it is imported again, the first copy comes back: a second one would have hooks and a link of its own, and all
+    hooks would run in both.
+    """
+    first: ModuleType = sys.__dict__.setdefault(FIRST, sys.modules[package])
+    if first is not sys.modules[package]:
+        _bring_back(first)
+
+
+def _bring_back(module: ModuleType) -> None:
+    sys.modules[module.__name__] = module
+    for value in list(vars(module).values()):
+        if isinstance(value, type(sys)) and value.__name__.rpartition(".")[0] == module.__name__:
+            _bring_back(value)
 
 
 def is_own_process() -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from clients import HOOKS, WAIT, Start
 
-from helpers import AFTER, BEFORE, Listener, Peer
+from helpers import AFTER, BEFORE, Listener, Peer, wait_until
 from snapext.protocol import BeforeSnapshot, Done, HookCounts, Hooks
 
 HALF = HOOKS + "say('half'); sys.stdin.readline()\n"
@@ -117,6 +119,26 @@ def test_a_program_that_serves_from_within_an_import_is_not_waited_for(
 
     assert (done.ok, [hook.name for hook in done.hooks]) == (True, ["app.before"])
     assert done.duration_ms < 5_000
+
+
+def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
+    listener: Listener, start: Start, import_app: str
+):
+    """After the restore nobody asks any more: its link's thread sleeps until it is told something."""
+    app = start(import_app)
+    peer = joined(listener)
+    assert app.line() == "half"
+    assert peer.ask(replace(BEFORE, serving=True)).ok
+    assert peer.ask(AFTER).ok
+    (thread,) = {entry.name for entry in Path(f"/proc/{app.process.pid}/task").iterdir()} - {str(app.process.pid)}
+    wakes = Path(f"/proc/{app.process.pid}/task/{thread}/status")
+
+    def has_rested() -> bool:
+        before = wakes.read_text()
+        time.sleep(0.5)  # ten looks, if there were any
+        return wakes.read_text() == before
+
+    assert wait_until(has_rested)
 
 
 def test_a_restore_does_not_wait_for_an_import(listener: Listener, start: Start, import_app: str):

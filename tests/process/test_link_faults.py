@@ -105,7 +105,7 @@ THREAD = "_thread.stack_size(0)\n"
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again_at_the_next_hook(listener: Listener, start: Start):
-    """The reason is said once; the next hook that is registered links the process."""
+    """The reason is said once, and the extension sees the hooks; the next one that is registered links the process."""
     app = start(
         NO_THREAD
         + HOOKS
@@ -115,6 +115,10 @@ def test_a_thread_that_cannot_be_started_is_tried_again_at_the_next_hook(listene
         + "snapext.register_after_restore(ran.append, 'late')\n"
         + READ
     )
+    for hooks in (HookCounts(), HookCounts(1, 0), HookCounts(1, 1)):  # when it is imported, and with each hook
+        peer = listener.accept()
+        assert peer.next(Hello).hooks == hooks
+        peer.is_hung_up()
     app.go()
     peer = listener.accept()
 
@@ -132,6 +136,8 @@ def test_a_thread_that_cannot_be_started_is_tried_again_in_a_child(listener: Lis
         "    threading.Event().wait(60)\n"
         "say(child); sys.stdin.readline(); os.kill(child, 9)"
     )
+    for _ in range(3):
+        assert not listener.accept().next(Hello).forked
     hello = listener.accept().greet()
 
     assert (hello.pid, hello.forked, hello.hooks) == (int(app.line()), True, HookCounts(1, 1))

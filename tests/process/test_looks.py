@@ -20,7 +20,17 @@ from helpers import App, clean_environ, wait_until
 from snapext_extension import processes
 from snapext_extension.accepting import accepts
 from snapext_extension.look import Looker
-from snapext_extension.processes import Stat, at_rest, command, environment, executable, function_tree, is_python
+from snapext_extension.processes import (
+    Stat,
+    at_rest,
+    command,
+    environment,
+    executable,
+    function_tree,
+    is_python,
+    read_start_command,
+)
+from snapext_extension.signals import SignalError, candidates
 from snapext_extension.sockets import all_listening_inodes, held_by, listening_inodes
 
 Start = Callable[..., App]
@@ -87,6 +97,21 @@ def test_the_function_is_its_start_command_and_all_below(
     found = function_tree(note(parent, tmp_path / "start-command"), "/opt/extensions", UID)
     assert pids(found) == {parent.process.pid, child, grandchild}
     assert other.process.pid not in pids(found)
+
+
+@pytest.mark.parametrize("what", ["a pipe", "an endless device", "a folder"])
+def test_what_is_put_in_the_place_of_the_start_command_does_not_stop_us(tmp_path: Path, what: str) -> None:
+    """Whoever writes there: it is as if there were no file."""
+    path = tmp_path / "start-command"
+    if what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    assert read_start_command(str(path)) == b""
+    with pytest.raises(SignalError, match="does not say which process"):
+        candidates(str(path), (), (), 40)
 
 
 def test_a_child_that_has_ended_does_not_count(start: Start, tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_a_server_that_has_started_without_hooks_is_named_and_not_waited_for(sim
     assert life.events("snapshot")[0]["at_ms"] < LONG_REST_MS
 
 
+def test_a_worker_that_was_forked_in_c_is_named_and_the_life_is_not_ok(simulate: Simulate) -> None:
+    """It has the hooks of its parent and no link: it serves what no hook has touched."""
+    life = simulate("python fork_in_c.py")
+    (error,) = life.document["errors"]
+    (worker,) = life.answers()
+    assert (life.status, error["type"], error["pid"]) == (1, "NotLinked", worker)
+    assert "which has 4 hooks, and has not joined" in error["message"]
+
+
 def test_without_a_start_command_file_the_workers_are_found_all_the_same(simulate: Simulate) -> None:
     """An image need not use our wrapper: then every process of our user counts, except extensions."""
     forget = 'until rm "${SNAPEXT_SOCKET%/*}/start-command" 2>/dev/null; do :; done'

@@ -16,6 +16,7 @@ from lives import Simulate
         "forks all the time",
         "asks and forks in a signal handler",
         "waits for a blocked signal",
+        "removes our modules and imports them again",
     ],
 )
 def test_a_rough_app_passes_the_boundary_unharmed(simulate: Simulate, what: str) -> None:

@@ -83,6 +83,42 @@ class TestInitWaits:
         (fields,) = driver.reports("without_hooks")
         assert fields["pid"] == 11
 
+    def test_not_for_a_fork_of_a_member_that_did_not_join_but_its_hooks_are_lost_and_it_is_named(self) -> None:
+        """What forks in C does not tell Python: the copy has no link. One that runs another program has no hooks."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        started: dict[str, object] = {"at_rest": True, "accepts": True, "parent_pid": 10}
+        driver.sightings = (
+            worker(10, image=(1, 2)),
+            worker(11, image=(1, 2), **started),
+            worker(12, image=(1, 3), **started),
+        )
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is driver.state
+        (fields,) = driver.reports("not_linked")
+        assert (fields["pid"], fields["cause"]) == (
+            11,
+            "it is a fork of process 10 (app), which has 2 hooks, and has not joined",
+        )
+        assert [fields["pid"] for fields in driver.reports("without_hooks")] == [12]
+
+    def test_not_for_one_that_does_not_listen_and_has_not_joined_but_it_is_named(self) -> None:
+        """A slow program beside the server may yet have hooks. What has started a member is no such thing."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        beside = {"holds_port": False, "listens": False}
+        driver.sightings = (
+            worker(9, parent_pid=1, **beside),
+            worker(10, parent_pid=9),
+            worker(11, parent_pid=9, command="python worker.py", **beside),
+            worker(12, parent_pid=9, command="python -c 'from multiprocessing.resource_tracker import main'", **beside),
+            worker(13, parent_pid=9, python=False, **beside),
+        )
+        driver.settle()
+        (fields,) = driver.reports("without_hooks")
+        assert fields["pid"] == 11
+        assert "has not joined (python worker.py): it has imported no hook module, or not yet" in str(fields["message"])
+
     def test_for_the_first_link_only_for_a_while(self) -> None:
         """Under a CPU limit the app may answer before the first link is made; later there are no hooks to wait for."""
         driver = Watching(settings())

@@ -198,6 +198,17 @@ def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_l
     assert life.judged() == []
 
 
+def test_a_fork_that_joins_before_the_restore_has_lost_nothing() -> None:
+    """It is a copy of a process that has run its before-snapshot hooks: an app that forks all the time has such."""
+    life = Life()
+    life.recorder.joined(0.0, 3, "gunicorn", ONE_EACH, forked=True)
+    life.recorder.joined_too_late(2.0, 3, "gunicorn", lost="before_snapshot hooks")
+    life.ran("after_restore", 3, "b")
+    life.ready()
+
+    assert life.judged() == []
+
+
 def test_a_process_that_is_excused_owes_nothing() -> None:
     """It has ended, or began after the restore."""
     life = Life()

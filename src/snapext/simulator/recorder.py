@@ -87,6 +87,7 @@ class Recorder:
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
         self._gone: set[int] = set()
+        self._forked: set[int] = set()
 
     @property
     def ok(self) -> bool:
@@ -102,14 +103,19 @@ class Recorder:
             self.happenings.append(happening)
             self._tell(happening)
 
-    def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int]) -> None:
+    def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int], *, forked: bool = False) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
         self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
         self._gone.discard(pid)
+        (self._forked.add if forked else self._forked.discard)(pid)
 
     def joined_too_late(self, at_ms: float, pid: int, name: str, **fields: Any) -> None:
-        """A process joined when its before-snapshot hooks could not run any more."""
-        self.latecomers.append(Latecomer(pid, name, self._is_ready))
+        """A process joined when its before-snapshot hooks could not run any more.
+
+        A fork that joins before the restore is a copy of a process that has run them.
+        """
+        if self._is_ready or pid not in self._forked:
+            self.latecomers.append(Latecomer(pid, name, self._is_ready))
         self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
     def left(self, pid: int, *, alive: bool) -> None:

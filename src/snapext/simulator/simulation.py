@@ -279,7 +279,8 @@ class Simulation:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
         event, pid = record["event"], record.get("pid")
         if event == "process_joined":
-            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"])
+            forked = bool(record.get("forked"))
+            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
         elif event == "process_signalled":
             self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
         elif event == "joined_too_late":

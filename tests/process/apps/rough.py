@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -97,5 +98,11 @@ elif ROUGH == "waits for a blocked signal":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     os.kill(os.getpid(), signal.SIGUSR1)
     assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1
+elif ROUGH == "removes our modules and imports them again":
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("snapext", "snapshot_restore_py")]:
+        del sys.modules[name]
+    import snapshot_restore_py
+
+    snapshot_restore_py.register_after_restore(print, "hook of the second copy")
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
