@@ -508,7 +508,7 @@ class Lifecycle:
         self._report("debug", "process_joined", member, hooks=counts(event.hooks), forked=event.forked)
         generation = 0 if owed else self.generation
         self._do(Tell(event.key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
-        has_run_before = BEFORE_SNAPSHOT in member.durations_ms
+        has_run_before = BEFORE_SNAPSHOT in member.durations_ms or self._is_copy_of_one_that_ran(event)
         if more_before and has_run_before:
             self._registered_late(member, BEFORE_SNAPSHOT)  # while it was not connected
         if self.state is State.INIT:
@@ -530,6 +530,11 @@ class Lifecycle:
             self._tell_after_restore(event.key)
         elif lost or rung:
             self._end_phase_if_done()  # it had run its hooks, and only its answer was lost; or it has none to run
+
+    def _is_copy_of_one_that_ran(self, event: Joined) -> bool:
+        """Whether a process is a fork of one that has run its before-snapshot hooks: it holds what they have left."""
+        parents = (member for member in self._members.values() if member.process.pid == event.parent_pid)
+        return event.forked and any(BEFORE_SNAPSHOT in parent.durations_ms for parent in parents)
 
     def _owes_after_restore(self, event: Joined) -> bool:
         """Whether a process that joins now holds state from before the snapshot that no hook has renewed yet.

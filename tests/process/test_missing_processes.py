@@ -195,4 +195,5 @@ def test_a_wrong_port_is_said_within_seconds(simulate: Simulate) -> None:
     (waiting, *_) = life.events("waiting")
     assert waiting["waited_ms"] < 3600
     assert "/ready: Connection refused" in waiting["message"]
-    assert f"waiting: {waiting['message']}" in life.stderr
+    assert "listens, but not on that port" in waiting["message"]
+    assert f"… {waiting['message']}" in life.stderr

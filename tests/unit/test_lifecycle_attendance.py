@@ -767,6 +767,21 @@ class TestWhoEnds:
         assert not driver.machine.is_watched(second)
 
 
+class TestForksDuringTheSnapshot:
+    """A fork holds what its parent's hooks have left."""
+
+    @pytest.mark.parametrize(("forked", "warned"), [(True, []), (False, ["joined_too_late"])])
+    def test_a_fork_of_one_that_has_run_its_hooks_is_not_late(self, forked: bool, warned: list[str]) -> None:
+        """Another program that its parent has started is."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.settle()
+        driver.done(key)
+        driver.join(pid=11, parent_pid=10, forked=forked)
+        assert State.SNAPSHOT is driver.state
+        assert warned == driver.reported("warning")
+
+
 class TestWhoHadJoined:
     """A process that had joined can join, whatever it was started with."""
 
