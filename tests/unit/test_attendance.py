@@ -57,9 +57,15 @@ class TestWhoMayStillJoin:
 
     def test_one_that_is_not_python_is_never_waited_for_but_named(self) -> None:
         """Nothing can be known of its state."""
-        attendance = looked(seen(11, python=False), seen(12, python=False, holds_port=False))
-        assert pids(attendance.may_still_join({10}, 0.0)) == []
+        attendance = looked(seen(11, python=False), seen(12, python=False, holds_port=False), seen(13))
+        assert pids(attendance.may_still_join({10, 13}, 0.0)) == []
         assert pids(attendance.strangers({10})) == [11]
+        assert pids(attendance.strangers({11})) == []
+
+    def test_a_supervisor_that_is_not_python_is_no_stranger(self) -> None:
+        """It serves nothing itself: nginx's master, or Node's primary."""
+        attendance = looked(seen(11, python=False), seen(12, python=False, parent_pid=11))
+        assert pids(attendance.strangers({10})) == [12]
 
     def test_one_that_does_not_listen_is_no_worker(self) -> None:
         """A job in the background may run for ever."""
@@ -85,6 +91,11 @@ class TestWhoMayStillJoin:
         assert attendance.is_supervisor_of(9, {10})
         assert not attendance.is_supervisor_of(9, {99})
 
+    def test_one_that_does_not_hold_the_port_supervises_nobody(self) -> None:
+        """A script that starts two servers, and has hooks of its own."""
+        attendance = looked(seen(9, holds_port=False), seen(10, parent_pid=9))
+        assert not attendance.is_supervisor_of(9, {10})
+
 
 class TestServingFromWithinAnImport:
     """A server that is run from inside of an import looks as if it imported for ever."""
@@ -94,8 +105,9 @@ class TestServingFromWithinAnImport:
         assert looked(seen(10)).is_serving(10, {10}, 0.0)
 
     def test_another_worker_may_have_given_it(self) -> None:
-        """The one that still imports is waited for."""
-        assert not looked(seen(10), seen(11)).is_serving(10, {10}, 0.0)
+        """The one that still imports is waited for, even while it seems to rest."""
+        attendance = looked(seen(10, at_rest=True), seen(11, at_rest=True), at_ms=(0.0, 500.0))
+        assert not attendance.is_serving(10, {10}, 500.0)
 
     def test_one_of_several_that_seem_to_import_has_given_it(self) -> None:
         """The word of the one that has just ended its import is still on its way: those at rest serve, not the rest."""
