@@ -615,6 +615,8 @@ class World(Driver):
             return process.question is not None
         if not process.is_lost:
             return process.question is not None  # executes another program, and no look has shown it
+        if not self.machine.generation and process.known == NO_HOOKS:
+            return False
         return (
             process.question is not None
             or process.asked_when_lost

@@ -121,7 +121,7 @@ class Attendance:
 
     def unlinked(self, joined: Collection[int]) -> list[Sighting]:
         """The Python processes of the function that have not joined and cannot: no channel of ours reached them."""
-        return [s for pid, s in self._seen.items() if s.python and s.cause and pid not in joined]
+        return [s for pid, s in self._seen.items() if s.cause and pid not in joined]
 
     def strangers(self, joined: Collection[int]) -> list[Sighting]:
         """Those that hold the app's port, are not Python and have not joined: nothing is known of their state."""

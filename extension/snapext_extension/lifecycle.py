@@ -252,7 +252,7 @@ class Lifecycle:
         self._assembly = Assembly(settings.workers, self._members, self._callers, self._known, self._attendance)
         self._settled = False
         self._serving: set[int] = set()  # pids that seem to import, and were let go when init had waited long enough
-        self._ended_in_init = 0
+        self._ended_so_far = 0
         self._phase_complete = False
         self._checks_expected = settings.checks_before_snapshot
         self._awaits_shutdown: Failure | None = None
@@ -316,7 +316,6 @@ class Lifecycle:
             self._do(AnswerReadiness())
         else:
             self._answer_early_check()
-            self._settle()
             self._do(Look())
 
     def _on_command_joined(self, event: CommandJoined) -> None:
@@ -337,10 +336,9 @@ class Lifecycle:
         else:
             if event.key not in self._waiting:
                 self._waiting.append(event.key)
-            if self.state is State.INIT and not self._app_ready:
+            if not self._app_ready:
                 self._app_ready = True
                 self._wait_for_init()
-                self._settle()
                 self._do(Look())
 
     def _answer_callers(self, result: Result) -> None:
@@ -359,7 +357,7 @@ class Lifecycle:
         A process says hello when it registers its first hook, in the middle of being imported: others, and the rest of
         its hooks, are likely to follow at once. Init is paid for once per published version, so the wait is cheap.
         """
-        if self.state is not State.INIT or not self._app_ready or not self._settings.boundary:
+        if self.state is not State.INIT or not self._app_ready:
             return
         self._settled = False
         if self._assembly.incomplete(self._now_ms):
@@ -384,13 +382,12 @@ class Lifecycle:
         every_ms = LOOK_EVERY_MS if self._app_ready else EARLY_LOOK_EVERY_MS
         self._do(SetTimer(TimerName.LOOK, max(every_ms, LOOK_SHARE * event.took_ms)))
         self._say_who_is_lost()
-        if not self._app_ready:
-            return
-        started_ms = self._settle_started_ms
-        if self._assembly.incomplete(self._now_ms) or started_ms is None:
+        if self._assembly.incomplete(self._now_ms) or self._settle_started_ms is None:
             self._settle()  # or a look has shown that one which seemed to import serves
             return
-        patient = self._now_ms < started_ms + MAX_SETTLES * self._settings.settle_ms
+        if self._assembly.missing(self._now_ms, patient=False):
+            self._settle_started_ms = self._now_ms  # who joins at last gets its time to settle, however late that is
+        patient = self._now_ms < self._settle_started_ms + MAX_SETTLES * self._settings.settle_ms
         if somebody_new_listens and patient:
             self._settle()
         elif self._settled and not self._assembly.missing(self._now_ms, patient=patient):
@@ -416,7 +413,7 @@ class Lifecycle:
         return None
 
     def _ended(self) -> int:
-        return max(self._ended_in_init, self._attendance.ended)
+        return max(self._ended_so_far, self._attendance.ended)
 
     def _on_ready_timeout(self) -> None:
         """Init fails on evidence only: the platform repeats it unattended, and a false failure is an outage."""
@@ -456,6 +453,9 @@ class Lifecycle:
     def _begin(self) -> None:
         for timer in (TimerName.READY, TimerName.WAITING, TimerName.LOOK, TimerName.SETTLE):
             self._do(CancelTimer(timer))
+        for key, member in list(self._members.items()):
+            if member.lost_ms is not None and not member.total_hooks():
+                del self._members[key]  # it was importing; nobody knows of a hook in it
         if self._lost():
             self._do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
         self._move(Trigger.APP_COMPLETE)
@@ -569,7 +569,7 @@ class Lifecycle:
             return  # a hook that is registered while its phase runs runs in it
         if phase == AFTER_RESTORE and not self.generation:
             return
-        if phase == BEFORE_SNAPSHOT and self.state is State.BEFORE_SNAPSHOT:
+        if self.state is State.BEFORE_SNAPSHOT:
             self._fail(registered_too_late(member.process, phase, reportable=True))
         elif not member.warned_late:
             member.warned_late = True
@@ -581,12 +581,12 @@ class Lifecycle:
     def _on_hook_started(self, event: HookStarted) -> None:
         """A process that was told of the phase again, on a new connection, may still give the older id."""
         member = self._members.get(event.key)
-        if member is not None and member.pending is not None and event.id in member.told_ids:
+        if member is not None and event.id in member.told_ids:
             member.hook = event.hook
 
     def _on_phase_done(self, event: PhaseDone) -> None:
         member, done = self._members.get(event.key), event.done
-        if member is None or member.pending is None or member.pending != done.id:
+        if member is None or member.pending != done.id:
             return  # an answer to nothing that we asked, or a second one
         member.pending = member.hook = None
         phase = self._phase()
@@ -621,13 +621,12 @@ class Lifecycle:
         del self._members[event.key]
         if not event.alive:
             self._known.discard(member.process.pid)
+            self._ended_so_far += 1
         elif self.state is not State.READY:
             self._hung_up[event.key] = member  # its end is told a moment later, if it is about to end
-        if self.state is State.INIT and not event.alive:
-            self._ended_in_init += 1
         phase = self._phase()
         self._settle()
-        if member.pending is None or not _was_told(member):
+        if member.pending is None or event.alive or not _was_told(member):
             if not event.alive:
                 self._report_end(member)
             self._end_phase_if_done()
@@ -662,7 +661,7 @@ class Lifecycle:
     def _is_owed(self, member: Member) -> bool:
         """Whether a process that has lost its link, and lives, still has something to run in this boundary."""
         if member.pending is not None:
-            return True
+            return bool(self.generation) or member.total_hooks() > 0  # after the restore `random` is reseeded as well
         if not self._settings.boundary or member.process.pid in self._expected:
             return False  # one that comes only when it is signalled hangs up by itself
         if self.state is State.INIT:
@@ -735,13 +734,11 @@ class Lifecycle:
         if event.fleeting:
             self._do(SetTimer(TimerName.RING, LOOK_AGAIN_MS))
         elif self.generation and not self._rung_ever:
-            self._rung_ever = True
             message = f"SNAPEXT_SIGNALS is set, and no process of the function has a handler (none for {event.signal})"
             self._report("warning", "nobody_signalled", message=message)
         self._end_phase_if_done()
 
     def _on_signals_failed(self, event: SignalsFailed) -> None:
-        self._ringing = False
         self._fail(signals_failed(self._phase(), event.reason, reportable=self._reportable()))
 
     def _on_acknowledged(self, event: Acknowledged) -> None:
@@ -782,9 +779,6 @@ class Lifecycle:
     def _begin_phase(self, timeout_ms: int) -> None:
         self._rung.clear()
         self._looks = 0
-        self._look_is_due = False
-        self._rings_end = not self._settings.signals
-        self._phase_complete = False
         self._phase_started_ms = self._now_ms
         for member in self._members.values():
             member.told_ids.clear()
@@ -876,7 +870,7 @@ class Lifecycle:
         if self._check_awaited_ms is None:
             self._check_awaited_ms = self._now_ms
             self._do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
-        if self._checks_answered and not self._check_unanswered:
+        if self._checks_answered:
             left_ms = self._check_awaited_ms + MISSING_CHECK_MS - self._now_ms
             self._do(SetTimer(TimerName.EVENT_NEXT, max(0.0, left_ms)))
 
@@ -925,15 +919,11 @@ class Lifecycle:
         by_adapter = self._settings.restore_caller is RestoreCaller.ADAPTER
         if self.state is State.READY:
             self._do(AnswerReadiness())
-            return
-        if self.state is State.SNAPSHOT and by_adapter:
+        elif self.state is State.SNAPSHOT and by_adapter:
             self._restored()
-            return
-        self._check_held = self._check_unanswered = True
-        if not by_adapter:
-            return
-        self._answer_early_check()
-        if self._check_held and self.state is State.BEFORE_SNAPSHOT:
+        else:
+            self._check_held = self._check_unanswered = True
+            self._answer_early_check()
             self._end_phase_if_done()
 
     def _answer_early_check(self) -> None:
@@ -956,12 +946,11 @@ class Lifecycle:
             self._checks_answered += 1
             self._check_unanswered = False
             self._check_awaited_ms = None
-        if self._settings.restore_caller is RestoreCaller.EXTENSION or not self._awaits_check():
-            return
-        if self._checks_answered >= self._checks_expected:
-            self._let_the_snapshot_be_taken()
-        else:
-            self._await_check()
+        if self._awaits_check():
+            if self._checks_answered >= self._checks_expected:
+                self._let_the_snapshot_be_taken()
+            else:
+                self._await_check()
 
     def _on_readiness_hung_up(self, event: ReadinessHungUp) -> None:
         self._check_held = event.still_held > 0
@@ -985,8 +974,6 @@ class Lifecycle:
         return f", while these still run: {', '.join(running[:MAX_NAMED])}" if running else ""
 
     def _on_restore_returned(self, event: RestoreReturned) -> None:
-        if self.state is not State.SNAPSHOT:
-            return
         if event.status == 200:
             self._ask_event()
             self._restored()

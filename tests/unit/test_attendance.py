@@ -77,9 +77,15 @@ class TestWhoMayStillJoin:
 
     def test_one_that_is_not_python_is_never_waited_for_but_named(self) -> None:
         """Nothing can be known of its state."""
-        attendance = looked(seen(11, python=False), seen(12, python=False, holds_port=False))
-        assert pids(attendance.may_still_join({10}, 0.0)) == []
+        attendance = looked(seen(11, python=False), seen(12, python=False, holds_port=False), seen(13))
+        assert pids(attendance.may_still_join({10, 13}, 0.0)) == []
         assert pids(attendance.strangers({10})) == [11]
+        assert pids(attendance.strangers({11})) == []
+
+    def test_a_supervisor_that_is_not_python_is_no_stranger(self) -> None:
+        """It serves nothing itself: nginx's master, or Node's primary."""
+        attendance = looked(seen(11, python=False), seen(12, python=False, parent_pid=11))
+        assert pids(attendance.strangers({10})) == [12]
 
     def test_one_that_does_not_listen_is_no_worker(self) -> None:
         """A job in the background may run for ever."""
@@ -104,6 +110,11 @@ class TestWhoMayStillJoin:
         assert pids(attendance.not_joined({10})) == [11]
         assert attendance.supervisors({10}) == {9}
         assert attendance.supervisors({99}) == set()
+
+    def test_one_that_does_not_hold_the_port_supervises_nobody(self) -> None:
+        """A script that starts two servers, and has hooks of its own."""
+        attendance = looked(seen(9, holds_port=False), seen(10, parent_pid=9))
+        assert attendance.supervisors({10}) == set()
 
 
 class TestServingFromWithinAnImport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, HookedProcess, settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts, Shutdown, Welcome
+from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, Shutdown, Welcome
 from snapext_extension import events
 from snapext_extension.events import (
     AnswerReadiness,
@@ -15,6 +15,7 @@ from snapext_extension.events import (
     CancelTimer,
     End,
     Fail,
+    Look,
     ReadinessAsked,
     ReadinessHungUp,
     Report,
@@ -92,6 +93,94 @@ def test_the_budget_that_a_process_is_told_is_what_is_left_of_the_phase() -> Non
     assert driver.told(late)[0].timeout_ms == 600
 
 
+def test_a_budget_that_is_used_up_to_the_last_millisecond_is_not_told_as_none() -> None:
+    """0 would mean that there is no time at all, and the protocol wants a positive number."""
+    driver = Driver(settings(before_snapshot_timeout_ms=1000))
+    driver.join()
+    driver.app_ready_and_settled()
+    driver.now_ms += 1000
+    assert driver.told(driver.join())[0].timeout_ms == 1
+
+
+def test_a_life_leaves_these_lines_in_the_log() -> None:
+    """With how long each phase took, which the status knows as well, and the identity that was made."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.handle(events.HooksChanged(key, HookCounts(1, 2)))
+    driver.app_ready_and_settled()
+    driver.now_ms += 12
+    driver.done(key)
+    driver.handle(RestoreReturned(200, ""))
+    driver.now_ms += 34
+    driver.done(key)
+    driver.handle(events.Left(key))
+    driver.handle(ShutdownAsked("spindown", 1500))
+    assert driver.reported("debug") == [
+        "process_joined",
+        "hooks_changed",
+        "before_snapshot",
+        "restore",
+        "after_restore",
+        "process_left",
+        "shutdown",
+    ]
+    assert driver.reported("info") == ["snapshot", "ready"]
+    assert driver.machine.describe()["boundary"] == {"before_snapshot_ms": 12.0, "after_restore_ms": 34.0}
+    assert [fields["duration_ms"] for fields in driver.reports("snapshot") + driver.reports("ready")] == [12.0, 34.0]
+    assert driver.reports("restore") == [{"environment_id": driver.machine.environment_id}]
+    assert driver.machine.environment_id == f"{1:032x}"
+    assert State.SHUTDOWN is driver.state
+
+
+def test_no_timer_is_left_over_once_all_is_behind() -> None:
+    """Each would wake a restored environment for nothing."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.app_ready_and_settled()
+    assert set(driver.timers) == {TimerName.PHASE}
+    driver.done(key)
+    assert set(driver.timers) == {TimerName.EVENT_NEXT}
+    driver.handle(RestoreReturned(200, ""))
+    driver.done(key)
+    assert driver.timers == {}
+
+
+def test_a_second_word_that_the_app_is_ready_changes_nothing() -> None:
+    """At whatever time it comes."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.handle(AppReady())
+    assert driver.handle(AppReady()) == []
+    driver.handle(TimerFired(TimerName.SETTLE))
+    driver.done(key)
+    assert driver.handle(AppReady()) == []
+
+
+def test_what_a_stranger_says_changes_nothing() -> None:
+    """Any process of the user may send any message, without a hello as the app's."""
+    driver = Driver(settings())
+    for event in (
+        events.HooksChanged(99, HookCounts(1, 1)),
+        events.HookStarted(99, 1, "h"),
+        events.PhaseDone(99, Done(1, True, 1.0)),
+        events.Left(99),
+    ):
+        assert driver.handle(event) == []
+
+
+def test_event_next_is_asked_once() -> None:
+    """Whether restore/next is answered before or after we have seen that it is not refused."""
+    driver = Driver(settings())
+    driver.app_ready_and_settled()
+    assert AskEventNext() in driver.handle(RestoreReturned(200, ""))
+    driver.handle(TimerFired(TimerName.EVENT_NEXT))
+    late = Driver(settings())
+    late.app_ready_and_settled()
+    assert late.handle(TimerFired(TimerName.EVENT_NEXT)) == [CancelTimer(TimerName.EVENT_NEXT), AskEventNext()]
+    late.handle(RestoreReturned(200, ""))
+    assert [driver.log.count(AskEventNext()), late.log.count(AskEventNext())] == [1, 1]
+
+
 @pytest.mark.parametrize("caller", list(RestoreCaller))
 def test_without_a_boundary_the_gate_opens_as_soon_as_the_app_is_ready(caller: RestoreCaller) -> None:
     """On demand, no hook runs and the platform is never held back."""
@@ -135,6 +224,24 @@ def test_a_readiness_check_is_held_until_the_boundary_lets_go(caller: RestoreCal
     driver.join()
     held = driver.handle(ReadinessAsked()) + driver.app_ready_and_settled() + driver.handle(ReadinessAsked())
     assert AnswerReadiness() not in held
+
+
+def test_a_check_is_the_restores_only_where_the_adapter_asks_for_the_restore() -> None:
+    """Where we ask, one that comes during the snapshot waits for it, however many checks the adapter makes."""
+    driver = Driver(settings(checks_before_snapshot=2))
+    driver.handle(AppReady())
+    assert driver.calls(driver.handle(ReadinessAsked())) == []
+    driver.handle(TimerFired(TimerName.SETTLE))
+    assert driver.calls(driver.handle(ReadinessAsked())) == []
+    assert State.SNAPSHOT is driver.state
+    assert AnswerReadiness() in driver.handle(RestoreReturned(200, ""))
+
+
+def test_without_a_boundary_each_check_is_answered_once() -> None:
+    """Also where the adapter would make two before a snapshot."""
+    driver = Driver(settings(boundary=False, restore_caller=ADAPTER, checks_before_snapshot=2))
+    driver.handle(AppReady())
+    assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
 
 
 class TestAdapterThatAsksForRestoreNext:
@@ -250,6 +357,7 @@ class TestAdapterThatAsksForRestoreNext:
         driver.app_ready_and_settled()
         driver.done(key)
         assert TimerName.EVENT_NEXT not in driver.timers
+        driver.pass_ms(3000)
         assert [AnswerReadiness()] == driver.calls(driver.handle(ReadinessAsked()))
         driver.pass_ms(MISSING_CHECK_MS - 1)
         assert AskEventNext() not in driver.log
@@ -269,8 +377,7 @@ class TestAdapterThatAsksForRestoreNext:
         assert "readiness check" in driver.machine.describe()["waiting"]
         driver.handle(ReadinessAsked())
         assert driver.machine.describe()["waiting"] is None
-        driver.pass_ms(2 * WAITING_EVERY_MS)
-        assert len(driver.reports("waiting")) == 3
+        assert driver.timers == {}
 
     def test_processes_that_come_and_go_do_not_put_off_what_is_done_about_a_missing_check(self) -> None:
         """Nor is it done while one of them runs its hooks."""
@@ -305,6 +412,27 @@ class TestAdapterThatAsksForRestoreNext:
         assert driver.calls(driver.app_ready_and_settled()) == []
         assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.handle(ReadinessAsked()))
 
+    def test_one_that_is_still_held_when_another_hangs_up_is_answered(self) -> None:
+        """The adapter has repeated its check before we saw that it had dropped the first."""
+        driver = Driver(settings(restore_caller=ADAPTER))
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessHungUp(1))
+        assert [AnswerReadiness(), AskEventNext()] == driver.calls(driver.app_ready_and_settled())
+
+    def test_after_a_missing_check_the_restores_is_held_however_often_it_is_made(self) -> None:
+        """It is not one of those that we had expected before."""
+        driver = Driver(settings(restore_caller=ADAPTER, checks_before_snapshot=3))
+        driver.handle(ReadinessAsked())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.done(key)
+        driver.pass_ms(MISSING_CHECK_MS)
+        driver.handle(ReadinessAsked())
+        driver.handle(ReadinessHungUp(0))
+        assert driver.calls(driver.handle(ReadinessAsked())) == []
+        assert State.AFTER_RESTORE is driver.state
+
     def test_an_adapter_that_gives_up_after_the_restore_leaves_a_line_that_names_who_still_runs(self) -> None:
         """Its own time limit may be shorter than the hooks take."""
         driver = Driver(settings(restore_caller=ADAPTER))
@@ -316,13 +444,26 @@ class TestAdapterThatAsksForRestoreNext:
         driver.hook_started(key, "app.reconnect")
         driver.now_ms += 3000
         driver.handle(ReadinessHungUp(0))
-        (message,) = [action.fields["message"] for action in driver.log if is_report(action, "readiness_hung_up")]
+        assert driver.handle(ReadinessHungUp(0)) != []
+        driver.done(key)
+        assert driver.handle(ReadinessHungUp(0)) == []
+        message, _ = [action.fields["message"] for action in driver.log if is_report(action, "readiness_hung_up")]
         assert "hook app.reconnect in process 77 (gunicorn)" in str(message)
         assert "3000 ms" in str(message)
 
 
 class TestWhenTheAppIsComplete:
     """The boundary begins once the app is ready and its processes are all there."""
+
+    def test_before_it_init_gives_up_when_its_time_is_over_and_looks_at_who_ends(self) -> None:
+        """From its first moment on."""
+        driver = Driver(settings())
+        driver.pass_ms(119_999)
+        assert len(driver.reports("waiting")) == 39
+        assert driver.log.count(Look()) == 119
+        assert State.INIT is driver.state
+        driver.pass_ms(1)
+        assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
 
     def test_nothing_begins_before_the_app_is_ready(self) -> None:
         """Processes alone are not enough."""
@@ -382,6 +523,19 @@ class TestWhenTheAppIsComplete:
         """The app may be up before our socket is; its processes try again every 100 ms."""
         driver = Driver(settings(settle_ms=0))
         assert SetTimer(TimerName.SETTLE, 300) in driver.handle(AppReady())
+        late = Driver(settings(settle_ms=0))
+        late.handle(AppReady())
+        late.now_ms += 1000
+        late.join()
+        assert SetTimer(TimerName.SETTLE, 0.0) == late.log[-1]
+
+    def test_once_it_has_begun_nothing_settles_any_more(self) -> None:
+        """Whatever joins."""
+        driver = Driver(settings())
+        driver.join()
+        driver.app_ready_and_settled()
+        driver.join()
+        assert TimerName.SETTLE not in driver.timers
 
     def test_an_app_without_any_linked_process_passes_with_a_warning(self) -> None:
         """Nothing is to be run, and somebody may wonder why."""
@@ -470,11 +624,40 @@ class TestFailures:
         """A hook that closes a process pool ends its children; no clone will contain them."""
         driver = Driver(settings())
         driver.join()
-        child = driver.join(forked=True)
+        child = driver.join(pid=9, forked=True)
         driver.app_ready_and_settled()
         driver.done(1)
+        driver.hook_started(child, "app.pool")
         driver.handle(events.Left(child))
         assert State.SNAPSHOT is driver.state
+        (fields,) = driver.reports("process_ended")
+        assert (fields["pid"], fields["phase"], fields["hook"]) == (9, "before_snapshot", "app.pool")
+
+    def test_after_the_restore_the_end_of_a_forked_process_is_one(self) -> None:
+        """It is in the clone, and its state is stale."""
+        driver = Driver(settings())
+        child = driver.join(forked=True)
+        driver.until_after_restore()
+        driver.handle(events.Left(child))
+        assert State.FAILED is driver.state
+
+    def test_one_that_has_told_of_no_hook_and_dies_in_one_is_a_failure(self) -> None:
+        """It has said that it began it."""
+        driver = Driver(settings())
+        key = driver.join(hooks=HookCounts(0, 0))
+        driver.app_ready_and_settled()
+        driver.hook_started(key, "app.hook")
+        driver.handle(events.Left(key))
+        assert "app.hook" in driver.failure.message
+
+    def test_a_failure_without_a_reason_is_one(self) -> None:
+        """A client in another language may leave it out."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        driver.handle(events.PhaseDone(key, Done(driver.told(key)[-1].id, False, 7.0)))
+        assert "gave no reason" in driver.failure.message
+        assert driver.reported("error") == ["before_snapshot"]
 
     def test_a_process_that_only_lost_its_connection_may_come_back(self) -> None:
         """It is waited for and told again; it answers without running anything twice."""
@@ -598,7 +781,8 @@ class TestLateProcesses:
             (HookedProcess(start_ticks=99, forked=True, generation=0), True),
             (HookedProcess(start_ticks=99, forked=True, generation=1), False),
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=4000), True),
-            (HookedProcess(start_ticks=10, forked=False, generation=0, pid=6000), False),
+            (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5000), True),
+            (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5001), False),
         ],
         ids=[
             "older",
@@ -606,6 +790,7 @@ class TestLateProcesses:
             "fork of an old image",
             "fork of a mended image",
             "same clock tick, older pid",
+            "same clock tick, the youngest pid there was",
             "same clock tick, younger pid",
         ],
     )
@@ -638,9 +823,20 @@ class TestLateProcesses:
         """It has a budget of its own."""
         driver = Driver(settings())
         driver.until_after_restore()
+        driver.pass_ms(5000)
         driver.join()
-        driver.handle(TimerFired(TimerName.PHASE))
-        assert State.FAILED is driver.state
+        driver.pass_ms(8999)
+        assert State.READY is driver.state
+        driver.pass_ms(1)
+        assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, None)
+        assert "9000 ms" in driver.failure.message
+
+    def test_a_late_process_that_answers_is_waited_for_no_more(self) -> None:
+        """Its budget ends with that."""
+        driver = Driver(settings())
+        driver.until_after_restore()
+        driver.done(driver.join())
+        assert TimerName.PHASE not in driver.timers
 
     def test_a_second_late_process_takes_nothing_from_the_first(self) -> None:
         """The hook that hangs in the first is still named, and its death is still a failure."""

@@ -57,6 +57,14 @@ class Watching(Driver):
     def come_back(self, pid: int) -> int:
         return self.join(pid=pid)
 
+    def until_after_restore_of(self, key: int) -> None:
+        """Through the whole boundary with one process."""
+        self.settle()
+        self.done(key)
+        self.handle(RestoreReturned(200, ""))
+        self.done(key)
+        assert self.state is State.READY
+
 
 class TestInitWaits:
     """The boundary begins when everyone who should be there is."""
@@ -82,6 +90,19 @@ class TestInitWaits:
         assert State.BEFORE_SNAPSHOT is driver.state
         (fields,) = driver.reports("without_hooks")
         assert fields["pid"] == 11
+
+    def test_for_the_hooks_of_one_that_has_joined_at_last(self) -> None:
+        """All others had settled; it says hello in the middle of its import, and more hooks may follow."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.sightings = (worker(10), worker(11))
+        driver.settle()
+        driver.pass_ms(5000)
+        driver.join(pid=11)
+        driver.pass_ms(499)
+        assert State.INIT is driver.state
+        driver.pass_ms(1)
+        assert State.BEFORE_SNAPSHOT is driver.state
 
     def test_not_for_a_fork_of_a_member_that_did_not_join_but_its_hooks_are_lost_and_it_is_named(self) -> None:
         """What forks in C does not tell Python: the copy has no link. One that runs another program has no hooks."""
@@ -193,6 +214,17 @@ class TestInitWaits:
         assert isinstance(message, BeforeSnapshot)
         assert message.serving
 
+    def test_but_for_its_import_when_another_holds_the_port_too(self) -> None:
+        """That one may have given the answer: the settling is off until the import ends."""
+        driver = Watching(settings())
+        driver.join(pid=10, importing=True)
+        driver.sightings = (worker(10, at_rest=True),)
+        driver.handle(AppReady())
+        assert TimerName.SETTLE in driver.timers
+        driver.sightings = (worker(10, at_rest=True), worker(11, at_rest=True))
+        driver.handle(TimerFired(TimerName.LOOK))
+        assert TimerName.SETTLE not in driver.timers
+
     def test_two_servers_in_one_script_are_two_workers(self) -> None:
         """Whoever starts another program is no preloading master by that."""
         driver = Watching(settings(workers=2))
@@ -237,6 +269,19 @@ class TestInitWaits:
         for pid in range(200, 203):  # these are seen before they can join
             driver.sightings = (worker(10), worker(pid, parent_pid=10))
             driver.pass_ms(100)
+        assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_a_server_that_goes_on_starting_workers_is_waited_for_ten_times_the_settling_time(self) -> None:
+        """None of them can join before the next look shows another."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.handle(AppReady())
+        for pid in range(100, 149):
+            driver.sightings = (worker(10), worker(pid, parent_pid=10))
+            driver.pass_ms(100)
+            assert State.INIT is driver.state
+        driver.sightings = (worker(10), worker(149, parent_pid=10))
+        driver.pass_ms(100)
         assert State.BEFORE_SNAPSHOT is driver.state
 
     def test_for_the_one_that_replaces_a_worker_which_ended_before_the_app_was_ready(self) -> None:
@@ -290,6 +335,7 @@ class TestInitWaits:
         driver = Watching(settings())
         for _ in range(3):
             driver.handle(Left(driver.join()))
+        driver.handle(Left(driver.join(hooks=NO_HOOKS), alive=True))
         driver.handle(TimerFired(TimerName.READY))
         assert "3 processes of the function have ended" in driver.failure.message
 
@@ -300,10 +346,16 @@ class TestEvidence:
     def test_a_python_process_without_a_channel_fails_it_when_nobody_has_joined(self) -> None:
         """It is named with its command, the cause and the line to change."""
         driver = Watching(settings())
-        driver.sightings = (UNLINKED,)
+        driver.sightings = (UNLINKED, worker(67, cause="another", remedy="none"), worker(68, cause="-S", remedy="no"))
         driver.settle()
         assert driver.failure_kind == ("Runtime.ProcessNotLinked", 1, "init")
-        for part in ("process 66 (gunicorn)", "python -I app.py", "-I ignores PYTHONPATH", "start it without -I"):
+        for part in (
+            "process 66 (gunicorn)",
+            "python -I app.py",
+            "-I ignores PYTHONPATH",
+            "start it without -I",
+            "2 more like it",
+        ):
             assert part in driver.failure.message
 
     @pytest.mark.parametrize(
@@ -343,15 +395,62 @@ class TestEvidence:
         driver.join(pid=12, importing=True)
         driver.sightings = (worker(10), worker(11), worker(12), worker(13))
         driver.settle()
+        driver.lose(driver.join(pid=14, importing=True))
+        driver.pass_ms(1000)
         driver.handle(TimerFired(TimerName.READY))
         assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
         for part in (
             "1 of 4 processes have joined (SNAPEXT_WORKERS): process 11 (app)",
             "process 10 (app) (it has forked others that joined)",
+            "process 12 (app) is still importing",
             "process 12 (app) (it is still importing)",
+            "process 14 (app) has registered 2 hooks, and lost its connection 1000 ms ago",
+            "process 14 (app) (its connection is lost)",
             "not joined: process 13 (gunicorn)",
         ):
             assert part in driver.failure.message
+        assert "process 14 (app) is still importing" not in driver.failure.message
+
+    def test_as_many_workers_as_there_must_be_do_not(self) -> None:
+        """What is waited for beyond them is a warning."""
+        driver = Watching(settings(workers=1))
+        driver.join(pid=10)
+        driver.join(pid=11, importing=True)
+        driver.settle()
+        driver.handle(TimerFired(TimerName.READY))
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert "gave_up_waiting" in driver.reported("warning")
+
+    def test_one_that_has_lost_its_link_before_it_registered_a_hook_is_none(self) -> None:
+        """It is waited for as long as it may be importing, and is owed nothing then."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.lose(driver.join(pid=11, hooks=NO_HOOKS, importing=True))
+        driver.settle()
+        assert State.INIT is driver.state
+        driver.handle(TimerFired(TimerName.READY))
+        driver.done(key)
+        assert State.SNAPSHOT is driver.state
+
+    def test_nor_is_one_that_loses_it_in_the_phase_and_has_none(self) -> None:
+        """There is nothing that would be lost. Not even a forked one has ended."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10, hooks=NO_HOOKS, forked=True), driver.join(pid=11)
+        driver.settle()
+        driver.lose(first)
+        driver.done(second)
+        assert State.SNAPSHOT is driver.state
+        assert driver.reported("warning") == []
+
+    def test_a_process_that_is_not_python_and_holds_the_port_is_named(self) -> None:
+        """Nothing is known of its state; who has joined, and who supervises others, is known."""
+        driver = Watching(settings())
+        driver.join(pid=10)
+        driver.sightings = (worker(10), worker(66, python=False))
+        driver.settle()
+        (fields,) = driver.reports("stranger")
+        assert fields["pid"] == 66
+        assert "process 66 (gunicorn) listens on the app's port" in str(fields["message"])
 
     @pytest.mark.parametrize("workers", [None, 0])
     def test_a_worker_that_may_still_be_importing_is_none(self, workers: int | None) -> None:
@@ -386,13 +485,16 @@ class TestLostLinks:
         driver = Watching(settings())
         key = driver.join(pid=10)
         driver.lose(key)
+        driver.handle(AppReady())
+        driver.pass_ms(99)
         assert driver.reports("link_lost") == []
-        driver.settle()
-        driver.pass_ms(5000)
+        driver.pass_ms(4901)
         assert State.INIT is driver.state
         (fields,) = driver.reports("link_lost")
         assert fields["pid"] == 10
         back = driver.come_back(10)
+        (fields,) = driver.reports("link_restored")
+        assert (fields["pid"], fields["lost_ms"]) == (10, 5000.0)
         driver.pass_ms(500)
         assert [BeforeSnapshot] == [type(message) for message in driver.told(back)]
 
@@ -405,6 +507,24 @@ class TestLostLinks:
         driver.handle(TimerFired(TimerName.READY))
         assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
         assert "process 10 (app) has registered 2 hooks, and lost its connection" in driver.failure.message
+
+    def test_it_does_not_count_as_a_worker(self) -> None:
+        """Who is announced and not connected is missing."""
+        driver = Watching(settings(workers=1))
+        key = driver.join(pid=10)
+        driver.handle(AppReady())
+        assert TimerName.SETTLE in driver.timers
+        driver.lose(key)
+        assert TimerName.SETTLE not in driver.timers
+        driver.come_back(10)
+        assert driver.reports("link_restored") == []  # nobody had been told of the loss
+        assert TimerName.SETTLE in driver.timers
+
+    def test_without_a_boundary_nobody_is_lost(self) -> None:
+        """There is nothing to be owed."""
+        driver = Watching(settings(boundary=False))
+        driver.lose(driver.join(pid=10))
+        assert driver.machine.describe()["processes"] == {}
 
     def test_the_end_of_the_process_ends_the_debt(self) -> None:
         """So does another program in its place: the shell says both in the same way."""
@@ -440,10 +560,14 @@ class TestLostLinks:
         driver.settle()
         driver.done(first)
         assert SetTimer(TimerName.LOOK, LOOK_EVERY_MS) in driver.lose(first)
-        assert Look(lost_only=True) in driver.handle(TimerFired(TimerName.LOOK))
+        driver.pass_ms(3 * LOOK_EVERY_MS)
+        assert driver.log.count(Look(lost_only=True)) == 3
+        assert [fields["pid"] for fields in driver.reports("link_lost")] == [10]
+        driver.done(second)
         driver.handle(Left(first))
-        assert Look(lost_only=True) not in driver.handle(TimerFired(TimerName.LOOK))
-        assert driver.told(second)
+        assert State.SNAPSHOT is driver.state
+        driver.pass_ms(3 * LOOK_EVERY_MS)
+        assert driver.log.count(Look(lost_only=True)) == 3
 
     @pytest.mark.parametrize("caller", list(RestoreCaller))
     def test_lost_after_its_before_hooks_it_fails_the_version_and_not_its_clones(self, caller: RestoreCaller) -> None:
@@ -585,6 +709,7 @@ class TestLostLinks:
         driver = Watching(settings())
         driver.until_after_restore()
         late = driver.join(pid=10)
+        assert len(driver.reports("joined_too_late")) == 1
         driver.lose(late)
         assert [AfterRestore] == [type(message) for message in driver.told(driver.come_back(10))]
         assert len(driver.reports("joined_too_late")) == 1
@@ -686,6 +811,47 @@ class TestLateHooks:
         (fields,) = driver.reports("registered_too_late")
         assert fields["phase"] == ("before_snapshot" if hooks.before_snapshot == 2 else "after_restore")
 
+    def test_one_that_is_warned_of_and_comes_back_is_not_warned_of_again(self) -> None:
+        """Once for each process, not for each of its connections."""
+        driver = Watching(settings())
+        driver.until_after_restore()
+        late = driver.join(pid=10)
+        driver.handle(HooksChanged(late, HookCounts(2, 1)))
+        driver.lose(late)
+        driver.handle(HooksChanged(driver.come_back(10), HookCounts(3, 1)))
+        assert len(driver.reports("registered_too_late")) == 1
+
+    def test_a_late_process_that_was_owed_its_hooks_is_warned_of_as_well(self) -> None:
+        """What it registers once they have run does not run."""
+        driver = Watching(settings())
+        driver.until_after_restore()
+        late = driver.join(pid=10)
+        driver.done(late)
+        driver.handle(HooksChanged(late, HookCounts(1, 2)))
+        assert len(driver.reports("registered_too_late")) == 1
+
+    @pytest.mark.parametrize("boundary", [True, False])
+    def test_in_init_and_without_a_boundary_no_hook_is_late(self, boundary: bool) -> None:
+        """They are being imported; or none ever runs."""
+        driver = Watching(settings(boundary=boundary))
+        key = driver.join(pid=10)
+        if not boundary:
+            driver.handle(AppReady())
+        driver.handle(HooksChanged(key, HookCounts(5, 5)))
+        assert driver.reported("warning") == []
+
+    def test_the_end_of_an_import_is_not_a_late_hook(self) -> None:
+        """The counts are the same."""
+        driver = Watching(settings())
+        key = driver.join(pid=10, importing=True)
+        driver.sightings = (worker(10, at_rest=True),)
+        driver.settle()
+        driver.done(key)
+        driver.handle(RestoreReturned(200, ""))
+        driver.done(key)
+        driver.handle(HooksChanged(key, HookCounts(1, 1)))
+        assert driver.reported("warning") == []
+
     def test_a_process_that_began_after_the_restore_is_late_for_nothing(self) -> None:
         """It imports the app as a fresh process does."""
         driver = Watching(settings())
@@ -732,6 +898,25 @@ class TestWhoEnds:
         driver.handle(Left(first))
         (fields,) = driver.reports("process_ended")
         assert (10, stage.value) == (fields["pid"], fields["phase"])
+
+    def test_in_init_and_once_all_is_over_that_is_everyday(self) -> None:
+        """Workers come and go."""
+        driver = Watching(settings())
+        driver.handle(Left(driver.join(pid=9)))
+        key = driver.join(pid=10)
+        driver.until_after_restore_of(key)
+        driver.handle(Left(key))
+        assert driver.reports("process_ended") == []
+
+    def test_one_that_only_hangs_up_has_not_ended(self) -> None:
+        """It had nothing left to run."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10, hooks=HookCounts(1, 0)), driver.join(pid=11)
+        driver.settle()
+        driver.done(first)
+        driver.lose(first)
+        assert driver.reports("process_ended") == []
+        assert driver.told(second)
 
     @pytest.mark.parametrize("stage", [State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE])
     def test_one_whose_connection_ended_a_moment_before_leaves_the_line_too(self, stage: State) -> None:

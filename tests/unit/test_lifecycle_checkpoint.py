@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from lifecycle_driver import Driver, settings
 from snapext.protocol import Result, Welcome
+from snapext_extension.attendance import Sighting
 from snapext_extension.events import (
     AppReady,
     AskEventNext,
@@ -25,6 +27,7 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
+from snapext_extension.failures import Process
 from snapext_extension.lifecycle import State
 
 COMMAND = 900
@@ -62,6 +65,9 @@ def test_a_checkpoint_is_answered_when_every_hook_has_run(mode) -> None:
     driver.done(second)
     assert [Result(True)] == driver.results()
     assert State.READY is driver.state
+    assert driver.log.count(AskEventNext()) == 1
+    driver.handle(ShutdownAsked("spindown", 2000))
+    assert [Result(True)] == driver.results()
 
 
 def test_explicit_mode_holds_the_platform_until_the_hooks_are_done() -> None:
@@ -95,6 +101,45 @@ def test_a_checkpoint_waits_for_the_workers_that_were_announced() -> None:
     (result,) = driver.results()
     assert (result.ok, result.exit_status) == (False, 1)
     assert "1 of 2 processes" in str(result.message)
+
+
+@pytest.mark.parametrize("mode", [EXPLICIT, AUTO], ids=["explicit", "auto"])
+def test_the_time_to_wait_for_processes_runs_from_the_checkpoint_on(mode) -> None:
+    """The function's own start took what was there before; a second checkpoint does not prolong it."""
+    driver = Explicit(replace(mode, workers=2))
+    driver.join()
+    driver.pass_ms(100_000)
+    driver.ask()
+    driver.pass_ms(100_000)
+    driver.ask(901)
+    driver.pass_ms(19_999)
+    assert State.INIT is driver.state
+    assert str(driver.reports("waiting")[-1]["message"]).startswith("init waits: 1 of 2 processes have joined")
+    driver.pass_ms(1)
+    assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
+    assert "1 of 2 processes" in driver.failure.message
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(EXPLICIT, "nobody has run `snapext checkpoint`"), (AUTO, "more processes or hooks may follow")],
+    ids=["explicit", "auto"],
+)
+def test_before_a_checkpoint_the_status_says_what_is_waited_for(mode, said) -> None:
+    """Where the platform is held, that somebody runs it."""
+    driver = Explicit(mode)
+    assert said in driver.machine.describe()["waiting"]
+
+
+def test_a_command_is_ours_while_it_is_connected() -> None:
+    """A look shows it as a Python process that has not joined."""
+    driver = Explicit(EXPLICIT)
+    cause = {"cause": "-I ignores PYTHONPATH", "remedy": "start it without -I"}
+    driver.sightings = (Sighting(Process(5000 + COMMAND, "python"), 1, python=True, **cause),)
+    driver.ask()
+    assert driver.machine.describe()["not_linked"] == []
+    driver.handle(CommandLeft(COMMAND))
+    assert [listed["pid"] for listed in driver.machine.describe()["not_linked"]] == [5000 + COMMAND]
 
 
 def test_where_there_is_no_boundary_a_checkpoint_returns_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.protocol import AfterRestore, HookCounts
+from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
 from snapext_extension.events import (
     Acknowledged,
     Action,
@@ -13,6 +13,9 @@ from snapext_extension.events import (
     AppReady,
     AskEventNext,
     AskRestoreNext,
+    CheckpointAsked,
+    CommandJoined,
+    CommandLeft,
     Left,
     RestoreReturned,
     Ring,
@@ -23,7 +26,7 @@ from snapext_extension.events import (
     TimerName,
 )
 from snapext_extension.failures import Process
-from snapext_extension.lifecycle import LOOK_AGAIN_MS, MAX_LOOKS, State
+from snapext_extension.lifecycle import GRACE_MS, LOOK_AGAIN_MS, MAX_LOOKS, SHUTDOWN_WAIT_MS, State
 
 SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
 
@@ -66,6 +69,27 @@ def test_a_ring_is_the_last_action() -> None:
     actions = driver.handle(TimerFired(TimerName.SETTLE))
     assert isinstance(actions[-1], Ring)
     assert State.BEFORE_SNAPSHOT is driver.state
+
+
+def test_when_the_phase_begins_it_rings_once() -> None:
+    """Nobody is waited for yet, and the answer to the ring is to come."""
+    driver = Signalled()
+    driver.begin()
+    assert len(driver.rings) == 1
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
+    assert len(driver.rings) == 1
+
+
+def test_whoever_waits_for_the_checkpoint_is_named_to_it() -> None:
+    """A shell that waits for a command runs no handler meanwhile. One that has hung up does."""
+    driver = Signalled(gate=False)
+    for key in (900, 901):
+        driver.handle(CommandJoined(key, 5000 + key))
+        driver.handle(CheckpointAsked(key))
+    driver.handle(CommandLeft(901))
+    driver.handle(TimerFired(TimerName.SETTLE))
+    assert [frozenset({5900})] == [ring.callers for ring in driver.rings]
 
 
 def test_who_is_on_the_socket_is_left_alone() -> None:
@@ -195,8 +219,10 @@ def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
     driver = Signalled()
     driver.until_restored(SHELL)
     driver.rung(SHELL)
+    rings = len(driver.rings)
     key = driver.join(pid=SHELL.pid, generation=1, forked=True, start_ticks=99, signalled=True)
     assert driver.told(key) == []
+    assert len(driver.rings) == rings + 1
     driver.rung()
     assert State.READY is driver.state
 
@@ -213,6 +239,31 @@ def test_one_that_joins_in_the_middle_of_its_handler_has_not_answered_by_that() 
     driver.rung()
     driver.handle(RestoreReturned(200, ""))
     assert SHELL.pid not in driver.rings[-1].left_alone
+
+
+def test_one_that_came_to_the_socket_and_stays_is_told_there_after_the_restore() -> None:
+    """The signal is not needed again."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid, signalled=True)
+    driver.done(key)
+    driver.rung()
+    driver.handle(RestoreReturned(200, ""))
+    assert frozenset({SHELL.pid}) == driver.rings[-1].left_alone
+    assert [BeforeSnapshot, AfterRestore] == [type(message) for message in driver.told(key)]
+
+
+def test_one_that_came_for_the_phase_and_hangs_up_is_not_lost() -> None:
+    """It comes again when it is signalled again: nothing is held up until then."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL)
+    key = driver.join(pid=SHELL.pid, signalled=True)
+    driver.done(key)
+    driver.handle(Left(key, alive=True))
+    driver.rung()
+    assert State.SNAPSHOT is driver.state
 
 
 def test_an_answer_that_was_begun_before_the_restore_is_none_to_what_is_asked_after_it() -> None:
@@ -240,7 +291,7 @@ def test_a_second_answer_of_a_child_is_not_its_parents() -> None:
 
 def test_one_with_hooks_that_does_not_catch_the_signal_any_more_fails_the_restore() -> None:
     """Its handler was replaced after it had registered them: they must not be lost in silence."""
-    driver = Signalled()
+    driver = Signalled(acknowledged=False)
     driver.begin()
     driver.rung(SHELL)
     key = driver.join(pid=SHELL.pid, signalled=True)
@@ -249,7 +300,8 @@ def test_one_with_hooks_that_does_not_catch_the_signal_any_more_fails_the_restor
     driver.rung()
     driver.handle(RestoreReturned(200, ""))
     assert frozenset({SHELL.pid}) == driver.rings[-1].expected
-    driver.handle(Rung((), "RTMIN+5", missing=SHELL))
+    driver.handle(Rung((NGINX,), "RTMIN+5", missing=SHELL))
+    assert SetTimer(TimerName.END, SHUTDOWN_WAIT_MS) == driver.log[-1]
     assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
     for part in ("process 77 (bash)", "does not catch RTMIN+5 any more"):
         assert part in driver.failure.message
@@ -267,6 +319,8 @@ def test_forks_too_young_to_tell_are_looked_at_again_and_not_for_ever() -> None:
     assert len(driver.rings) == MAX_LOOKS
     driver.rung()
     assert State.SNAPSHOT is driver.state
+    driver.handle(RestoreReturned(200, ""))
+    assert not driver.rings[-1].accept_fleeting
 
 
 def test_one_that_is_found_when_the_budget_is_used_up_is_not_waited_for_without_end() -> None:
@@ -289,10 +343,42 @@ def test_one_that_is_found_when_the_budget_is_used_up_is_not_waited_for_without_
 def test_signals_that_reach_nobody_are_worth_a_warning() -> None:
     """A trap for another signal, say: hooks of signalled processes would be lost in silence."""
     driver = Signalled()
-    driver.until_restored()
+    driver.begin()
     driver.rung()
-    assert len(driver.reports("nobody_signalled")) == 1
+    driver.handle(RestoreReturned(200, ""))
+    assert driver.reported("warning") == []
+    driver.rung()
+    assert driver.reported("warning") == ["nobody_signalled"]
     assert State.READY is driver.state
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_signals_that_have_reached_somebody_are_not(restored: bool) -> None:
+    """In whichever of the phases."""
+    driver = Signalled()
+    if restored:
+        driver.begin()
+        driver.rung()
+        driver.handle(RestoreReturned(200, ""))
+        driver.rung(SHELL)
+        driver.acknowledge(SHELL.pid)
+    else:
+        driver.until_restored(SHELL)
+    driver.rung()
+    assert driver.reports("nobody_signalled") == []
+
+
+def test_one_that_ends_after_it_has_answered_leaves_a_line() -> None:
+    """With the signal that it was sent, which the line of its answer has as well."""
+    driver = Signalled()
+    driver.begin()
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(SHELL.pid)
+    driver.handle(Left(-SHELL.pid))
+    (fields,) = driver.reports("process_ended")
+    assert "process 77 (bash) ended after it was sent RTMIN+4" in str(fields["message"])
+    assert [fields["signal"] for fields in driver.reports("before_snapshot")] == ["RTMIN+4"]
+    assert [fields["signal"] for fields in driver.reports("process_signalled")] == ["RTMIN+4", "RTMIN+4"]
 
 
 def test_a_flood_of_answers_that_nobody_waits_for_is_not_a_flood_of_log_lines() -> None:
@@ -311,9 +397,12 @@ def test_those_who_cannot_answer_get_a_moment_and_are_never_called_done() -> Non
     driver.begin()
     driver.rung(SHELL)
     assert State.BEFORE_SNAPSHOT is driver.state
-    driver.handle(TimerFired(TimerName.GRACE))
+    driver.pass_ms(GRACE_MS - 1)
+    assert driver.reports("unconfirmed") == []
+    driver.pass_ms(1)
     assert [(SHELL.pid, "before_snapshot")] == [(f["pid"], f["phase"]) for f in driver.reports("unconfirmed")]
     assert driver.reports("before_snapshot") == []
+    assert len(driver.rings) == 2
     driver.rung()
     assert State.SNAPSHOT is driver.state
 
@@ -323,12 +412,23 @@ def test_without_acknowledgement_those_on_the_socket_are_waited_for_all_the_same
     driver = Signalled(acknowledged=False)
     key = driver.join()
     driver.begin()
-    driver.rung(SHELL)
+    driver.rung(SHELL, NGINX)
+    driver.acknowledge(SHELL.pid)
     driver.handle(TimerFired(TimerName.GRACE))
+    assert [NGINX.pid] == [fields["pid"] for fields in driver.reports("unconfirmed")]
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.done(key)
     driver.rung()
     assert State.SNAPSHOT is driver.state
+
+
+@pytest.mark.parametrize(("acknowledged", "rung"), [(True, (SHELL,)), (False, ())])
+def test_those_who_can_answer_get_the_phases_budget(acknowledged: bool, rung: tuple[Process, ...]) -> None:
+    """And where nobody was signalled there is nothing to wait for."""
+    driver = Signalled(acknowledged=acknowledged)
+    driver.begin()
+    driver.rung(*rung)
+    assert TimerName.GRACE not in driver.timers
 
 
 @pytest.mark.parametrize("restored", [False, True])
