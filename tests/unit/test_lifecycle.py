@@ -534,8 +534,11 @@ class TestWhenTheAppIsComplete:
         driver = Driver(settings())
         driver.join()
         driver.app_ready_and_settled()
-        driver.join()
+        late = driver.join(hooks=HookCounts(0, 0))
+        driver.handle(events.HooksChanged(late, HookCounts(1, 1)))
+        driver.handle(events.Left(driver.join(hooks=HookCounts(0, 0))))
         assert TimerName.SETTLE not in driver.timers
+        assert driver.handle(events.Looked(())) == []
 
     def test_an_app_without_any_linked_process_passes_with_a_warning(self) -> None:
         """Nothing is to be run, and somebody may wonder why."""

@@ -508,6 +508,22 @@ class TestLostLinks:
         assert driver.failure_kind == ("Runtime.AppNotReady", 1, "init")
         assert "process 10 (app) has registered 2 hooks, and lost its connection" in driver.failure.message
 
+    def test_in_init_one_without_hooks_owes_nothing(self) -> None:
+        """Nothing of it would be lost."""
+        driver = Watching(settings())
+        driver.lose(driver.join(pid=10, hooks=NO_HOOKS))
+        assert driver.machine.describe()["processes"] == {}
+
+    def test_after_the_restore_one_without_hooks_is_waited_for_all_the_same(self) -> None:
+        """Its random numbers are those of every clone until it has been told."""
+        driver = Watching(settings())
+        key = driver.join(pid=10, hooks=NO_HOOKS)
+        driver.until_after_restore()
+        driver.lose(key)
+        assert State.AFTER_RESTORE is driver.state
+        driver.done(driver.come_back(10))
+        assert State.READY is driver.state
+
     def test_it_does_not_count_as_a_worker(self) -> None:
         """Who is announced and not connected is missing."""
         driver = Watching(settings(workers=1))
