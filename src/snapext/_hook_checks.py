@@ -16,7 +16,7 @@ CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x100, 0x200
 MAX_WRAPPED = 20
 
 PLAIN = "register a plain function; what comes before `yield` and what comes after it are two hooks"
-ENTERED = "register two plain functions: one that enters it (an ExitStack keeps it open), and one that closes it"
+ENTERED = "register a plain function that enters it (an ExitStack keeps it open), and another one that closes it"
 
 
 def why_it_runs_nothing(func: Any) -> str | None:

@@ -30,6 +30,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 class Emulator:
     """A running emulator: its log, and the door for invocations."""
 
@@ -103,6 +109,7 @@ def emulator(function: Function, *command: str, **env: str) -> Iterator[Emulator
     running = Emulator(function, log, door)
     try:
         running.await_log("Runtime API Server listening", 20)
+        wait_until(lambda: is_open(door), 20)  # it opens a moment later
         yield running
     finally:
         process.kill()

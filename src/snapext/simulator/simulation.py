@@ -232,6 +232,10 @@ class Simulation:
 
     def _fail(self, failure: Failure) -> None:
         """After a failure the platform resets the environment: who waits for an event gets SHUTDOWN, and has 2 s."""
+        if failure.error_type == "Sandbox.Timeout":
+            said = self.recorder.last_message("waiting")  # the extension knows more than the platform; for now
+            message = f"given up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
+            failure = replace(failure, message=message)
         if self._plan.adapter == NO_ADAPTER and RUNTIME in self._sandbox:
             # It may have an account of its own to give. How soon the real reset comes is not documented.
             self._ending = True
@@ -326,9 +330,6 @@ class Simulation:
         if self.recorder.ok:
             seen = _seen(failure.phase, failure.error_type)
             if failure.error_type == "Sandbox.Timeout":
-                said = self.recorder.last_message("waiting")
-                message = f"given up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
-                failure = replace(failure, message=message)
                 seen = ""  # ours alone: on Lambda it would have gone on
             if failure.stored is not None:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")
