@@ -249,9 +249,9 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Look at the function's processes; answered by Looked.
+    """Look whether processes that lost their link still execute the same program, and at the function's processes.
 
-    lost_only: see only whether processes that have lost their link still execute the same program.
+    The first is answered by Left for each that does not, the second by Looked. lost_only: leave out the second.
     """
 
     lost_only: bool = False

@@ -136,7 +136,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     type=click.FloatRange(0, 3600),
     default=0,
     metavar="SECONDS",
-    help="Stop every process for so long between snapshot and restore.",
+    help="Stop every process for this long between snapshot and restore.",
 )
 @click.option(
     "--request",
