@@ -41,6 +41,7 @@ class Looker:
         self._start_command = start_command
         self._extensions_folder = extensions_folder
         self._programs: dict[tuple[int, int, str], _Program] = {}
+        self._slept: dict[int, int] = {}  # how often the main thread of a process had gone to sleep at the last look
 
     def look(self) -> tuple[Sighting, ...]:
         """The function's processes now. Never raises for one that ends meanwhile, or may not be read."""
@@ -57,7 +58,9 @@ class Looker:
             anywhere = sockets.all_listening_inodes()  # behind a proxy, who listens elsewhere counts
         boot_ms = (time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000  # by the clock of the reactor
         for stat, program, held in found:
-            at_rest = program.is_python and processes.at_rest(stat.pid)
+            slept_before = self._slept.get(stat.pid, -1)
+            self._slept[stat.pid] = processes.times_slept(stat.pid) if program.is_python else -1
+            at_rest = program.is_python and processes.at_rest(stat.pid, slept_before)
             accepts = at_rest and accepting.accepts(stat.pid, held & anywhere)
             yield Sighting(
                 Process(stat.pid, stat.name),

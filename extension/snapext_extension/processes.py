@@ -133,11 +133,14 @@ def catches(pid: int, number: int) -> bool:
     return bool(caught) and bool(int(caught[0], 16) >> (number - 1) & 1)
 
 
-def at_rest(pid: int) -> bool:
+def at_rest(pid: int, slept_before: int = -1) -> bool:
     """Whether the main thread of a process waits for something from outside: it neither runs, nor would if it could.
 
     One that is stopped is not at rest, nor one whose main thread waits until another thread lets it run. Whether a wait
     is one for requests cannot be seen: an import may wait as well.
+
+    slept_before: `times_slept(pid)` at an earlier look. Python's threads hand the interpreter to each other by futexes,
+        as a lock does. While another thread runs, a wait of that kind counts only if it has lasted since that look.
     """
     process = stat(pid)
     if process is None:
@@ -145,7 +148,44 @@ def at_rest(pid: int) -> bool:
     syscall, machine = read(f"/proc/{pid}/syscall"), os.uname().machine
     if not rest.waits(process.state, syscall, machine):
         return False
-    return not (rest.may_wait_for_a_thread(syscall, machine) and another_thread_runs(pid))
+    if not rest.may_wait_for_a_thread(syscall, machine) or _all_threads_sleep(pid):
+        return True
+    return slept_before >= 0 and times_slept(pid) == slept_before
+
+
+def times_slept(pid: int) -> int:
+    """How often the main thread of a process has gone to sleep; -1 if it is gone. See proc_pid_status(5)."""
+    return _times_slept(read(f"/proc/{pid}/task/{pid}/status"))
+
+
+def _times_slept(status: bytes) -> int:
+    words = _field(status, b"voluntary_ctxt_switches:")
+    return int(words[0]) if words else -1
+
+
+def _all_threads_sleep(pid: int) -> bool:
+    """Whether no thread ran while we looked at all of them, one after another.
+
+    One that lets another run goes to sleep itself: looked at one by one, both may sleep. So each is looked at twice,
+    and must not have gone to sleep in between.
+    """
+    first = _threads(pid)
+    return all(state == b"S" for _, state, _ in first) and first == _threads(pid)
+
+
+def _threads(pid: int) -> list[tuple[str, bytes, int]]:
+    """The threads of a process: id, state, and how often it has gone to sleep; none for one that has ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    found = []
+    for thread in threads:
+        status = read(f"/proc/{pid}/task/{thread}/status")
+        state = _field(status, b"State:")
+        if state:
+            found.append((thread, state[0], _times_slept(status)))
+    return found
 
 
 def another_thread_runs(pid: int) -> bool:
@@ -286,7 +326,11 @@ def _uid(pid: int) -> int:
 
 
 def _status_field(pid: int, name: bytes) -> list[bytes]:
-    for line in read(f"/proc/{pid}/status").split(b"\n"):
+    return _field(read(f"/proc/{pid}/status"), name)
+
+
+def _field(status: bytes, name: bytes) -> list[bytes]:
+    for line in status.split(b"\n"):
         if line.startswith(name):
             return line.split()[1:]
     return []

@@ -31,12 +31,11 @@ _FUTEX = {machine: calls["futex"] for machine, calls in _WAITS.items()}
 
 
 def may_wait_for_a_thread(syscall: bytes, machine: str) -> bool:
-    """Whether a thread waits for a lock, and not for ever: that is how Python's threads wait for their turn (the GIL).
+    """Whether a thread waits for a lock: that is also how Python's threads wait for their turn (the GIL).
 
-    The fourth argument of futex(2) is the timeout.
+    With a timeout for the turn itself, and without one for the other thread to take it (ceval_gil.c, FORCE_SWITCHING).
     """
-    words = syscall.split()
-    return len(words) > 4 and words[0] == b"%d" % _FUTEX.get(machine, -1) and words[4] != b"0x0"
+    return syscall.split(b" ", 1)[0] == b"%d" % _FUTEX.get(machine, -1)
 
 
 def waits(state: str, syscall: bytes, machine: str) -> bool:

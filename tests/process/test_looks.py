@@ -469,11 +469,23 @@ def test_a_process_whose_main_thread_waits_for_its_turn_is_never_at_rest(start: 
                 "print('up', flush=True)\nburn()")  # fmt: skip
     pid = app.process.pid
     wait_until(lambda: (seen := processes.stat(pid)) is not None and seen.state == "S")
-    assert sum(at_rest(pid) for _ in range(2_000)) < 20  # between two looks at two threads the turn may change
+    assert not any(at_rest(pid) for _ in range(2_000))
+
+
+def test_a_main_thread_that_waits_for_its_turn_goes_to_sleep_again_and_again(start: Start) -> None:
+    """So no two looks, a tenth of a second apart, can take its wait for that of a server."""
+    app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
+                "print('up', flush=True)\nburn()")  # fmt: skip
+    before = processes.times_slept(app.process.pid)
+    assert before >= 0
+    assert wait_until(lambda: processes.times_slept(app.process.pid) > before)
 
 
 def test_a_process_whose_other_threads_compute_is_at_rest_by_its_main_thread(start: Start) -> None:
-    """A server that waits in main while a pool works."""
+    """A server that waits in main while a pool works: its wait has lasted from one look to the next."""
     app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
                 "print('up', flush=True)\nthreading.Event().wait()")  # fmt: skip
-    assert wait_until(lambda: at_rest(app.process.pid))
+    slept = [-1]
+    assert wait_until(
+        lambda: at_rest(app.process.pid, slept[0]) or slept.insert(0, processes.times_slept(app.process.pid))
+    )

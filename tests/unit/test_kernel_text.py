@@ -102,7 +102,7 @@ def test_a_call_that_may_not_be_read_or_is_none_is_told_apart(syscall, expected)
     ("syscall", "machine", "expected"),
     [
         (b"202 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", True),
-        (b"202 0x7f 0x189 0x0 0x0 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", False),
+        (b"202 0x7f 0x189 0x0 0x0 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", True),
         (b"232 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", False),
         (b"98 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "aarch64", True),
         (b"202 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "riscv64", False),
@@ -110,8 +110,8 @@ def test_a_call_that_may_not_be_read_or_is_none_is_told_apart(syscall, expected)
         (b"", "x86_64", False),
     ],
 )
-def test_a_wait_for_ones_turn_has_a_limit(syscall, machine, expected):
-    """A lock with a timeout may be the interpreter's; one without is the program's own."""
+def test_a_wait_for_a_lock_may_be_one_for_the_interpreter(syscall, machine, expected):
+    """With a timeout or without; no other call is."""
     assert expected == rest.may_wait_for_a_thread(syscall, machine)
 
 
