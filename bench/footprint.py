@@ -10,7 +10,7 @@ from bench.kernel import forget_references, touched_pages
 from bench.life import RUNTIME, TIMEOUT_S, Life, Setup
 from bench.rounds import Measure, Result, interleave
 from bench.stage import Stage
-from snapext.simulator.folder import EXTENSION
+from snapext_tools.simulator.folder import EXTENSION
 
 EXTENSION_SNAPEXT, APP_SNAPEXT = "the extension", "the app's process, snapext"
 EXTENSION_IDLE, APP_IDLE = "the extension, no restore", "the app's process, no restore"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from bench.life import TIMEOUT_S, Life, Setup, check
 from bench.rounds import Figures, Result
 from bench.stage import REAL, Stage
-from snapext.simulator import apigw
+from snapext_tools.simulator import apigw
 
 WITH, WITHOUT = "with snapext", "without snapext"
 AGAIN = "without snapext, a second one"

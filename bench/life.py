@@ -14,9 +14,9 @@ from typing import Self
 
 from bench.children import Children
 from bench.stage import BenchError, Stage
-from snapext.simulator import apigw
-from snapext.simulator.folder import EXTENSION
-from snapext.simulator.platform import InitType, Platform, PlatformFailure
+from snapext_tools.simulator import apigw
+from snapext_tools.simulator.folder import EXTENSION
+from snapext_tools.simulator.platform import InitType, Platform, PlatformFailure
 
 IDLE_S = 0.15
 """Everything waits so long between init and the restore, as in a snapshot: caches and cores are cold."""

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from snapext.errors import SnapextError
-from snapext.simulator.folder import ADAPTER, BUILTIN_ADAPTERS, _adapter_script, _write_launcher
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
+from snapext_tools.simulator.folder import ADAPTER, BUILTIN_ADAPTERS, _adapter_script, _write_launcher
 
 APPS = Path(__file__).parent / "apps"
 REAL = "0.9.1"

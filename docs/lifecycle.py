@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from snapext_extension import lifecycle
-from snapext_extension.lifecycle import ENDED, TRANSITIONS, State, Trigger
+from snapext_extension.boundary import lifecycle
+from snapext_extension.boundary.lifecycle import ENDED, TRANSITIONS, State, Trigger
 
 TARGET = Path(__file__).with_suffix(".md")
 

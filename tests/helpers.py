@@ -21,16 +21,15 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from snapext.protocol import (
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
-    Connection,
     Done,
     Hello,
     HookCounts,
     Message,
-    Role,
     Welcome,
 )
 from snapext_extension.log import Log

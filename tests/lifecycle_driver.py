@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
-from snapext_extension.attendance import Sighting
-from snapext_extension.events import (
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
+from snapext_extension.boundary.attendance import Sighting
+from snapext_extension.boundary.events import (
     Action,
     AnswerReadiness,
     AppReady,
@@ -28,8 +28,8 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.failures import Failure, Process
-from snapext_extension.lifecycle import Identity, Lifecycle, RestoreCaller, Settings, State
+from snapext_extension.boundary.failures import Failure, Process
+from snapext_extension.boundary.lifecycle import Identity, Lifecycle, RestoreCaller, Settings, State
 
 ONE_OF_EACH = HookCounts(1, 1)
 DEFAULTS = Settings(

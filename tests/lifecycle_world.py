@@ -10,9 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from lifecycle_driver import Driver, settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Result, Welcome
-from snapext_extension.attendance import Sighting
-from snapext_extension.events import (
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Result, Welcome
+from snapext_extension.boundary.attendance import Sighting
+from snapext_extension.boundary.events import (
     Acknowledged,
     Action,
     AnswerReadiness,
@@ -48,8 +48,8 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.failures import Failure, Process
-from snapext_extension.lifecycle import EARLY_LOOK_EVERY_MS, LOOK_EVERY_MS, RestoreCaller, State
+from snapext_extension.boundary.failures import Failure, Process
+from snapext_extension.boundary.lifecycle import EARLY_LOOK_EVERY_MS, LOOK_EVERY_MS, RestoreCaller, State
 
 BEFORE, AFTER = BeforeSnapshot, AfterRestore
 NO_HOOKS = HookCounts(0, 0)

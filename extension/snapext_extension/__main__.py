@@ -7,11 +7,11 @@ registering does not need.
 import os
 import sys
 
-from snapext_extension.lambda_api import HttpError, LambdaApi
+from snapext_extension.platform.lambda_api import HttpError, LambdaApi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snapext.protocol import HookFailure
+    from snapext.wire.messages import HookFailure
 
 EXIT_CONFIG = 2
 MAX_STACK_CHARS = 8_000
@@ -56,10 +56,10 @@ def _say(text: str) -> None:
 def _run(api: LambdaApi, folder: str) -> int:
     from snapext.errors import ConfigError, SnapextError
     from snapext_extension import config
+    from snapext_extension.boundary.failures import Failure
     from snapext_extension.extension import Extension
-    from snapext_extension.failures import Failure
     from snapext_extension.log import Log
-    from snapext_extension.report import report_bad_start, report_to_extensions, report_to_runtime
+    from snapext_extension.platform.report import report_bad_start, report_to_extensions, report_to_runtime
     from snapext_extension.reserve import Reserve
 
     api.reserve = Reserve()
@@ -88,7 +88,7 @@ def _run(api: LambdaApi, folder: str) -> int:
 
 def _bug(error: Exception) -> "HookFailure":
     """With the stack: without it nobody could say where in us it was."""
-    from snapext.protocol import HookFailure
+    from snapext.wire.messages import HookFailure
 
     try:
         import traceback

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from snapext import _signals
-from snapext._endpoint import ENV_SOCKET, socket_path
-from snapext._signals import ENV_SIGNALS, ENV_TRANSPORT
 from snapext.errors import ConfigError
+from snapext.wire import signal_names
+from snapext.wire.place import ENV_SOCKET, socket_path
+from snapext.wire.signal_names import ENV_SIGNALS, ENV_TRANSPORT
 from snapext_extension.log import LEVELS
 
 ENV_MODE = "SNAPEXT_MODE"
@@ -192,7 +192,7 @@ def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
         environ = {ENV_SIGNALS: "1", **environ}
         if environ[ENV_SIGNALS] == "0":
             raise ConfigError(ENV_SIGNALS, "0", f"1, or two signals, when {ENV_TRANSPORT}=signal")
-    return _signals.parse(environ)
+    return signal_names.parse(environ)
 
 
 def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:

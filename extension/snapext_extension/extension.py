@@ -10,24 +10,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from snapext import _signals
-from snapext._endpoint import acknowledgement_path, start_command_path
-from snapext.protocol import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
-from snapext_extension import adapter, events, lifecycle, processes, watch
-from snapext_extension.bridge import Bridge
+from snapext.wire import signal_names
+from snapext.wire.messages import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
+from snapext.wire.place import acknowledgement_path, start_command_path
+from snapext_extension.boundary import events, lifecycle
+from snapext_extension.boundary.failures import BEFORE_SNAPSHOT, Process
 from snapext_extension.config import ENV_LWA_READINESS_PORT, Config, warnings
-from snapext_extension.failures import BEFORE_SNAPSHOT, Process
-from snapext_extension.http1 import HttpError, Response, parse_response
-from snapext_extension.identity import new_identity
-from snapext_extension.lambda_api import EVENT_NEXT, RESTORE_NEXT, LambdaApi
+from snapext_extension.kernel import processes, watch
+from snapext_extension.kernel.identity import new_identity
+from snapext_extension.kernel.look import Looker
+from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
-from snapext_extension.look import Looker
+from snapext_extension.peers.bridge import Bridge
+from snapext_extension.peers.signals import Doorbell, SignalError, candidates
+from snapext_extension.peers.status import StatusDesk
+from snapext_extension.platform import adapter
+from snapext_extension.platform.http1 import HttpError, Response, parse_response
+from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, LambdaApi
+from snapext_extension.platform.readiness import AppProbe, Gate
+from snapext_extension.platform.report import report_to_extensions, report_to_runtime
 from snapext_extension.reactor import Reactor, now_ms
-from snapext_extension.readiness import AppProbe, Gate
-from snapext_extension.report import report_to_extensions, report_to_runtime
-from snapext_extension.signals import Doorbell, SignalError, candidates
-from snapext_extension.status import StatusDesk
-from snapext_extension.watch import ProcessWatch
 
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
@@ -301,14 +303,16 @@ class Extension:
         told = tuple(Process(process.pid, process.name) for process in rung)
         fleeting = bool(found.fleeting) and not ring.accept_fleeting
         missing = None if fleeting else _first_alive(ring.expected - {process.pid for process in rung})
-        self._event(events.Rung(told, _signals.name(number), missing, fleeting))
+        self._event(events.Rung(told, signal_names.name(number), missing, fleeting))
 
     def _warn_of_those_who_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
         """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
         for stat in waiting:
             if (stat.pid, phase) not in self._warned_of and processes.catches(stat.pid, number):
                 self._warned_of.add((stat.pid, phase))
-                why = f"it waits for `snapext checkpoint`, and was not sent {_signals.name(number)}, which it catches"
+                why = (
+                    f"it waits for `snapext checkpoint`, and was not sent {signal_names.name(number)}, which it catches"
+                )
                 self._log.write("warning", "not_signalled", pid=stat.pid, name=stat.name, phase=phase, message=why)
 
     def _on_timer(self, timer: events.TimerName) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from snapext.errors import SnapextError
 
-# The command line and the simulator stay at home: they need third-party packages, and no function runs them.
-LEFT_OUT = ("snapext/cli/", "snapext/doctor/", "snapext/simulator/", "snapext/__main__.py")
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 PACKAGES = "snapext/python"
 """Where both packages are, below /opt. Not in python/, which other layers share: that has a forwarder."""
@@ -22,14 +20,17 @@ AUTOSTART = f"{PACKAGES}/snapext/autostart"
 # rest is imported while the runtime starts, and would make the layer four times as large.
 # And what every Python process of the app runs at its start: 0.1 instead of 3 ms.
 PRECOMPILED = (
-    *(f"{PACKAGES}/snapext_extension/{name}.py" for name in ("__init__", "__main__", "http1", "lambda_api")),
+    *(
+        f"{PACKAGES}/snapext_extension/{name}.py"
+        for name in ("__init__", "__main__", "platform/__init__", "platform/http1", "platform/lambda_api")
+    ),
     *(f"{AUTOSTART}/{name}.py" for name in ("_snapext_autostart", "sitecustomize")),
     # What `snapext done` runs, which a restore waits for (16 instead of 20 ms), and `snapext checkpoint`.
-    *(f"{PACKAGES}/snapext/{name}.py" for name in ("__init__", "_api", "_checkpoint", "_commands")),
-    *(
-        f"{PACKAGES}/snapext/{name}.py"
-        for name in ("_control", "_descriptors", "_endpoint", "_own", "_registry", "errors")
-    ),
+    *(f"{PACKAGES}/snapext/{name}.py" for name in ("__init__", "api", "errors")),
+    *(f"{PACKAGES}/snapext/command/{name}.py" for name in ("__init__", "checkpoint", "main")),
+    *(f"{PACKAGES}/snapext/guest/{name}.py" for name in ("__init__", "descriptors", "notice", "own")),
+    *(f"{PACKAGES}/snapext/hooks/{name}.py" for name in ("__init__", "registry")),
+    *(f"{PACKAGES}/snapext/wire/{name}.py" for name in ("__init__", "ask", "place")),
     # Where an older layer has left a compiled form of its own, Python would take that for the forwarder's.
     "python/snapext/__init__.py",
 )
@@ -77,7 +78,7 @@ def _packages() -> Iterator[Entry]:
         root = _folder_of(name)
         for path in root.rglob("*"):
             inside = f"{name}/{path.relative_to(root).as_posix()}"
-            if path.is_file() and path.suffix in (".py", ".pth", ".typed") and not inside.startswith(LEFT_OUT):
+            if path.is_file() and path.suffix in (".py", ".pth", ".typed"):
                 yield Entry(f"{PACKAGES}/{inside}", path.read_bytes(), FILE_MODE)
 
 

@@ -9,26 +9,24 @@ def close_pool() -> None: ...
 def open_pool() -> None: ...
 """
 
-from snapext._own import keep_first
+from snapext.guest.own import keep_first
 
 keep_first(__name__)
 del keep_first
 
-from snapext._api import (  # noqa: E402 - behind what sees to it that there is one copy of it
+from snapext.api import (  # noqa: E402 - behind what sees to it that there is one copy of it
     bind_loop,
     checkpoint,
     connect,
     connect_if_expected,
+    get_after_restore,
+    get_before_snapshot,
     is_restored,
+    register_after_restore,
+    register_before_snapshot,
     reseed,
     status,
     wait_restored,
-)
-from snapext._registry import (  # noqa: E402 - the same
-    get_after_restore,
-    get_before_snapshot,
-    register_after_restore,
-    register_before_snapshot,
 )
 
 __all__ = [

@@ -1,5 +1,33 @@
-"""`python -m snapext` is the `snapext` command."""
+"""The `snapext` command, also as `python -m snapext`: what runs inside a function, and the tools where installed.
 
-from snapext.cli import main
+This is the one module of the package that reaches for the tools, and only for a command that is theirs.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import sys
+
+from snapext.command import main as inside
+
+NO_TOOLS = "the tools are not installed ({}): pip install 'lambda-snapext[tools]'"
+
+
+def main() -> None:
+    """Run the command line. What is plain and runs inside a function does not even need click."""
+    try:
+        status = inside.run(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = inside.EXIT_INTERRUPTED
+    if status is None:
+        try:
+            from snapext_tools.cli.group import snapext
+        except ImportError as error:
+            status = inside.fail(NO_TOOLS.format(error), inside.EXIT_USAGE)
+        else:
+            snapext(prog_name="snapext")
+    os._exit(status or 0)  # nothing of ours is left to be ended, and somebody waits for it
+
+
+if __name__ == "__main__":
+    main()

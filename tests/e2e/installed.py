@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from helpers import leave_out, namespaces
-from snapext.simulator.folder import _adapter_script, _write_launcher
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
+from snapext_tools.simulator.folder import _adapter_script, _write_launcher
 
 HERE = Path(__file__).parent
 CACHE = Path(

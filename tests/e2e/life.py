@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from snapext.simulator.platform import InitType, PlatformEvent
-from snapext.simulator.simulation import Plan, Request, Simulation
+from snapext_tools.simulator.platform import InitType, PlatformEvent
+from snapext_tools.simulator.simulation import Plan, Request, Simulation
 
 
 class WatchedSimulation(Simulation):

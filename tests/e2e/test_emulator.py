@@ -9,7 +9,7 @@ import pytest
 from emulator import at, emulator
 from installed import Function
 
-from snapext.simulator import apigw
+from snapext_tools.simulator import apigw
 
 
 @pytest.mark.parametrize("adapter", ["0.9.1", "1.0.0-rc1"])

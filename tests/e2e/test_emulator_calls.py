@@ -15,7 +15,7 @@ from installed import HERE, Function
 from probe import SCENARIOS
 
 from helpers import ROOT, wait_until
-from snapext.simulator.platform import InitType, Platform
+from snapext_tools.simulator.platform import InitType, Platform
 
 PROBE = str(HERE / "probe.py")
 ON_DEMAND = "on-demand"

@@ -22,7 +22,7 @@ from test_emulator_restore import (
     trace,
 )
 
-from snapext.simulator import apigw
+from snapext_tools.simulator import apigw
 
 ENV = {"SNAPEXT_WORKERS": str(WORKERS), **SNAP_START}
 

@@ -15,7 +15,7 @@ import pytest
 from emulator import CACHING, SNAP_START, Emulator, at, emulator
 from installed import ADAPTERS, Function
 
-from snapext.simulator import apigw
+from snapext_tools.simulator import apigw
 
 BOOTSTRAP = "/opt/snapext/bootstrap"
 INIT_ENDED = r"INIT RTDONE\(status: success\)"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from helpers import Listener, namespaces
-from snapext.protocol import Result
-from snapext_extension.processes import parse_stat
+from snapext.wire.messages import Result
+from snapext_extension.kernel.processes import parse_stat
 from snapext_layer.interpreters import PTH_LINE, pth_files
 
 SNAPEXT = [sys.executable, "-m", "snapext", "layer"]
@@ -202,7 +202,7 @@ class TestInstall:
         older = tmp_path / "opt" / "python" / "snapext"
         for path in (older / "__init__.py", older / "__pycache__" / "__init__.cpython-312.pyc", older / "_link.py"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("from snapext._registry import register_before_snapshot")
+            path.write_text("from snapext.hooks.registry import register_before_snapshot")
         theirs = tmp_path / "opt" / "python" / "dataclasses.py"
         theirs.write_text("theirs")
         assert run("install", tmp_path, "--precompile", PYTHON).returncode == 0
@@ -328,12 +328,12 @@ class TestForwarder:
     CODE = """if True:
         import importlib, inspect, sys
         import snapext
-        import snapext._registry
+        import snapext.hooks.registry
         from snapext import errors, register_after_restore
         assert sys.modules["snapext"] is snapext is importlib.reload(snapext)
         assert snapext.__spec__.origin == snapext.__file__, snapext.__spec__
         assert inspect.getsource(snapext) == open(snapext.__file__).read()
-        print(*(module.__file__ for module in (snapext, snapext._registry, errors)), *snapext.__path__)
+        print(*(module.__file__ for module in (snapext, snapext.hooks.registry, errors)), *snapext.__path__)
     """
 
     @pytest.mark.parametrize("autostart", [False, True], ids=["alone", "with the autostart"])
@@ -343,9 +343,9 @@ class TestForwarder:
         done = self.start(opt, self.CODE, PYTHONPATH=path)
         real = f"{opt}/snapext/python/snapext"
         assert done.stderr == ""
-        assert done.stdout.split() == [f"{real}/{name}" for name in ("__init__.py", "_registry.py", "errors.py")] + [
-            real
-        ]
+        assert done.stdout.split() == [
+            f"{real}/{name}" for name in ("__init__.py", "hooks/registry.py", "errors.py")
+        ] + [real]
 
     def test_files_of_an_older_layer_beside_it_are_not_looked_at(self, opt: Path) -> None:
         """Another layer version may have been merged into the same folder."""

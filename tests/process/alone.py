@@ -14,8 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from helpers import HELLO, LIMIT_S, clean_environ, wait_until
-from snapext.protocol import AfterRestore, BeforeSnapshot, Connection, Done, HookFailure, Message, Role, Welcome
-from snapext.simulator.platform import InitType, Platform
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Message, Welcome
+from snapext_tools.simulator.platform import InitType, Platform
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 FAILURE = HookFailure("RuntimeError", "no database", "", "app.connect")

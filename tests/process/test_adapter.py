@@ -12,19 +12,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from snapext.simulator.apigw import PRELUDE_END, HttpResponse, http_event, parse_response
-from snapext.simulator.folder import BUILTIN_ADAPTERS, _adapter_script, _extension_script, _write_launcher
+from snapext_tools.simulator.apigw import PRELUDE_END, HttpResponse, http_event, parse_response
+from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, _adapter_script, _extension_script, _write_launcher
 
 DEADLINE_S = 20
 REGISTER = "lambda POST /2020-01-01/extension/register"
 EVENT_NEXT = "lambda GET /2020-01-01/extension/event/next"
 RESTORE_NEXT = "lambda GET /2018-06-01/runtime/restore/next"
 INVOCATION_NEXT = "lambda GET /2018-06-01/runtime/invocation/next"
-MODULE = ("-m", "snapext.simulator.adapter")
+MODULE = ("-m", "snapext_tools.simulator.adapter")
 # The same program with a shorter wait: 9.8 s would be half of the whole suite.
 IMPATIENT = (
     "-c",
-    "from snapext.simulator import adapter; adapter.ASYNC_INIT_TIMEOUT_S = 0.5; exit(adapter.main())",
+    "from snapext_tools.simulator import adapter; adapter.ASYNC_INIT_TIMEOUT_S = 0.5; exit(adapter.main())",
 )
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 

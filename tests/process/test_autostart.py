@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from helpers import AUTOSTART, SRC, App, Listener, clean_environ
-from snapext.protocol import HookCounts, Hooks
-from snapext.simulator import folder as simulators_folder
-from snapext.simulator.folder import runtime_environment
+from snapext.wire.messages import HookCounts, Hooks
 from snapext_layer.interpreters import PTH_LINE
+from snapext_tools.simulator import folder as simulators_folder
+from snapext_tools.simulator.folder import runtime_environment
 
 NAMES = ["snapext", "snapshot_restore_py", "snapshot_restore"]
 USER_BASE = AUTOSTART / "user-base"
@@ -164,7 +164,7 @@ def test_the_modules_look_ordinary(start, start_bare, name):
 
 def test_submodules_and_the_command_are_found(start_bare):
     """What lies below the package is imported as usual."""
-    code = "import snapext.protocol, importlib.resources as r; print((r.files('snapext') / 'py.typed').is_file())"
+    code = "import snapext.wire, importlib.resources as r; print((r.files('snapext') / 'py.typed').is_file())"
 
     assert start_bare(code).end() == ("True\n", "")
 

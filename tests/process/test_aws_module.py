@@ -6,7 +6,7 @@ import pytest
 from clients import READ, Start
 
 from helpers import AFTER, BEFORE, Listener
-from snapext.protocol import HookCounts, Hooks
+from snapext.wire.messages import HookCounts, Hooks
 
 pytest.importorskip("snapshot_restore_py")
 

@@ -8,7 +8,7 @@ import pytest
 from clients import HOOKS, READ, Start
 
 from helpers import BEFORE, ENVIRONMENT_ID, Listener
-from snapext.protocol import Hello, Welcome
+from snapext.wire.messages import Hello, Welcome
 
 RESTORED = Welcome(1, "ready", 1, ENVIRONMENT_ID)
 TIMED = "import time; began = time.monotonic(); answer = snapext.is_restored(); took = time.monotonic() - began\n"
@@ -130,8 +130,8 @@ def test_a_hook_that_asks_does_not_wait_for_itself(listener: Listener, start: St
 def test_a_signal_handler_that_interrupts_us_may_ask(listener: Listener, start: Start):
     """It has a lock of ours, which the link's thread waits for: nobody waits for the other."""
     app = start(
-        "import time, sys\n" + LATE_LINK + "snapext.connect()\nfrom snapext import _link\n"
-        "began = time.monotonic()\nwith _link.current().lock: answer = snapext.is_restored()\n"
+        "import time, sys\n" + LATE_LINK + "snapext.connect()\nfrom snapext.link import link\n"
+        "began = time.monotonic()\nwith link.current().lock: answer = snapext.is_restored()\n"
         "took = time.monotonic() - began\n" + TELL
     )
     peer = listener.accept()

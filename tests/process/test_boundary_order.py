@@ -17,9 +17,9 @@ from alone import Life as Alone
 from lives import APPS, IN_ORDER, Life, Simulate
 
 from helpers import LIMIT_S, wait_until
-from snapext.protocol import AfterRestore, BeforeSnapshot, Checkpoint, Result
-from snapext.simulator.environment import Environment
-from snapext.simulator.platform_server import _ROUTES
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, Result
+from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.platform_server import _ROUTES
 
 SETTLE = {"SNAPEXT_SETTLE_MS": "200"}
 BEFORE = ["before_second", "before_first"]

@@ -13,21 +13,20 @@ from pathlib import Path
 import pytest
 
 from helpers import BEFORE, HELLO, LIMIT_S, WELCOME, App, Loop, MemoryLog, clean_environ, wait_until
-from snapext.protocol import (
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import (
     BeforeSnapshot,
     Checkpoint,
-    Connection,
     Described,
     Done,
     HookCounts,
     Hooks,
-    Role,
     Running,
     StatusRequest,
     Welcome,
 )
-from snapext_extension import bridge as bridge_module
-from snapext_extension.bridge import Bridge, BridgeError
+from snapext_extension.peers import bridge as bridge_module
+from snapext_extension.peers.bridge import Bridge, BridgeError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

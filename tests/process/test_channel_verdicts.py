@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from snapext_extension.channels import Cause, is_python, why_unlinked
+from snapext_extension.kernel.channels import Cause, is_python, why_unlinked
 from snapext_layer.interpreters import PTH_LINE
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install

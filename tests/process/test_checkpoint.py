@@ -218,7 +218,8 @@ def test_the_error_has_the_exit_status_for_a_script() -> None:
     """The same numbers as the command's."""
     env = clean_environ(AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", SNAPEXT_SOCKET="/no/such/folder/bridge.sock")
     code = (
-        "import json, snapext, snapext._checkpoint as c; from snapext.errors import CheckpointError, SnapextError\n"
+        "import json, snapext, snapext.command.checkpoint as c\n"
+        "from snapext.errors import CheckpointError, SnapextError\n"
         "c.START_TIMEOUT_S = 0.1\n"
         "try: snapext.checkpoint()\n"
         "except SnapextError as e: print(json.dumps([type(e) is CheckpointError, e.exit_status, str(e)]))"

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from helpers import App, Loop, MemoryLog, clean_environ, wait_until
-from snapext_extension import processes
-from snapext_extension.processes import Stat
-from snapext_extension.signals import Doorbell, SignalError, candidates
+from snapext_extension.kernel import processes
+from snapext_extension.kernel.processes import Stat
+from snapext_extension.peers.signals import Doorbell, SignalError, candidates
 
 NUMBER = int(signal.SIGRTMIN) + 4
 CATCHES = f"""

@@ -48,7 +48,7 @@ def test_a_before_snapshot_hook_that_raises_in_worker_3_of_4_fails_init(simulate
     assert life.events("snapshot") == []
     assert "the pool is gone" in str(error["message"])
     assert 'misbehaving.py", line' in str(error["stack"])
-    assert "_runner.py" not in str(error["stack"])
+    assert "hooks/runner.py" not in str(error["stack"])
 
 
 @pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])

@@ -13,11 +13,11 @@ import time
 import pytest
 
 from helpers import LIMIT_S, Loop, MemoryLog, wait_until
-from snapext_extension import readiness
 from snapext_extension.config import Readiness
-from snapext_extension.http1 import MAX_HEAD_BYTES, HttpError
+from snapext_extension.platform import readiness
+from snapext_extension.platform.http1 import MAX_HEAD_BYTES, HttpError
+from snapext_extension.platform.readiness import AppProbe, Gate, GateError
 from snapext_extension.reactor import Reactor
-from snapext_extension.readiness import AppProbe, Gate, GateError
 
 REQUEST = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"
 HEALTHY = frozenset(range(100, 500))

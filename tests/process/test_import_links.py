@@ -10,7 +10,7 @@ import pytest
 from clients import READ, Start
 
 from helpers import LIMIT_S, ROOT, SRC, App, Listener, clean_environ
-from snapext.protocol import HookCounts
+from snapext.wire.messages import HookCounts
 
 IMPORT = "import snapext, sys" + READ
 
@@ -45,11 +45,11 @@ OURS = {
         "-I",
         "-S",
         "-c",
-        f"import sys; sys._snapext_own = True; sys.path.insert(0, {str(SRC)!r}); import snapext._commands" + READ,
+        f"import sys; sys._snapext_own = True; sys.path.insert(0, {str(SRC)!r}); import snapext.command.main" + READ,
     ],
-    "the extension": ["-c", "import sys, snapext_extension, snapext.protocol" + READ],
+    "the extension": ["-c", "import sys, snapext_extension, snapext.wire" + READ],
     "an extension that is just being imported": ["-c", "import sys, snapext_extension.config" + READ],
-    "a module of ours": ["-m", "snapext.simulator.adapter", "--wait"],
+    "a module of ours": ["-m", "snapext_tools.simulator.adapter", "--wait"],
     "our command as a module": ["-m", "snapext", "--help"],
     "with an option before it": ["-Wignore", "-m", "snapext", "--help"],
     "in one word": ["-msnapext", "--help"],

@@ -12,7 +12,7 @@ import pytest
 from clients import HOOKS, WAIT, Start
 
 from helpers import AFTER, BEFORE, Listener, Peer, wait_until
-from snapext.protocol import BeforeSnapshot, Done, HookCounts, Hooks
+from snapext.wire.messages import BeforeSnapshot, Done, HookCounts, Hooks
 
 HALF = HOOKS + "say('half'); sys.stdin.readline()\n"
 LATE = "@snapext.register_before_snapshot\ndef late(): ran.append('late')\n"

@@ -9,7 +9,7 @@ import pytest
 from clients import HOOKS, READ, READY, REPORT, WAIT, Start
 
 from helpers import AFTER, BEFORE, LIMIT_S, Listener, Peer
-from snapext.protocol import BeforeSnapshot, Describe, Described, Done, Hello, HookCounts, Running, Welcome
+from snapext.wire.messages import BeforeSnapshot, Describe, Described, Done, Hello, HookCounts, Running, Welcome
 
 
 def attempts(listener: Listener, seconds: float, talk: bytes | None = None) -> int:
@@ -75,12 +75,12 @@ for _ in range(1_000): snapext.register_before_snapshot(hook); snapext.register_
 # --- after a failure -------------------------------------------------------------------------------------------------
 
 BREAK = """
-from snapext import _link
-whole = _link.Link._welcomed
+from snapext.link import link
+whole = link.Link._welcomed
 def broken(self, message):
-    _link.Link._welcomed = whole
+    link.Link._welcomed = whole
     raise LookupError("a fault of ours")
-_link.Link._welcomed = broken
+link.Link._welcomed = broken
 """
 
 
@@ -255,8 +255,8 @@ def test_what_we_open_never_takes_a_standard_descriptor(listener: Listener, star
 def test_asking_as_a_command_takes_no_standard_descriptor(listener: Listener, start: Start):
     """The same for `snapext checkpoint`, which waits for long."""
     app = start(
-        DESCRIPTORS + "import threading\nfrom snapext import _control\n"
-        "threading.Thread(target=_control.ask, args=('status',), daemon=True).start()\nimport time; time.sleep(60)"
+        DESCRIPTORS + "import threading\nfrom snapext.wire import ask\n"
+        "threading.Thread(target=ask.ask, args=('status',), daemon=True).start()\nimport time; time.sleep(60)"
     )
     roles = []
     for _ in range(2):

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from helpers import App, clean_environ, wait_until
-from snapext_extension import processes
-from snapext_extension.accepting import accepts
-from snapext_extension.look import Looker
-from snapext_extension.processes import (
+from snapext_extension.kernel import processes
+from snapext_extension.kernel.accepting import accepts
+from snapext_extension.kernel.look import Looker
+from snapext_extension.kernel.processes import (
     Stat,
     at_rest,
     command,
@@ -31,8 +31,8 @@ from snapext_extension.processes import (
     is_python,
     read_start_command,
 )
-from snapext_extension.signals import SignalError, candidates
-from snapext_extension.sockets import all_listening_inodes, held_by, listening_inodes
+from snapext_extension.kernel.sockets import all_listening_inodes, held_by, listening_inodes
+from snapext_extension.peers.signals import SignalError, candidates
 
 Start = Callable[..., App]
 UID = os.geteuid()

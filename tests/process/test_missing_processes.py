@@ -11,7 +11,7 @@ import pytest
 from lives import APPS, BIN, IN_ORDER, Life, Simulate, free_port
 
 from helpers import ROOT
-from snapext_extension.attendance import LONG_REST_MS
+from snapext_extension.boundary.attendance import LONG_REST_MS
 
 SLOW_SECOND = "gunicorn -c gunicorn_slow.py -b 127.0.0.1:{port} -w 2 tracing_flask:app"
 SETTLE = {"SNAPEXT_SETTLE_MS": "200"}

@@ -12,8 +12,8 @@ from clients import HOOKS, READ, READY, REPORT, Start
 
 from helpers import BEFORE, LIMIT_S, SRC, Listener, clean_environ
 
-SAY = "from snapext import _notice\n"
-ONCE = "_notice.once('kind', 'the line')\n"
+SAY = "from snapext.guest import notice\n"
+ONCE = "notice.once('kind', 'the line')\n"
 
 
 def run(code: str, *, stderr: int = subprocess.PIPE) -> tuple[int, str, str]:
@@ -31,13 +31,13 @@ def run(code: str, *, stderr: int = subprocess.PIPE) -> tuple[int, str, str]:
 
 def test_each_kind_is_said_once():
     """A second line of a kind is not, one of another kind is."""
-    code = "for i in range(3): _notice.once('a', f'first {i}'); _notice.once('b', f'second\\n{i}')"
+    code = "for i in range(3): notice.once('a', f'first {i}'); notice.once('b', f'second\\n{i}')"
     assert run(code) == (0, "", "snapext: first 0\nsnapext: second 0\n")
 
 
 def test_the_lines_of_a_process_are_bounded():
     """However many kinds there are, and however long they get."""
-    _, _, err = run("for i in range(1_000): _notice.once(str(i), 'x' * 100_000)")
+    _, _, err = run("for i in range(1_000): notice.once(str(i), 'x' * 100_000)")
     lines = err.splitlines()
 
     assert 5 <= len(lines) <= 20
@@ -165,7 +165,7 @@ def test_hooks_registered_by_the_program_and_a_module_are_named(tmp_path: Path, 
 
 def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: Path, start: Start):
     """Something of ours is broken: the app goes on, and its hooks are not lost in silence."""
-    app = start("import sys; sys.modules['snapext._told'] = None" + HOOKS + REPORT)
+    app = start("import sys; sys.modules['snapext.link.told'] = None" + HOOKS + REPORT)
     _, err = app.end()
 
     assert len(err.splitlines()) == 1
@@ -174,7 +174,7 @@ def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: 
 
 def test_what_cannot_be_linked_is_not_said_elsewhere(tmp_path: Path):
     """On a developer's machine nobody expects an extension."""
-    assert run("sys.modules['snapext._told'] = None\nimport snapext\nsnapext.register_after_restore(print)") == (
+    assert run("sys.modules['snapext.link.told'] = None\nimport snapext\nsnapext.register_after_restore(print)") == (
         0,
         "",
         "",

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from snapext.errors import SimulationError
-from snapext.simulator.credentials import Credentials
-from snapext.simulator.platform import Failure, InitType, Platform, PlatformFailure
+from snapext_tools.simulator.credentials import Credentials
+from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformFailure
 
 RUNTIME = "/2018-06-01/runtime"
 EXTENSION = "/2020-01-01/extension"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from helpers import LIMIT_S, wait_until
-from snapext.simulator.replies import Blocked, Reply
-from snapext.simulator.shared_environment import SharedEnvironment
+from snapext_tools.simulator.replies import Blocked, Reply
+from snapext_tools.simulator.shared_environment import SharedEnvironment
 
 
 class WatchedEnvironment:

@@ -410,8 +410,9 @@ MOMENTS = {
 }
 INTERRUPTED_AT = """
 import os, signal, sys
-from snapext.cli.simulate import simulate
-from snapext.simulator import platform, simulation
+from snapext_tools.cli.simulate import simulate
+from snapext_tools.simulator import platform
+from snapext_tools.simulator import simulation
 whole = {moment}
 def interrupted(*args):
     os.kill(os.getpid(), signal.SIGTERM)

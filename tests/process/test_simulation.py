@@ -13,11 +13,11 @@ import pytest
 from lives import APPS, free_port
 
 from helpers import AUTOSTART
-from snapext.simulator.folder import _adapter_script, _extension_script, _write_launcher
-from snapext.simulator.plan import Plan
-from snapext.simulator.platform import InitType
-from snapext.simulator.simulation import Simulation
-from snapext.simulator.story import Story
+from snapext_tools.simulator.folder import _adapter_script, _extension_script, _write_launcher
+from snapext_tools.simulator.plan import Plan
+from snapext_tools.simulator.platform import InitType
+from snapext_tools.simulator.simulation import Simulation
+from snapext_tools.simulator.story import Story
 
 # An extension that asks for the restore on the runtime's behalf, fails it, and then does what $THEN says.
 FAILING = """

@@ -20,7 +20,7 @@ import pytest
 from alone import Life
 
 from helpers import LIMIT_S, clean_environ, wait_until
-from snapext.protocol import AfterRestore, BeforeSnapshot, Checkpoint, Result
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, Result
 
 
 @pytest.fixture

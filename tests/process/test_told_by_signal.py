@@ -7,7 +7,7 @@ import signal
 from clients import HOOKS, READY, WAIT, Start
 
 from helpers import BEFORE, Listener
-from snapext.protocol import BeforeSnapshot, Done, Running, Welcome
+from snapext.wire.messages import BeforeSnapshot, Done, Running, Welcome
 
 TOLD = Welcome(1, "before_snapshot", 0, None)
 FIRST = signal.SIGRTMIN + 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clients import HOOKS, Start
 
 from helpers import BEFORE, Listener
-from snapext.protocol import HookCounts
+from snapext.wire.messages import HookCounts
 
 UWSGI = """
 import ctypes, os, sys, types

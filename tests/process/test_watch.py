@@ -13,9 +13,9 @@ from contextlib import ExitStack
 import pytest
 
 from helpers import App, Loop, clean_environ, wait_until
-from snapext_extension import processes
-from snapext_extension import watch as watch_module
-from snapext_extension.watch import ProcessWatch, image
+from snapext_extension.kernel import processes
+from snapext_extension.kernel import watch as watch_module
+from snapext_extension.kernel.watch import ProcessWatch, image
 
 LIVES = "import sys; print('up', flush=True); sys.stdin.readline()"
 EXECUTES = f"""
@@ -333,7 +333,7 @@ def test_what_may_not_be_read_is_never_a_change(start: Start) -> None:
     code = f"""
         import os, sys
         from snapext_extension.reactor import Reactor
-        from snapext_extension.watch import ProcessWatch, image
+        from snapext_extension.kernel.watch import ProcessWatch, image
         os.setgroups([]); os.setgid(65534); os.setuid(65534)
         watch = ProcessWatch(Reactor(), print)
         assert watch.watch({app.process.pid}, (4096, 4096))

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 from lives import APPS, BIN, IN_ORDER, READY_PATH, Life, Simulate, free_port
 
-from snapext.simulator.folder import _adapter_script, _write_launcher
-from snapext.simulator.plan import Plan, Request
-from snapext.simulator.simulation import Simulation
-from snapext.simulator.states import InitType
-from snapext.simulator.story import Story
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
+from snapext_tools.simulator.folder import _adapter_script, _write_launcher
+from snapext_tools.simulator.plan import Plan, Request
+from snapext_tools.simulator.simulation import Simulation
+from snapext_tools.simulator.states import InitType
+from snapext_tools.simulator.story import Story
 
 INTERPRETER = str(Path(sys.executable).resolve())
 SITE_PACKAGES = Path(pytest.__file__).parent.parent

@@ -3,7 +3,7 @@
 import pytest
 
 from snapext.errors import ConfigError
-from snapext.simulator._lwa_settings import parse_status_codes, read_settings
+from snapext_tools.simulator._lwa_settings import parse_status_codes, read_settings
 
 RUNTIME_API = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"}
 

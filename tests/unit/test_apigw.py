@@ -5,7 +5,7 @@ import json
 import pytest
 
 from snapext.errors import SimulationError
-from snapext.simulator.apigw import (
+from snapext_tools.simulator.apigw import (
     HttpResponse,
     buffered_response,
     http_event,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snapext_extension.attendance import LONG_REST_MS, Attendance, Sighting
-from snapext_extension.failures import Process
+from snapext_extension.boundary.attendance import LONG_REST_MS, Attendance, Sighting
+from snapext_extension.boundary.failures import Process
 
 SETTLE_MS = 500
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapext_extension.channels import (
+from snapext_extension.kernel.channels import (
     MAX_FILE_CHARS,
     MAX_SHOWN,
     Cause,

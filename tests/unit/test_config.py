@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from snapext import _signals
 from snapext.errors import ConfigError
+from snapext.wire import signal_names
 from snapext_extension.config import KNOWN, parse, readiness_timeout_ms, unknown_names, warnings
 
 UID = 1000
@@ -368,7 +368,7 @@ def test_an_app_told_by_signal_cannot_do_without_signals():
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGRTMIN, signal.SIGRTMIN + 5])
 def test_a_signal_is_called_what_the_setting_calls_it(number):
     """The name of a signal in a message can be put into the setting as it is."""
-    assert number == config(SNAPEXT_SIGNALS=f"{_signals.name(number)},URG").signals[0]
+    assert number == config(SNAPEXT_SIGNALS=f"{signal_names.name(number)},URG").signals[0]
 
 
 @pytest.mark.parametrize("transport", ["socket", "signal"])

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from snapext.doctor.examine import RULES, examine, uses_snapext
-from snapext.doctor.findings import Severity
-from snapext.doctor.settings import VARIABLES, Bundled, Facts, Function, Opaque, Place, UnreadableError
+from snapext_tools.doctor.examine import RULES, examine, uses_snapext
+from snapext_tools.doctor.findings import Severity
+from snapext_tools.doctor.settings import VARIABLES, Bundled, Facts, Function, Opaque, Place, UnreadableError
 
 GOOD = {"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LAMBDA_EXEC_WRAPPER": "/opt/snapext/bootstrap"}
 FACTS = Facts(

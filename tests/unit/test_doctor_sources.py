@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from snapext.doctor.env_file import read_env_file
-from snapext.doctor.examine import examine
-from snapext.doctor.settings import Bundled, Opaque, SourceError
-from snapext.doctor.template import read_template
+from snapext_tools.doctor.env_file import read_env_file
+from snapext_tools.doctor.examine import examine
+from snapext_tools.doctor.settings import Bundled, Opaque, SourceError
+from snapext_tools.doctor.template import read_template
 
 CLEAN = """\
 Transform: AWS::Serverless-2016-10-31

@@ -3,9 +3,8 @@
 import pytest
 
 from snapext.errors import ConfigError
-from snapext.simulator.folder import lay_out
-from snapext_extension import adapter
-from snapext_extension.adapter import (
+from snapext_extension.platform import adapter
+from snapext_extension.platform.adapter import (
     CHECK_BEFORE_CHECKPOINT_MARK,
     RESTORE_NEXT_MARK,
     SNAPSTART_MARK,
@@ -15,6 +14,7 @@ from snapext_extension.adapter import (
     decide,
     inspect,
 )
+from snapext_tools.simulator.folder import lay_out
 
 NEVER = Adapter(Kind.NEVER_ASKS, checks_before_checkpoint=False)
 UNCHECKED = Adapter(Kind.ASKS_WITHOUT_CHECK, checks_before_checkpoint=False)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from snapext.protocol import HookFailure
-from snapext_extension.failures import (
+from snapext.wire.messages import HookFailure
+from snapext_extension.boundary.failures import (
     AFTER_RESTORE,
     BEFORE_SNAPSHOT,
     Late,

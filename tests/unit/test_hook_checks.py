@@ -8,15 +8,16 @@ import types
 import pytest
 
 import snapext
-from snapext import _link, _runner
-from snapext._hook_checks import registered_twice, why_it_runs_nothing
-from snapext._runner import run_after_restore, run_before_snapshot
+from snapext.hooks import runner
+from snapext.hooks.checks import registered_twice, why_it_runs_nothing
+from snapext.hooks.runner import run_after_restore, run_before_snapshot
+from snapext.link import link
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No hooks before and after each test, and no link to anything."""
-    monkeypatch.setattr(_link, "hook_registered", lambda: None)
+    monkeypatch.setattr(link, "hook_registered", lambda: None)
     registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
     kept = [list(registry) for registry in registries]
     for registry in registries:
@@ -101,7 +102,7 @@ def test_a_hook_that_runs_nothing_fails_the_phase_before_the_snapshot(func, why,
 
     assert (ran, outcome.hooks) == ([], ())
     assert outcome.error.type == "HookRunsNothing"
-    assert outcome.error.hook == _runner.hook_name(func)
+    assert outcome.error.hook == runner.hook_name(func)
     assert f"the {phase} hook {outcome.error.hook}" in outcome.error.message
     assert why in outcome.error.message
     assert "register a " in outcome.error.message

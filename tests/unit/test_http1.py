@@ -2,7 +2,7 @@
 
 import pytest
 
-from snapext_extension.http1 import (
+from snapext_extension.platform.http1 import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     HttpError,

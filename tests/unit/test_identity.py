@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from snapext_extension.identity import new_identity
-from snapext_extension.processes import stat
+from snapext_extension.kernel.identity import new_identity
+from snapext_extension.kernel.processes import stat
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 

@@ -3,19 +3,71 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
 from helpers import ROOT, SRC
 
-EXTENSION = ROOT / "extension"
-OURS = ("snapext", "snapext_extension", "_snapext_autostart")
-APP_SIDE = sorted(
-    path for path in (SRC / "snapext").rglob("*.py")
-    if not {"cli", "doctor", "simulator"} & set(path.parts) and path.name != "__main__.py"
-)  # fmt: skip
-PROTOCOL = sorted((SRC / "snapext" / "protocol").glob("*.py"))
-EXTENSION_SIDE = sorted(EXTENSION.rglob("*.py"))
+ROOTS = (SRC, ROOT / "extension", ROOT / "layer")
+AUTOSTART = "snapext.autostart"
+"""Found by Python itself, by name; it is not imported as a part of the package."""
+OURS = ("snapext", "snapext_tools", "snapext_extension", "snapext_layer", "_snapext_autostart")
+
+# Each room, and the rooms that its modules may import besides themselves. A room is a folder, or a module on its own.
+ARROWS = {
+    "snapext.errors": (),
+    "snapext.guest": (),
+    "snapext.wire": ("snapext.errors", "snapext.guest"),
+    "snapext.hooks": ("snapext.guest", "snapext.wire"),
+    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.wire"),
+    "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
+    "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
+    "snapext": ("snapext.api", "snapext.guest"),
+    "snapext.__main__": ("snapext.command", "snapext_tools"),
+    AUTOSTART: ("snapext", "_snapext_autostart"),
+    "snapext_extension.boundary": ("snapext.wire",),
+    "snapext_extension.kernel": ("snapext.wire", "snapext_extension.boundary", "snapext_extension.reactor"),
+    "snapext_extension.log": (),
+    "snapext_extension.reserve": (),
+    "snapext_extension.reactor": (),
+    "snapext_extension.door": ("snapext_extension.reactor",),
+    "snapext_extension.config": ("snapext.errors", "snapext.wire", "snapext_extension.log"),
+    "snapext_extension.platform": (
+        *("snapext.errors", "snapext_extension.boundary", "snapext_extension.config", "snapext_extension.door"),
+        *("snapext_extension.log", "snapext_extension.reactor", "snapext_extension.reserve"),
+    ),
+    "snapext_extension.peers": (
+        *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
+        *("snapext_extension.kernel", "snapext_extension.log", "snapext_extension.reactor"),
+    ),
+    "snapext_extension": ("snapext.errors", "snapext.wire"),  # the shell: __main__ and extension, over all its rooms
+    "snapext_layer": ("snapext.errors",),
+    "snapext_tools": (),
+    "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
+    "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
+    "snapext_tools.cli": (
+        *("snapext.command", "snapext.errors", "snapext_extension", "snapext_layer"),
+        *("snapext_tools.doctor", "snapext_tools.simulator"),
+    ),
+}
+THIRD_PARTY = {
+    "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
+    "snapext.hooks.registry": {"snapshot_restore_py"},
+}
+
+
+def module_name(path):
+    root = next(root for root in ROOTS if path.is_relative_to(root))
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(path): path
+    for root in ROOTS
+    for path in sorted(root.rglob("*.py"))
+    if "opt" not in path.relative_to(root).parts
+}
 
 
 def is_type_checking(node):
@@ -33,100 +85,106 @@ def nodes(tree, *, at_import):
         pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
 
 
-def imports(path, *, at_import=False):
-    """The dotted names that a module imports. `from a import b` counts as a and as a.b, for b may be a module."""
+def imports(name, *, at_import=False):
+    """The modules that a module of ours imports: ours by their whole name, others by their first part."""
     found = set()
-    for node in nodes(ast.parse(path.read_text()), at_import=at_import):
+    for node in nodes(ast.parse(MODULES[name].read_text()), at_import=at_import):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            assert node.level == 0, f"{name}: relative import"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (whole & set(MODULES)) or {node.module}
+            found |= {node.module} if not whole <= set(MODULES) else set()
+    return {name if name.partition(".")[0] in OURS else name.partition(".")[0] for name in found}
 
 
 def ours(names):
     return {name for name in names if name.partition(".")[0] in OURS}
 
 
-def third_party(names):
-    return {name for name in names if name.partition(".")[0] not in (*OURS, *sys.stdlib_module_names)}
+def within(name, *packages):
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def within(names, *packages):
-    return all(name in packages or name.startswith(tuple(f"{package}." for package in packages)) for name in names)
-
-
-def named(paths):
-    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT)))
+def room(name):
+    """The room of a module: the longest name in the table that contains it; a package's own name is for its files."""
+    if within(name, "_snapext_autostart"):
+        return name
+    found = [entry for entry in ARROWS if within(name, entry)]
+    assert found, f"{name} has no room: give it one in ARROWS"
+    return max(found, key=len)
 
 
 def test_the_rules_see_imports():
     """The rules would notice: what is known to be imported is found, at import time or later."""
-    link, registry = SRC / "snapext" / "_link.py", SRC / "snapext" / "_registry.py"
+    link = imports("snapext.link.link", at_import=True)
 
-    assert {"threading", "snapext._runner"} <= imports(link, at_import=True)
-    assert "snapext._doorbell" in imports(link) - imports(link, at_import=True)
-    assert "snapext._link" in imports(registry)
-    assert {"click"} == {n.partition(".")[0] for n in third_party(imports(SRC / "snapext" / "cli" / "group.py"))}
-
-
-BOTTOM = ["errors", "_registry", "_endpoint", "_own", "_notice", "_descriptors", "_primitives"]
+    assert {"threading", "snapext.hooks.runner", "snapext.wire.messages"} <= link
+    assert "snapext.link.doorbell" in imports("snapext.link.link") - link
+    assert {"click", "importlib", "snapext_tools.cli"} == imports("snapext_tools.cli.group") - {"__future__"}
+    assert room("snapext.link.told") == "snapext.link"
+    assert room("snapext_extension.extension") == "snapext_extension"
 
 
-@pytest.mark.parametrize("name", BOTTOM)
-def test_the_bottom_modules_import_nothing_of_ours(name):
-    """`import snapext` pays for these alone, and either side may use them."""
-    assert set() == ours(imports(SRC / "snapext" / f"{name}.py", at_import=True))
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows_point_one_way(name):
+    """A module imports its own room and those that the table names, now or later, and no third-party package else."""
+    own = room(name)
+    allowed = (own, *ARROWS[own]) if own != "snapext" else ARROWS[own]
+    found = imports(name)
+    foreign = {other for other in found - ours(found) if other not in sys.stdlib_module_names}
+
+    assert {other for other in ours(found) if not within(other, *allowed) and other != own} == set()
+    assert foreign <= next((names for prefix, names in THIRD_PARTY.items() if within(name, prefix)), set())
 
 
-@named(PROTOCOL)
-def test_the_protocol_does_no_io(path):
-    """It imports the errors and itself of ours, and neither sockets, tasks, threads, the system nor a clock."""
-    names = imports(path)
-
-    assert within(ours(names), "snapext.errors", "snapext.protocol")
-    assert not {"socket", "asyncio", "threading", "os", "time", "select"} & {n.partition(".")[0] for n in names}
-
-
-@named(EXTENSION_SIDE)
-def test_the_extension_imports_the_protocol_the_errors_and_the_standard_library(path):
-    """Nothing else of ours, and nothing that would have to be installed."""
-    names = imports(path)
-
-    shared = ("snapext._descriptors", "snapext._endpoint", "snapext._signals", "snapext.errors", "snapext.protocol")
-    assert within(ours(names) - {"snapext"}, *shared, "snapext_extension")
-    assert set() == third_party(names)
+def test_no_module_imports_itself_by_a_detour():
+    """No circles, neither at import nor later."""
+    graph = {name: {other for other in imports(name) if other in MODULES and other != name} for name in MODULES}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+    assert len(order) == len(MODULES)
 
 
-@named(APP_SIDE)
-def test_what_an_app_imports_reaches_nothing_foreign(path):
-    """No module of the client imports the command line, the simulator, the extension or a third-party package."""
-    names = imports(path)
+def test_every_room_is_lived_in():
+    """The table names nothing that is gone."""
+    assert set(ARROWS) == {room(name) for name in MODULES}
 
-    assert not [
-        name
-        for name in ours(names)
-        if within([name], "snapext.cli", "snapext.doctor", "snapext.simulator", "snapext_extension")
-    ]
-    assert third_party(names) <= {"snapshot_restore_py"}
-    assert path.name == "_registry.py" or set() == third_party(names)
+
+def test_the_messages_do_no_io():
+    """What reads and writes them imports neither sockets, tasks, threads, the system nor a clock."""
+    names = imports("snapext.wire.messages") | imports("snapext.wire.connection")
+
+    assert ours(names) == {"snapext.errors", "snapext.wire.messages"}
+    assert not {"socket", "asyncio", "threading", "os", "time", "select"} & names
+
+
+def test_the_boundary_does_no_io():
+    """The machines take time and events as arguments."""
+    names = set().union(*(imports(name) for name in MODULES if room(name) == "snapext_extension.boundary"))
+
+    assert not {"socket", "asyncio", "threading", "os", "time", "select"} & names
 
 
 def test_a_command_inside_a_function_is_light():
     """`snapext checkpoint` and `snapext done` import neither the protocol's messages, nor click, nor sockets."""
-    code = "import snapext.cli; from snapext import _checkpoint, _commands; print(*sys.modules)"
+    code = "import snapext.__main__, snapext.command.checkpoint; print(*sys.modules)"
     run = f"import sys; sys.path.insert(0, {str(SRC)!r}); {code}"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, check=True, text=True)
     loaded = done.stdout.split()
 
-    assert "snapext._commands" in loaded
-    assert not {"click", "socket", "dataclasses", "typing", "snapext.protocol", "snapext._link"} & set(loaded)
+    assert "snapext.command.main" in loaded
+    heavy = {"click", "socket", "dataclasses", "typing", "snapext.wire.messages", "snapext.link.link", "snapext_tools"}
+    assert not heavy & set(loaded)
 
 
 def test_what_registering_needs_is_light():
     """Before the extension has registered, it imports no more than sockets: each module delays the user's runtime."""
-    first = [EXTENSION / "snapext_extension" / name for name in ("__main__.py", "lambda_api.py", "http1.py")]
-    names = set().union(*(imports(path, at_import=True) for path in first))
+    first = ("__main__", "platform", "platform.lambda_api", "platform.http1")
+    names = set().union(*(imports(f"snapext_extension.{name}", at_import=True) for name in first))
 
-    assert {"os", "sys", "socket"} == {name for name in names if name.partition(".")[0] not in OURS}
+    assert {"os", "sys", "socket"} == names - ours(names) - {"__future__"}
+    assert {f"snapext_extension.{name}" for name in first} >= ours(names)

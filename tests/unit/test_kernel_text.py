@@ -5,10 +5,10 @@ import struct
 
 import pytest
 
-from snapext_extension import processes, rest
-from snapext_extension.accepting import epoll_watches, poll_watches, select_watches
-from snapext_extension.processes import Stat, is_extension, maps_python, parse_stat
-from snapext_extension.sockets import listening_tcp, listening_unix, socket_inode
+from snapext_extension.kernel import processes, rest
+from snapext_extension.kernel.accepting import epoll_watches, poll_watches, select_watches
+from snapext_extension.kernel.processes import Stat, is_extension, maps_python, parse_stat
+from snapext_extension.kernel.sockets import listening_tcp, listening_unix, socket_inode
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, HookedProcess, settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, Done, HookCounts, Shutdown, Welcome
-from snapext_extension import events
-from snapext_extension.events import (
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Shutdown, Welcome
+from snapext_extension.boundary import events
+from snapext_extension.boundary.events import (
     AnswerReadiness,
     AppReady,
     AskEventNext,
@@ -26,7 +26,7 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.lifecycle import (
+from snapext_extension.boundary.lifecycle import (
     ENDED,
     MISSING_CHECK_MS,
     REFUSAL_MS,

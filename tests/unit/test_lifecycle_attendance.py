@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
-from snapext_extension.assembly import FIRST_LINK_MS
-from snapext_extension.attendance import Attendance, Sighting
-from snapext_extension.events import (
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookCounts
+from snapext_extension.boundary.assembly import FIRST_LINK_MS
+from snapext_extension.boundary.attendance import Attendance, Sighting
+from snapext_extension.boundary.events import (
     Action,
     AnswerReadiness,
     AppReady,
@@ -29,8 +29,8 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.failures import Process
-from snapext_extension.lifecycle import LOOK_EVERY_MS, RestoreCaller, State
+from snapext_extension.boundary.failures import Process
+from snapext_extension.boundary.lifecycle import LOOK_EVERY_MS, RestoreCaller, State
 
 ADAPTER = RestoreCaller.ADAPTER
 NO_HOOKS = HookCounts(0, 0)
@@ -1062,8 +1062,8 @@ class TestRunning:
 
 def test_a_failed_hook_is_said_to_have_failed_after_its_own_time() -> None:
     """Not after that of the whole phase."""
-    from snapext.protocol import Done, HookFailure
-    from snapext_extension.events import PhaseDone
+    from snapext.wire.messages import Done, HookFailure
+    from snapext_extension.boundary.events import PhaseDone
 
     driver = Watching(settings())
     key = driver.join(pid=10)

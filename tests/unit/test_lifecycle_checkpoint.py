@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.protocol import Result, Welcome
-from snapext_extension.attendance import Sighting
-from snapext_extension.events import (
+from snapext.wire.messages import Result, Welcome
+from snapext_extension.boundary.attendance import Sighting
+from snapext_extension.boundary.events import (
     AppReady,
     AskEventNext,
     AskRestoreNext,
@@ -27,8 +27,8 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.failures import Process
-from snapext_extension.lifecycle import State
+from snapext_extension.boundary.failures import Process
+from snapext_extension.boundary.lifecycle import State
 
 COMMAND = 900
 EXPLICIT = settings(gate=False, held=True)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, sets, tuples
 
 from lifecycle_world import NO_HOOKS, PLACES, Place, Proc, World
-from snapext.protocol import HookCounts
-from snapext_extension.events import (
+from snapext.wire.messages import HookCounts
+from snapext_extension.boundary.events import (
     Acknowledged,
     AppReady,
     Crowded,
@@ -24,7 +24,7 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.lifecycle import State
+from snapext_extension.boundary.lifecycle import State
 
 LIVES = os.environ.get("SNAPEXT_LIVES")
 ONE_OF_EACH = HookCounts(1, 1)

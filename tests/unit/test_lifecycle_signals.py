@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.protocol import AfterRestore, BeforeSnapshot, HookCounts
-from snapext_extension.events import (
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookCounts
+from snapext_extension.boundary.events import (
     Acknowledged,
     Action,
     AnswerReadiness,
@@ -25,8 +25,8 @@ from snapext_extension.events import (
     TimerFired,
     TimerName,
 )
-from snapext_extension.failures import Process
-from snapext_extension.lifecycle import GRACE_MS, LOOK_AGAIN_MS, MAX_LOOKS, SHUTDOWN_WAIT_MS, State
+from snapext_extension.boundary.failures import Process
+from snapext_extension.boundary.lifecycle import GRACE_MS, LOOK_AGAIN_MS, MAX_LOOKS, SHUTDOWN_WAIT_MS, State
 
 SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
 

@@ -6,7 +6,8 @@ import pytest
 
 from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
 from snapext.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from snapext.protocol import MAX_LINE_BYTES, Connection, Done, HookCounts, Hooks, Role, Running
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import MAX_LINE_BYTES, Done, HookCounts, Hooks, Running
 
 HOOKS = Hooks(HookCounts(1, 1))
 HELLO_LINE = Connection(Role.PROCESS).send(HELLO)

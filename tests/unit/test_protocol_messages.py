@@ -7,9 +7,11 @@ import pytest
 
 from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
 from snapext.errors import RemoteProtocolError
-from snapext.protocol import (
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import (
+    FROM_EXTENSION,
+    FROM_PROCESS,
     Checkpoint,
-    Connection,
     Describe,
     Described,
     Done,
@@ -18,13 +20,12 @@ from snapext.protocol import (
     Hooks,
     HookTiming,
     Result,
-    Role,
     Running,
     Shutdown,
     StatusRequest,
     Welcome,
+    to_wire,
 )
-from snapext.protocol.messages import FROM_EXTENSION, FROM_PROCESS, to_wire
 
 OPTIONAL = ("client", "name", "forked", "signalled")
 FAILURE = HookFailure("ValueError", "no ünits 🦀 \ud800", 'File "app.py"\n  line 1\x00', None)

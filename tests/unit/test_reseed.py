@@ -10,7 +10,7 @@ import types
 import pytest
 
 import snapext
-from snapext._reseed import reseed
+from snapext.hooks.reseed import reseed
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ import pytest
 
 import snapext
 from helpers import LIMIT_S, SRC, App, clean_environ, wait_until
-from snapext import _link, _loops, _runner
-from snapext._runner import hook_name, run_after_restore, run_before_snapshot
+from snapext.hooks import loops, runner
+from snapext.hooks.runner import hook_name, run_after_restore, run_before_snapshot
+from snapext.link import link
 
 PHASES = [
     pytest.param(snapext.register_before_snapshot, run_before_snapshot, id="before_snapshot"),
@@ -25,7 +26,7 @@ both_phases = pytest.mark.parametrize(("register", "run"), PHASES)
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No hooks and no loops before and after each test, and no link to anything."""
-    monkeypatch.setattr(_link, "hook_registered", lambda: None)
+    monkeypatch.setattr(link, "hook_registered", lambda: None)
     registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
     kept = [list(registry) for registry in registries]
     for registry in registries:
@@ -33,9 +34,9 @@ def clean(monkeypatch):
     yield
     for registry, hooks in zip(registries, kept, strict=True):
         registry[:] = hooks
-    if _loops._private is not None:
-        _loops._private.close()
-    _loops.forget_loops()
+    if loops._private is not None:
+        loops._private.close()
+    loops.forget_loops()
 
 
 @pytest.fixture
@@ -219,9 +220,9 @@ def test_whatever_a_hook_raises_is_reported(register, run, error):
 
     assert reported.hook == "test_runner.raise_"
     assert type(error).__name__.startswith(reported.type)
-    assert len(reported.type) <= _runner.MAX_NAME_CHARS
-    assert len(reported.message) <= _runner.MAX_MESSAGE_CHARS
-    assert len(reported.stack) <= _runner.MAX_STACK_CHARS
+    assert len(reported.type) <= runner.MAX_NAME_CHARS
+    assert len(reported.message) <= runner.MAX_MESSAGE_CHARS
+    assert len(reported.stack) <= runner.MAX_STACK_CHARS
 
 
 @pytest.mark.parametrize("error", [e for e in ERRORS if not isinstance(e, StopIteration)], ids=error_id)
@@ -294,7 +295,7 @@ def test_the_end_of_a_long_stack_is_kept():
     snapext.register_after_restore(recurse_in_turn, 100)
     stack = failure(run_after_restore).stack
 
-    assert len(stack) == _runner.MAX_STACK_CHARS
+    assert len(stack) == runner.MAX_STACK_CHARS
     assert stack.endswith("ValueError: deep\n")
 
 
@@ -348,7 +349,7 @@ def test_a_name_is_never_too_long():
     func = lambda: None  # noqa: E731
     func.__qualname__ = "x" * 1_000
 
-    assert len(hook_name(func)) == _runner.MAX_NAME_CHARS
+    assert len(hook_name(func)) == runner.MAX_NAME_CHARS
 
 
 def test_a_hook_without_a_name_still_runs():
@@ -456,14 +457,14 @@ def test_a_hook_registered_while_a_loop_runs_binds_it(monkeypatch):
     """An app that registers within its lifespan need not call bind_loop."""
 
     async def lifespan():
-        _loops.bind_running_loop()
+        loops.bind_running_loop()
         return asyncio.get_running_loop()
 
     loop = asyncio.run(lifespan())
 
-    assert loop is _loops._bound
-    _loops.bind_running_loop()  # none runs here, which is no error
-    assert loop is _loops._bound
+    assert loop is loops._bound
+    loops.bind_running_loop()  # none runs here, which is no error
+    assert loop is loops._bound
 
 
 def test_bind_loop_needs_a_loop():
@@ -474,19 +475,19 @@ def test_bind_loop_needs_a_loop():
 
 FORK = """
 import asyncio, gc, os, time, snapext
-from snapext import _runner
+from snapext.hooks import runner
 
 async def in_another_thread():
     await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)
 
 snapext.register_before_snapshot(in_another_thread)
 snapext.register_after_restore(in_another_thread)
-_runner.run_before_snapshot(5_000, print)
+runner.run_before_snapshot(5_000, print)
 if (child := os.fork()) == 0:
     gc.collect()
     os._exit(0)
 os.waitpid(child, 0)
-print(_runner.run_after_restore(5_000, print).duration_ms < 4_000)
+print(runner.run_after_restore(5_000, print).duration_ms < 4_000)
 """
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from snapext.cli.asked import FORM, parse_asked
-from snapext.simulator.plan import Event, Request
+from snapext_tools.cli.asked import FORM, parse_asked
+from snapext_tools.simulator.plan import Event, Request
 
 R, D, H, E = "requests", "data", "headers", "events"
 

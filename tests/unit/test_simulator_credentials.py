@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snapext.simulator.credentials import DEVELOPERS_OWN, Credentials, developers_credentials
-from snapext.simulator.folder import extension_environment, runtime_environment
+from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials, developers_credentials
+from snapext_tools.simulator.folder import extension_environment, runtime_environment
 
 KEYS = "aws_access_key_id = AKIA{0}\naws_secret_access_key = secret%{0}\n"
 

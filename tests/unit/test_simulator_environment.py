@@ -7,10 +7,10 @@ import uuid
 import pytest
 
 from snapext.errors import SimulationError
-from snapext.simulator.environment import Environment
-from snapext.simulator.outcomes import Failure
-from snapext.simulator.replies import DROPPED, Blocked, Reply
-from snapext.simulator.states import ExtensionState, InitType, RuntimeState
+from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.outcomes import Failure
+from snapext_tools.simulator.replies import DROPPED, Blocked, Reply
+from snapext_tools.simulator.states import ExtensionState, InitType, RuntimeState
 
 UNIX_ORIGIN_MS = 1_700_000_000_000
 UNKNOWN_ID = "00000000-0000-0000-0000-00000000ffff"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from snapext.simulator.states import (
+from snapext_tools.simulator.states import (
     EXTENSION_ASKS_FOR,
     EXTENSION_TRANSITIONS,
     FATAL_REPORTS,

@@ -15,7 +15,7 @@ from typing import TextIO
 import click
 import pytest
 
-from snapext.simulator.terminal import Page, fit
+from snapext_tools.simulator.terminal import Page, fit
 
 TEXT = "after_restore    0.798 s    17849 waitress-serve ✓ tracing.after_first   0.0 ms    0.0 % of 10 s"
 

@@ -7,9 +7,9 @@ from typing import Any
 import click
 import pytest
 
-from snapext.simulator.recorder import Recorder, Trouble
-from snapext.simulator.story import Story
-from snapext.simulator.verdict import judge
+from snapext_tools.simulator.recorder import Recorder, Trouble
+from snapext_tools.simulator.story import Story
+from snapext_tools.simulator.verdict import judge
 
 ONE_EACH = {"before_snapshot": 1, "after_restore": 1}
 NOT_LINKED = {

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from snapext._status_report import lines
+from snapext.command.status_report import lines
 from snapext.errors import LocalProtocolError
-from snapext.protocol import Connection, Describe, Described, Message, Result, Role, Welcome
-from snapext.protocol.messages import to_wire
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import Describe, Described, Message, Result, Welcome, to_wire
+from snapext_extension.peers.status import StatusDesk
 from snapext_extension.reactor import Reactor
-from snapext_extension.status import StatusDesk
 
 ASKER = 900
 

@@ -10,8 +10,8 @@ import pytest
 
 from helpers import ROOT
 from snapext.errors import RemoteProtocolError
-from snapext.protocol import Connection, Message, Role
-from snapext.protocol.messages import FROM_EXTENSION, FROM_PROCESS, to_wire
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import FROM_EXTENSION, FROM_PROCESS, Message, to_wire
 
 VECTORS = [
     (f"{path.stem}:{number}", json.loads(line))

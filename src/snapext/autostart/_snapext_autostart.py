@@ -96,7 +96,7 @@ class LinkingFinder:
         snapext = sys.modules.get("snapext")
         if snapext is not None and not hasattr(snapext, "register_after_restore"):
             return None  # snapext itself, half imported, asks whether the real one exists
-        return spec_from_file_location(name, os.path.join(_PACKAGE, "_stand_in.py"))
+        return spec_from_file_location(name, os.path.join(_FOLDER, "_snapext_stand_in.py"))
 
 
 def _is_our_command() -> bool:

@@ -1,0 +1,1 @@
+"""What the kernel shows of the function's processes."""

@@ -1,0 +1,215 @@
+"""The Unix-socket server: who is connected, what they say, and what they are told. It decides nothing.
+
+The socket is the only door to the hooks, so it is guarded: a directory that only its owner can enter, a peer of the
+same user, and limits on how many may come in, how much each may say and how long it may stay silent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from snapext.errors import RemoteProtocolError, SnapextError
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import Hello, Message
+from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
+from snapext_extension.door import Door
+from snapext_extension.log import Log
+from snapext_extension.reactor import READ, WRITE, Reactor
+
+MAX_CONNECTIONS = 900
+"""Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors."""
+OTHER_DESCRIPTORS = 124
+"""What is left for the gate, the watched processes, the platform's calls and the files in /proc, if there are fewer."""
+MIN_CONNECTIONS = 16
+HELLO_TIMEOUT_MS = 5_000
+MAX_UNSENT_BYTES = 256 * 1024
+
+
+class BridgeError(SnapextError):
+    """The socket cannot be made safely. The text says which path and why."""
+
+
+class Listener(Protocol):
+    """Who hears what the processes say. `key` stands for one connection."""
+
+    def joined(self, key: int, pid: int, hello: Hello) -> None: ...
+    def said(self, key: int, message: Message) -> None: ...
+    def left(self, key: int, pid: int) -> None: ...
+    def crowded(self, limit: int) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Peer:
+    socket: socket.socket
+    pid: int
+    connection: Connection = field(default_factory=lambda: Connection(Role.EXTENSION))
+    unsent: bytes = b""
+    joined: bool = False
+
+
+class Bridge:
+    """Serves the socket at `path` for processes of user `uid`. Raises BridgeError if it cannot."""
+
+    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: Listener) -> None:
+        self._uid = uid
+        self._reactor = reactor
+        self._log = log
+        self._listener = listener
+        self._peers: dict[int, _Peer] = {}
+        self._last_key = 0
+        self._path = path
+        self._limit = min(MAX_CONNECTIONS, max(MIN_CONNECTIONS, os.sysconf("SC_OPEN_MAX") - OTHER_DESCRIPTORS))
+        server = _listen(path, uid)
+        self._identity = _identity(os.lstat(path))
+        self._door = Door(server, reactor, self._accepted)
+
+    def send(self, key: int, message: Message) -> None:
+        """Tell one process; it is dropped if it does not read. Never waits."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.unsent += peer.connection.send(message)
+            self._flush(key, peer)
+
+    def close(self) -> None:
+        """Hang up on everyone and take the socket away, if it is still ours."""
+        for key in list(self._peers):
+            self._forget(key)
+        self._door.close()
+        with contextlib.suppress(OSError):  # gone already
+            if _identity(os.lstat(self._path)) == self._identity:
+                os.unlink(self._path)
+
+    def _accepted(self, accepted: socket.socket) -> None:
+        pid, uid = peer_pid_and_uid(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE))
+        if uid != self._uid or len(self._peers) >= self._limit:
+            reason = f"user {uid} is not {self._uid}" if uid != self._uid else f"more than {self._limit} connections"
+            self._log.write("warning", "connection_refused", pid=pid, reason=reason)
+            accepted.close()
+            if uid == self._uid:
+                self._listener.crowded(self._limit)
+            return
+        self._last_key += 1
+        key = self._last_key  # not the descriptor, whose number is used anew while its last owner is still remembered
+        peer = self._peers[key] = _Peer(accepted, pid)
+        self._reactor.watch(accepted.fileno(), lambda: self._ready(key, peer))
+        self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
+
+    def _ready(self, key: int, peer: _Peer) -> None:
+        if peer.unsent:
+            self._flush(key, peer)
+        try:
+            data = peer.socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._drop(key, str(error))
+            return
+        if not data:
+            self._drop(key, None)
+            return
+        try:
+            for message in peer.connection.receive(data):
+                if self._peers.get(key) is not peer:
+                    return  # what it said before made us hang up
+                self._dispatch(key, peer, message)
+        except RemoteProtocolError as error:
+            self._drop(key, str(error))
+
+    def _dispatch(self, key: int, peer: _Peer, message: Message) -> None:
+        if isinstance(message, Hello):
+            self._reactor.cancel_timer(peer)
+            peer.joined = True
+            # The kernel's word for the pid, not the peer's.
+            self._listener.joined(key, peer.pid, message)
+        else:
+            self._listener.said(key, message)
+
+    def _flush(self, key: int, peer: _Peer) -> None:
+        try:
+            sent = peer.socket.send(peer.unsent)
+            peer.unsent = peer.unsent[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            peer.unsent = b""  # its end shows when we read
+        if len(peer.unsent) > MAX_UNSENT_BYTES:
+            self._drop(key, "it does not read what it is told")
+        elif key in self._peers:
+            events = READ | WRITE if peer.unsent else READ
+            self._reactor.watch(peer.socket.fileno(), lambda: self._ready(key, peer), events)
+
+    def _drop(self, key: int, reason: str | None) -> None:
+        """Hang up on one peer; `reason` is None when it went by itself."""
+        peer = self._peers.get(key)
+        if peer is None:
+            return
+        if reason is not None:
+            self._log.write("warning", "connection_closed", pid=peer.pid, reason=reason)
+        self._forget(key)
+        if peer.joined:
+            self._listener.left(key, peer.pid)
+
+    def _forget(self, key: int) -> None:
+        peer = self._peers.pop(key)
+        self._reactor.cancel_timer(peer)
+        self._reactor.unwatch(peer.socket.fileno())
+        peer.socket.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another that has been put in its place."""
+    return status.st_dev, status.st_ino
+
+
+def _listen(path: str, uid: int) -> socket.socket:
+    directory = os.path.dirname(path)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        why = why_refuse_directory(os.lstat(directory), uid)
+        if why is not None:
+            raise BridgeError(f"{directory} cannot hold our socket: {why}")
+        _remove_stale(path, uid)
+        return _bind(path)
+    except OSError as error:
+        raise BridgeError(f"{path} cannot be listened on: {error.strerror or error}") from error
+
+
+def _remove_stale(path: str, uid: int) -> None:
+    """Take away a socket of ours that nobody listens on any more; refuse anything else that is in the way."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    why = why_refuse_socket(status, uid)
+    if why is not None:
+        raise BridgeError(f"{path} is in the way: {why}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one that listens and does not accept would keep us waiting
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if _identity(os.lstat(path)) == _identity(status):
+                os.unlink(path)
+                return
+        except BlockingIOError:
+            pass
+    raise BridgeError(f"another extension listens on {path}; set SNAPEXT_SOCKET to another path for one of them")
+
+
+def _bind(path: str) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # the socket is 0600 from its first moment on
+    try:
+        server.bind(path)
+    except OSError:
+        server.close()
+        raise
+    finally:
+        os.umask(before)
+    server.listen(256)
+    server.setblocking(False)
+    return server

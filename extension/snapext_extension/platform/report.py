@@ -1,0 +1,65 @@
+"""Report a failure: to the log, to the Runtime API where it takes it, and to the Extensions API."""
+
+from __future__ import annotations
+
+import json
+
+from snapext_extension.boundary.failures import EXIT_OTHER, Failure
+from snapext_extension.log import Log
+from snapext_extension.platform.http1 import HttpError
+from snapext_extension.platform.lambda_api import (
+    EXTENSION_EXIT_ERROR,
+    EXTENSION_INIT_ERROR,
+    INIT_ERROR,
+    RESTORE_ERROR,
+    LambdaApi,
+)
+
+
+def report_to_runtime(api: LambdaApi, log: Log, failure: Failure) -> None:
+    """Log a failure, and tell the Runtime API, whose error the function's users see."""
+    error, process = failure.error, failure.process
+    log.write(
+        "error",
+        "failed",
+        phase=failure.phase,
+        error_type=failure.error_type,
+        message=failure.message,
+        pid=process.pid if process else None,
+        name=process.name if process else None,
+        hook=error.hook if error else None,
+        type=error.type if error else failure.error_type,
+        reason=error.message if error else failure.message,
+        stack=error.stack if error else "",
+    )
+    if failure.runtime_report is not None:
+        path = INIT_ERROR if failure.runtime_report == "init" else RESTORE_ERROR
+        _report_to(api, log, path, failure.error_type, failure)
+
+
+def report_to_extensions(api: LambdaApi, log: Log, failure: Failure, path: str = EXTENSION_EXIT_ERROR) -> None:
+    """Tell the Extensions API that this extension ends, and why."""
+    _report_to(api, log, path, f"Extension.{failure.error_type.partition('.')[2]}", failure)
+
+
+def report_bad_start(api: LambdaApi, log: Log, error_type: str, message: str, exit_status: int = EXIT_OTHER) -> None:
+    """Report that we cannot do our work at all: initialisation ends."""
+    failure = Failure("init", error_type, message, exit_status, None)
+    report_to_runtime(api, log, failure)
+    report_to_extensions(api, log, failure, EXTENSION_INIT_ERROR)
+
+
+def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, failure: Failure) -> None:
+    body = {
+        "errorMessage": failure.message,
+        "errorType": failure.error_type,
+        "stackTrace": failure.error.stack.splitlines() if failure.error else [],
+    }
+    try:
+        response = api.report(path, error_type, json.dumps(body).encode())
+    except (OSError, HttpError) as error:
+        log.write("error", "report_failed", path=path, message=str(error))
+        return
+    if response.status != 202:
+        said = response.body[:300].decode("utf-8", "replace")
+        log.write("error", "report_refused", path=path, status=response.status, body=said)

@@ -1,0 +1,170 @@
+"""The public functions. Each imports what it needs beyond the registry when it is called.
+
+`import snapext` is on the path of every cold start and must cost no more than registering a hook needs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from snapext.guest import notice
+from snapext.guest.own import is_expected, is_own_process
+from snapext.hooks import registry
+from snapext.hooks.registry import get_after_restore, get_before_snapshot
+
+__all__ = [
+    "bind_loop",
+    "checkpoint",
+    "connect",
+    "connect_if_expected",
+    "get_after_restore",
+    "get_before_snapshot",
+    "is_restored",
+    "register_after_restore",
+    "register_before_snapshot",
+    "reseed",
+    "status",
+    "wait_restored",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this module does
+    import asyncio
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
+
+    from snapext.link.status import Status
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+
+def register_before_snapshot(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[P, R]:
+    """Have `func(*args, **kwargs)` called in this process before the snapshot is taken; the last registered runs first.
+
+    Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
+    Never raises and never blocks; without snapext's extension nothing more happens.
+    """
+    registry.add(registry.get_before_snapshot(), (func, args, kwargs))
+    return func
+
+
+def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[P, R]:
+    """Have `func(*args, **kwargs)` called in this process after a restore, in order of registration.
+
+    Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
+    Never raises and never blocks; without snapext's extension nothing more happens.
+    """
+    registry.add(registry.get_after_restore(), (func, args, kwargs))
+    return func
+
+
+def _link_this_process() -> None:
+    """Link it on its first hook, and tell the link about each one. Registering never raises."""
+    try:
+        from snapext.link import link  # on first use: it brings sockets and threads, which importing snapext must not
+
+        link.hook_registered()
+    except Exception as error:
+        _report_unlinked(error)
+
+
+registry.when_registered = _link_this_process
+
+
+def connect() -> None:
+    """Link this process to the extension now, hooks or none. Registering the first hook does this by itself.
+
+    Never raises, never waits.
+    """
+    try:
+        from snapext.link import link
+
+        link.join()
+    except Exception as error:  # an app must start whatever is wrong with us
+        _report_unlinked(error)
+
+
+def _report_unlinked(error: Exception) -> None:
+    line = f"process {os.getpid()} is not linked, and its hooks will not run: {error!r}"
+    if is_expected(os.environ):
+        notice.once("not linked", line)
+    else:
+        notice.debug(line)
+
+
+def connect_if_expected() -> None:
+    """What `import snapext` does: link a process of the app where an extension is to be expected, and nothing else."""
+    if is_expected(os.environ) and not is_own_process():
+        connect()
+
+
+def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Have `async def` hooks run on `loop`; by default on the running one.
+
+    Call it where the app's loop runs, for example in an ASGI lifespan. A hook that is registered while a loop runs
+    binds that loop by itself. Raises RuntimeError when no loop is given and none runs.
+    """
+    from snapext.hooks import loops
+
+    loops.bind_loop(loop)
+
+
+def status() -> Status:
+    """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
+    from snapext.link import link
+
+    return link.current().status()
+
+
+def is_restored() -> bool:
+    """True once this process runs in a restored environment and its after-restore hooks are done.
+
+    True from the start in a process that began after the restore: it has nothing to run. The first call asks the
+    extension for that, and may wait some milliseconds for it (a second at most). Always False in an environment that
+    was not initialised for SnapStart.
+    """
+    from snapext.link import link
+
+    if not link.current().generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        connect()
+        link.current().ask_generation()
+    return link.current().generation > 0
+
+
+def wait_restored(timeout: float | None = None) -> bool:
+    """Wait until `is_restored()`, for `timeout` seconds at most (None: no limit), and return it.
+
+    Returns False at once where no restore will come: AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`.
+    """
+    from snapext.link import link
+
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        return is_restored()
+    connect()  # a process without hooks has no link yet, and would never hear of the restore
+    return link.current().wait_restored(timeout)
+
+
+def checkpoint() -> None:
+    """Say that this function is up, and wait until it has been restored and every hook in every process has run.
+
+    For a runtime of your own (SNAPEXT_MODE=explicit): call it once the server listens, before the first
+    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`. Hooks of this process
+    run meanwhile, on another thread (with SNAPEXT_TRANSPORT=signal, in the main thread).
+
+    Raises CheckpointError (snapext.errors) when a hook failed, or no extension is there.
+    """
+    from snapext.command import checkpoint
+
+    checkpoint.checkpoint()
+
+
+def reseed() -> None:
+    """Reseed `random`, and the global generators of numpy and torch where they are already imported.
+
+    Done by itself before the first after-restore hook, unless SNAPEXT_RESEED=0.
+    """
+    from snapext.hooks import reseed
+    from snapext.link import link
+
+    reseed.reseed(link.current().environment_id)

@@ -1,0 +1,129 @@
+"""The commands that run inside a function: `snapext checkpoint`, `done` and `status`. The standard library only.
+
+Each process of such a command is paid for by a cold start, or by a handler that somebody waits for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+from snapext.errors import CheckpointError, ControlError
+from snapext.wire.place import acknowledgement_path, socket_path, why_refuse_directory
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+MAX_MESSAGE_BYTES = 2_000
+"""With the pids of our parents before it, no more than a pipe takes in one piece (PIPE_BUF, pipe(7))."""
+USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]
+snapext: what else there is (simulate, layer, doctor, signal) runs on your own machine: pip install lambda-snapext"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of them; returns the exit status. This is the `snapext` of the layer."""
+    try:
+        status = run(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if status is None and arguments[:1] == ["signal"]:
+        return fail("signal is for your own machine: on Lambda the platform alone says when hooks run", EXIT_USAGE)
+    if status is None:
+        os.write(2, USAGE.encode() + b"\n")
+        return EXIT_USAGE
+    return status
+
+
+def run(arguments: list[str]) -> int | None:
+    """Run one of them; returns the exit status, or None when the arguments are not plainly one of theirs."""
+    match arguments:
+        case ["checkpoint"]:
+            return checkpoint()
+        case ["done"]:
+            return done(None)
+        case ["done", "--failed", message]:
+            return done(message)
+        case ["status"] | ["status", "--json"]:
+            return status(as_json=len(arguments) > 1)
+    return None
+
+
+def checkpoint() -> int:
+    from snapext.command.checkpoint import checkpoint as cross
+
+    try:
+        cross()
+    except CheckpointError as error:
+        return fail(str(error), error.exit_status)
+    return 0
+
+
+def done(failed: str | None) -> int:
+    """Say that the handler which runs this command is done: the extension knows it among our ancestors."""
+    path = acknowledgement_path(socket_path(os.environ, os.geteuid()))
+    if not path.startswith("/"):
+        return fail(f"SNAPEXT_SOCKET={os.environ.get('SNAPEXT_SOCKET')!r} is not accepted: an absolute path")
+    since, what = f" since {_start_ticks()}".encode(), b""
+    if failed is not None:
+        said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
+        what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
+    # A line of its own, even behind one that somebody has not ended.
+    line = b"\n" + ",".join(map(str, _ancestors())).encode() + since + what + b"\n"
+    try:
+        why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
+        if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
+            return fail(f"{path} is not used: {why or 'it is not a pipe'}")
+        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
+        os.write(pipe, line)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return fail(f"nobody waits for this: no extension reads {path}; is SNAPEXT_SIGNALS set?")
+        return fail(f"{path} cannot be written: {error.strerror}")
+    return 0
+
+
+def status(*, as_json: bool) -> int:
+    import json
+
+    from snapext.command.status_report import lines
+    from snapext.wire.ask import ask
+
+    try:
+        answer = ask("status")
+    except ControlError as error:
+        return fail(f"{error}: there is one in a function, and in `snapext simulate`, whose processes have it")
+    found = answer["status"]
+    text = json.dumps(found, indent=2) if as_json else "\n".join(lines(found))
+    try:
+        os.write(1, text.encode() + b"\n")
+    except OSError as error:
+        return fail(f"standard output cannot be written: {error.strerror}")
+    return 0
+
+
+def fail(message: str, status: int = EXIT_FAILED) -> int:
+    os.write(2, f"snapext: {message}\n".encode(errors="backslashreplace"))
+    return status
+
+
+def _start_ticks() -> int:
+    """When this command was started, in clock ticks since boot: an answer begun before the restore is none after it."""
+    with open("/proc/self/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def _ancestors() -> list[int]:
+    """Our parent, its parent, and so on. See proc(5)."""
+    found = [os.getppid()]
+    try:
+        while found[-1] > 1:
+            with open(f"/proc/{found[-1]}/stat", "rb") as file:
+                found.append(int(file.read().rpartition(b")")[2].split()[1]))
+    except (OSError, ValueError, IndexError):
+        pass
+    return [pid for pid in found if pid > 0]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

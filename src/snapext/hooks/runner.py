@@ -1,0 +1,214 @@
+"""Run the hooks of one phase in this process and say how it went. Knows nothing of sockets.
+
+A phase is a generator: what an async hook has returned is handed out, and how awaiting it ended is handed in. So the
+same code serves a thread that waits (`run`) and a task on the app's own loop (`run_here`).
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snapext.hooks import checks, loops, registry
+from snapext.wire.messages import HookFailure, HookTiming
+
+if TYPE_CHECKING:
+    from snapext.hooks.registry import Hook
+
+    Phase = Generator[tuple[Awaitable[Any], float], BaseException | None, "Outcome"]
+
+# A failure must fit into one line of the protocol, even if JSON writes each of its characters as six. One that is
+# mostly emoji takes twelve each, and is cut once more by whoever sends it.
+MAX_MESSAGE_CHARS = 1_000
+MAX_STACK_CHARS = 8_000
+MAX_NAME_CHARS = 100
+RUNS_NOTHING = "HookRunsNothing"
+"""The type of the failure of a hook that can be called, but does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a phase ended in this process; `error` is None when every hook ran."""
+
+    duration_ms: float
+    hooks: tuple[HookTiming, ...]
+    error: HookFailure | None
+
+
+def run_before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
+    """Run the before-snapshot hooks, the last registered first. See `_phase`."""
+    return run(before_snapshot(timeout_ms, on_start))
+
+
+def run_after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
+    """Run the after-restore hooks in order of registration. See `_phase`."""
+    return run(after_restore(timeout_ms, on_start))
+
+
+def before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """The phase before the snapshot. No hook runs if one of either phase would do nothing: after it it is too late."""
+    refused = refuse_hooks()
+    if refused is not None:
+        return Outcome(0.0, (), refused)
+    return (yield from _phase(_newest_first(registry.get_before_snapshot()), timeout_ms, on_start))
+
+
+def after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """The phase after the restore."""
+    return (yield from _phase(_oldest_first(registry.get_after_restore()), timeout_ms, on_start))
+
+
+def run(phase: Phase) -> Outcome:
+    """Run a phase in this thread, which waits for async hooks; they run on the app's loop, or on a private one."""
+    ended: BaseException | None = None
+    while True:
+        try:
+            awaitable, deadline = phase.send(ended)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        try:
+            loops.run(awaitable, deadline)
+            ended = None
+        except BaseException as error:  # SystemExit and KeyboardInterrupt must not end the link's thread in silence
+            ended = error
+
+
+async def run_here(phase: Phase, in_hook: Callable[[bool], None]) -> Outcome:
+    """Run a phase on the running loop, which goes on meanwhile. `in_hook` is told when a hook takes and leaves it."""
+    ended: BaseException | None = None
+    while True:
+        in_hook(True)
+        try:
+            awaitable, deadline = phase.send(ended)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        finally:
+            in_hook(False)
+        try:
+            await loops.run_here(awaitable, deadline)
+            ended = None
+        except BaseException as error:  # one of a hook, SystemExit too: the loop belongs to the app
+            ended = error
+
+
+def refuse_hooks() -> HookFailure | None:
+    """The failure of the first hook of either phase that would run nothing."""
+    for phase, hooks in (
+        ("before_snapshot", registry.get_before_snapshot()),
+        ("after_restore", registry.get_after_restore()),
+    ):
+        for func, _, _ in list(hooks):
+            why = checks.why_it_runs_nothing(func)
+            if why is not None:
+                name = hook_name(func)
+                return HookFailure(RUNS_NOTHING, f"the {phase} hook {name} {why}"[:MAX_MESSAGE_CHARS], "", name)
+    return None
+
+
+def hook_name(func: Callable[..., Any]) -> str:
+    """`module.qualified_name` of a hook; of what a functools.partial wraps; of the class of another callable."""
+    if isinstance(func, functools.partial):
+        func = func.func
+    try:
+        qualname = getattr(func, "__qualname__", None) or type(func).__qualname__
+        return f"{getattr(func, '__module__', None) or '?'}.{qualname}"[:MAX_NAME_CHARS]
+    except Exception:  # an object that cannot be asked for its name is still to be run
+        return f"?.{type(func).__qualname__}"[:MAX_NAME_CHARS]
+
+
+def _oldest_first(registry: list[Hook]) -> Iterator[Hook]:
+    """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
+    pending = list(registry)
+    seen = len(registry)
+    while pending:
+        yield pending.pop(0)
+        pending.extend(registry[seen:])
+        seen = len(registry)
+
+
+def _newest_first(registry: list[Hook]) -> Iterator[Hook]:
+    """Each hook once, the newest first; those that a hook registers meanwhile come next, as in the managed runtime."""
+    pending = list(registry)
+    seen = len(registry)
+    while pending:
+        yield pending.pop()
+        pending.extend(registry[seen:])
+        seen = len(registry)
+
+
+def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """Call each hook; the first that raises ends the phase. `on_start` gets the name of each before it runs."""
+    started = time.monotonic()
+    deadline = started + timeout_ms / 1000
+    timings: list[HookTiming] = []
+    error: HookFailure | None = None
+    for func, args, kwargs in hooks:
+        name = hook_name(func)
+        on_start(name)
+        hook_started = time.monotonic()
+        raised: BaseException | None = None
+        why = awaitable = None
+        try:
+            result = func(*args, **kwargs)
+            why = checks.why_result_ran_nothing(result)
+            awaitable = result if checks.is_awaitable(result) else None
+        except BaseException as error_of_hook:  # SystemExit and KeyboardInterrupt must not end the thread in silence
+            raised = error_of_hook
+        if awaitable is not None:
+            raised = yield awaitable, deadline
+        duration_ms = _ms_since(hook_started)
+        if why is not None:
+            error = HookFailure(RUNS_NOTHING, f"{name}: {why}"[:MAX_MESSAGE_CHARS], "", name, duration_ms)
+        elif raised is not None:
+            error = _failure(raised, name, duration_ms, deadline)
+        if error is not None:
+            break
+        timings.append(HookTiming(name, duration_ms))
+    return Outcome(_ms_since(started), tuple(timings), error)
+
+
+def _failure(error: BaseException, name: str, duration_ms: float, deadline: float) -> HookFailure:
+    message = None
+    if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
+        message = f"still running after {duration_ms:.0f} ms, when the phase's budget was used up"
+    return describe(error, name, message, duration_ms)
+
+
+def describe(
+    error: BaseException, hook: str | None, message: str | None = None, duration_ms: float | None = None
+) -> HookFailure:
+    """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
+    import traceback  # costs 20 ms, and only a failure needs it
+
+    tb = error.__traceback__
+    while tb is not None and _is_between_us_and_a_hook(tb.tb_frame.f_globals):
+        tb = tb.tb_next
+    stack = "".join(traceback.format_exception(type(error), error, tb))
+    return HookFailure(
+        type=type(error).__name__[:MAX_NAME_CHARS],
+        message=(_text(error) if message is None else message)[:MAX_MESSAGE_CHARS],
+        stack=stack[-MAX_STACK_CHARS:],
+        hook=hook,
+        duration_ms=duration_ms,
+    )
+
+
+def _is_between_us_and_a_hook(module_globals: dict[str, Any]) -> bool:
+    name = str(module_globals.get("__name__"))
+    return name in (__name__, loops.__name__) or name.partition(".")[0] in ("asyncio", "concurrent")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # an exception whose own text fails is still to be reported
+        return "(its text cannot be had)"
+
+
+def _ms_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

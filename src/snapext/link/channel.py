@@ -1,0 +1,172 @@
+"""One connection to the extension: made where it is safe, and written to without waiting.
+
+A descriptor can be closed under us by the app (daemons close all that they find) and its number be used anew, so each
+use asks first whether it is still ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET
+
+from snapext.errors import RemoteProtocolError
+from snapext.guest import notice
+from snapext.guest.descriptors import socket_above_standard
+from snapext.guest.primitives import NATIVE, Lock, Socket, poll, sleep
+from snapext.wire.connection import Connection, Role
+from snapext.wire.messages import Message
+from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
+
+AT_ONCE_AND_SILENTLY = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+"""Without the signal, which an app may have set to end it, when the extension is gone."""
+CHUNK = 65536
+FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
+POLLIN = 1
+
+
+class UntrustedError(Exception):
+    """The place, or who listens there, is not safely our own. The text says why."""
+
+
+def connect(path: str, uid: int, lock: Lock) -> Channel:
+    """Connect where it is safe. Raises OSError or ValueError where nobody listens, and UntrustedError."""
+    peer: Socket = socket_above_standard(Socket, AF_UNIX, SOCK_STREAM)
+    try:
+        peer.settimeout(None)  # whatever the app has set with socket.setdefaulttimeout
+        why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
+        if why is None:
+            peer.connect(path)
+            pid, peer_uid = peer_pid_and_uid(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, CREDENTIALS_SIZE))
+            if peer_uid == uid:
+                return Channel(peer, pid, lock)
+            why = "another user's process listens on it"
+        raise UntrustedError(why)
+    except BaseException:
+        peer.close()
+        raise
+
+
+class Channel:
+    """A connection. `lock` is held by who writes: the app's own threads tell of their hooks."""
+
+    def __init__(self, peer: Socket, pid: int, lock: Lock) -> None:
+        self.pid = pid
+        self._peer = peer
+        self._lock = lock
+        self._inode = os.fstat(peer.fileno()).st_ino
+        self._connection = Connection(Role.PROCESS)
+        self._unsent = b""
+        self._read: deque[Message] = deque()
+        self._broken: RemoteProtocolError | None = None
+        self._open = True
+
+    def limit(self, timeout_s: float) -> None:
+        """Wait for no more than this from now on, in each call."""
+        self._peer.settimeout(timeout_s)
+
+    def is_ours(self) -> bool:
+        try:
+            return self._open and os.fstat(self._peer.fileno()).st_ino == self._inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        with self._lock:
+            ours, self._open, self._unsent = self.is_ours(), False, b""
+        if ours:
+            self._peer.close()
+        else:
+            self._peer.detach()
+
+    def abandon(self) -> None:
+        """Close a forked child's copy of the descriptor: the parent's connection lives on, and the lock is nobody's."""
+        ours, self._open = self.is_ours(), False
+        if ours:
+            self._peer.close()
+        else:
+            self._peer.detach()
+
+    # --- reading: by the thread that has connected -----------------------------------------------------------------
+
+    def messages(self, before_waiting: Callable[[], None]) -> Iterator[Message]:
+        """What they say, until they hang up. Raises OSError and RemoteProtocolError."""
+        while True:
+            while self._read:
+                yield self._read.popleft()
+            if self._broken is not None:
+                raise self._broken
+            before_waiting()
+            data = self._peer.recv(CHUNK) if self.is_ours() else b""
+            if not data:
+                return
+            self._take(data)
+
+    def is_readable(self, timeout_s: float) -> bool:
+        """Whether something can be read, or has been; waits for it."""
+        if self._read or self._broken is not None or not self.is_ours():
+            return True
+        if poll is None:
+            sleep(timeout_s)
+            return False
+        waiter = poll()
+        waiter.register(self._peer, POLLIN)
+        return bool(waiter.poll(timeout_s * 1000))
+
+    def listen(self) -> deque[Message]:
+        """Read what is there, without waiting; returns all that has been read, of which the caller may take some."""
+        if NATIVE and poll is not None and self._broken is None and self.is_ours():
+            waiter = poll()
+            waiter.register(self._peer, POLLIN)
+            if waiter.poll(0):
+                try:
+                    self._take(self._peer.recv(CHUNK))
+                except OSError as error:
+                    notice.debug(f"the extension is gone: {error!r}")  # the next read finds it out as well
+        return self._read
+
+    def _take(self, data: bytes) -> None:
+        try:
+            for message in self._connection.receive(data):
+                self._read.append(message)
+        except RemoteProtocolError as error:
+            self._broken = error  # what they have said before it counts
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def is_behind(self) -> bool:
+        """Whether the extension is slow to read what we have said."""
+        return bool(self._unsent)
+
+    def post(self, message: Message) -> None:
+        """Hand over what the socket takes at once, and keep the rest. The caller holds the lock; never waits.
+
+        Raises LocalProtocolError where a message is too long.
+        """
+        if self._open:
+            self._unsent += self._connection.send(message)
+            self._flush()
+
+    def send(self, message: Message) -> None:
+        """Send from a thread of ours, which may wait for a slow extension; nobody waits for it meanwhile."""
+        with self._lock:
+            self.post(message)
+        wait_s = FIRST_WAIT_S
+        while self._unsent:
+            sleep(wait_s)
+            wait_s = min(wait_s * 2, MAX_WAIT_S)
+            with self._lock:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self.is_ours():
+            self._unsent = b""  # the next read finds it out as well
+            return
+        try:
+            self._unsent = self._unsent[self._peer.send(self._unsent, AT_ONCE_AND_SILENTLY) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            notice.debug(f"the extension does not take what we send: {error!r}")
+            self._unsent = b""  # the next read sees the end of the connection

@@ -1,0 +1,175 @@
+"""What this process has been told to do, and how that went: each phase of each boundary runs once.
+
+Told twice of one, on this connection or another, it answers twice and runs once. While it runs, whoever has asked last
+hears which hook is at work.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from snapext.errors import LocalProtocolError
+from snapext.guest import notice
+from snapext.guest.primitives import monotonic, sleep
+from snapext.hooks import checks, registry, runner
+from snapext.hooks.reseed import reseed
+from snapext.link import process
+from snapext.link.channel import Channel
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
+
+if TYPE_CHECKING:
+    from snapext.hooks.runner import Outcome, Phase
+
+Order = BeforeSnapshot | AfterRestore
+FIRST_LOOK_S, MAX_LOOK_S = 0.005, 0.05
+"""How often to look whether the main thread still imports."""
+NOTHING_TO_DO = runner.Outcome(0.0, (), None)
+
+
+class Told:
+    """The phases of one process."""
+
+    def __init__(self, *, takes_part: bool = True) -> None:
+        self.takes_part = takes_part
+        self._outcomes: dict[tuple[str, int], Outcome] = {}
+        self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
+        self._teller = 0
+        self._looked_at_hooks = False
+
+    def by(self, pid: int) -> None:
+        """Who is at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
+        if pid != self._teller:
+            self._teller = pid
+            self._outcomes.clear()
+
+    def is_under_way(self, order: Order) -> bool:
+        """Whether the hooks of a phase run: a signal has come in the middle of one."""
+        return _key(order) in self._asked
+
+    def ask(self, channel: Channel, order: Order) -> None:
+        """Somebody wants to know how this phase goes and ends."""
+        self._asked.setdefault(_key(order), []).append((channel, order.id))
+
+    def outcome(self, order: Order) -> Outcome | None:
+        return self._outcomes.get(_key(order))
+
+    def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
+        """Remember how a phase has ended, and say so to all who have asked; returns their connections."""
+        self._outcomes[_key(order)] = outcome
+        asked = self._asked.pop(_key(order), [])
+        for channel, number in asked:
+            _send_done(channel, number, outcome)
+        return [channel for channel, _ in asked]
+
+    def phase(self, order: Order, imports_are_over: Callable[[], None]) -> Phase:
+        """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
+        if not self.takes_part:
+            return NOTHING_TO_DO
+        try:
+            started = monotonic()
+            still_importing = _let_imports_end(order, imports_are_over)
+            if still_importing is not None:
+                return runner.Outcome(_ms(started), (), still_importing)
+            left_ms = max(0, order.timeout_ms - int(_ms(started)))
+            self._look_at_hooks()
+            if isinstance(order, BeforeSnapshot):
+                return (yield from runner.before_snapshot(left_ms, lambda hook: self._say_running(order, hook)))
+            if os.environ.get("SNAPEXT_RESEED") != "0":
+                reseed(order.environment_id)
+            return (yield from runner.after_restore(left_ms, lambda hook: self._say_running(order, hook)))
+        except BaseException as error:  # ours, not a hook's; it must not look like success
+            return runner.Outcome(0.0, (), runner.describe(error, None))
+
+    def _say_running(self, order: Order, hook: str) -> None:
+        """Say it to who has asked last: an answer with an older id is not listened to."""
+        try:
+            self._hear_of_it_again(order)
+            channel, number = self._asked[_key(order)][-1]
+            channel.send(Running(number, hook))
+        except Exception as error:  # only for people, when this hook hangs
+            notice.debug(f"nobody hears that {hook} runs: {error!r}")
+
+    def _hear_of_it_again(self, order: Order) -> None:
+        channel, _ = self._asked[_key(order)][-1]
+        read = channel.listen()
+        for message in list(read):
+            if isinstance(message, BeforeSnapshot | AfterRestore) and _key(message) == _key(order):
+                read.remove(message)
+                self.ask(channel, message)
+
+    def _look_at_hooks(self) -> None:
+        if self._looked_at_hooks:
+            return
+        self._looked_at_hooks = True
+        try:
+            hooks = (registry.get_before_snapshot(), registry.get_after_restore())
+            for twice in filter(None, map(checks.registered_twice, hooks)):
+                notice.once("registered twice", twice)
+        except Exception as error:  # a hook may be anything, also something that cannot be looked at
+            notice.debug(f"the hooks cannot be looked at: {error!r}")
+
+
+@contextmanager
+def signal_mask(mask: set[int]) -> Iterator[None]:
+    """What a hook starts inherits the signal mask: in our thread, which blocks all, it gets the one that the app had.
+
+    What it was, and not all: under gevent our thread is a greenlet, and the mask that of the app's main thread.
+    """
+    own = _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    try:
+        yield
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, own)
+
+
+def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> HookFailure | None:
+    """Wait until the main thread is not in the middle of an import, where more hooks may be about to be registered.
+
+    As long as the phase lasts, but for a tenth to answer in. Before the snapshot alone: this must not delay a restore.
+    """
+    if not isinstance(order, BeforeSnapshot) or order.serving or process.is_main_thread():
+        return None  # in the main thread, in a signal's handler, what it interrupted cannot go on before it returns
+    started = monotonic()
+    limit_s = order.timeout_ms / 1000 - min(1.0, order.timeout_ms / 10_000)
+    look_s = FIRST_LOOK_S
+    while process.imports():
+        waited_s = monotonic() - started
+        if waited_s >= limit_s:
+            return HookFailure(
+                type="StillImporting",
+                message=(
+                    f"the main thread was still importing {process.imported_module()} after {waited_s * 1000:.0f} ms, "
+                    "when the phase's time was used up: hooks that it registers later would be lost. Make the import "
+                    "faster, or start the server after it; SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS says how long to wait"
+                ),
+                stack="",
+                hook=None,
+            )
+        sleep(min(look_s, limit_s - waited_s))
+        look_s = min(look_s * 1.5, MAX_LOOK_S)
+    imports_are_over()
+    return None
+
+
+def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
+    error = outcome.error
+    done = Done(number, error is None, outcome.duration_ms, outcome.hooks, error)
+    try:
+        channel.send(done)
+    except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
+        if error is not None:
+            error = replace(error, stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
+        channel.send(replace(done, hooks=(), error=error))
+
+
+def _key(order: Order) -> tuple[str, int]:
+    return order.type, order.generation
+
+
+def _ms(started: float) -> float:
+    return round((monotonic() - started) * 1000, 3)

@@ -1,0 +1,5 @@
+"""The wire between a process of the app and the extension, for both sides: the messages, and where their socket is.
+
+Nothing else defines the protocol. docs/protocol.md describes it for other languages. This file imports nothing: each
+command inside a function, and `import snapext` itself, pays for what it needs alone.
+"""

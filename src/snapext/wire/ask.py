@@ -1,0 +1,111 @@
+"""Ask the extension something: `snapext checkpoint`, `snapext status`.
+
+The command is started on the init path and lives through the snapshot, so it does without the protocol's own reader,
+which costs it 50 ms of imports: it says one line, and reads the answer to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from snapext.errors import ControlError
+from snapext.guest.descriptors import socket_above_standard
+from snapext.wire.place import (
+    CREDENTIALS_SIZE,
+    peer_pid_and_uid,
+    socket_path,
+    why_refuse_directory,
+    why_refuse_socket,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+START_TIMEOUT_S = 5.0
+"""The extension listens some milliseconds after the runtime starts."""
+RETRY_S = 0.01
+
+
+def ask(command: str, *, patience_s: float = 0.0, timeout_s: float | None = None) -> dict[str, Any]:
+    """Connect as a command, ask, and return the `result`. Waits for it without a limit: what it waits for has one.
+
+    patience_s: for how long to look for the extension. timeout_s: for how long to wait for each part of its answer.
+    Raises ControlError.
+    """
+    path = socket_path(os.environ, os.geteuid())
+    peer = _connect(path, patience_s)
+    try:
+        peer.settimeout(timeout_s)
+        peer.sendall(_line(_hello(command)) + _line({"type": command}))
+        return _result(peer, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ControlError(f"the connection to the extension at {path} broke: {why}") from error
+    finally:
+        peer.close()
+
+
+def _hello(command: str) -> dict[str, Any]:
+    return {
+        "type": "hello",
+        "protocol": 1,
+        "pid": os.getpid(),
+        "role": "control",
+        "client": "snapext-command",
+        "name": f"snapext {command}",
+        "hooks": {"before_snapshot": 0, "after_restore": 0},
+        "generation": 0,
+    }
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _result(peer: socket.socket, path: str) -> dict[str, Any]:
+    received = b""
+    while data := peer.recv(65536):
+        *lines, received = (received + data).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+                if message["type"] == "result":
+                    return dict(message)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ControlError(f"what listens at {path} is no extension of ours: it says {line[:80]!r}") from error
+    raise ControlError(f"the extension at {path} has ended without an answer; its log says why")
+
+
+def _connect(path: str, patience_s: float) -> socket.socket:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return _try_connect(path, os.geteuid())
+        except (OSError, ValueError) as error:
+            if time.monotonic() >= deadline:
+                raise ControlError(f"no extension listens at {path} (SNAPEXT_SOCKET)") from error
+        time.sleep(RETRY_S)
+
+
+def _try_connect(path: str, uid: int) -> socket.socket:
+    why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
+    if why is not None:
+        raise ControlError(f"{path} is not used: {why}")
+    # The app's own module, which gevent may have replaced, else the one beneath it, which is 20 ms faster to import.
+    sockets: Any = sys.modules.get("socket") or __import__("_socket")
+    peer: socket.socket = socket_above_standard(sockets.socket, sockets.AF_UNIX, sockets.SOCK_STREAM)
+    try:
+        peer.settimeout(None)
+        peer.connect(path)
+        credentials = peer.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, CREDENTIALS_SIZE)
+        if peer_pid_and_uid(credentials)[1] != uid:
+            raise ControlError(f"{path} is not used: another user's process listens on it")
+    except BaseException:
+        peer.close()
+        raise
+    return peer

@@ -1,0 +1,129 @@
+"""One connection as a state machine: bytes in, messages out. No socket, no clock.
+
+A connection begins with one greeting from each side (`hello` from the process, `welcome` from the extension) and is
+open from then on. What breaks that, or is malformed, raises RemoteProtocolError, and the connection is dead for good:
+its owner closes it. Partial lines are kept until the rest arrives, but never more than one line's worth.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from snapext.errors import LocalProtocolError, RemoteProtocolError
+from snapext.wire.messages import (
+    FROM_EXTENSION,
+    FROM_PROCESS,
+    FROM_ROLE,
+    MAX_LINE_BYTES,
+    Hello,
+    Message,
+    Welcome,
+    to_wire,
+)
+
+
+class Role(enum.Enum):
+    """Which side of the connection is ours."""
+
+    PROCESS = "process"
+    EXTENSION = "extension"
+
+
+class State(enum.Enum):
+    """What their side may send."""
+
+    GREETING = "greeting"
+    OPEN = "open"
+    DEAD = "dead"
+
+
+class Connection:
+    """The protocol's view of one connection, seen from `our_role`."""
+
+    def __init__(self, our_role: Role) -> None:
+        process = our_role is Role.PROCESS
+        self._accepted: Mapping[str, Callable[[Mapping[str, Any]], Message]]
+        self._accepted, self._refused = (FROM_EXTENSION, FROM_PROCESS) if process else (FROM_PROCESS, FROM_EXTENSION)
+        self._our_greeting: type[Message]
+        self._their_greeting: type[Message]
+        self._our_greeting, self._their_greeting = (Hello, Welcome) if process else (Welcome, Hello)
+        self._theirs: frozenset[str] | None = None  # what their role may send, once it is known
+        self._greeted = False
+        self._buffer = b""
+        self.their_state = State.GREETING
+
+    def send(self, message: Message) -> bytes:
+        """The bytes of one message.
+
+        Raises LocalProtocolError if it is not ours to send, out of order or too long.
+        """
+        if message.type not in self._refused:
+            raise LocalProtocolError(f"{message.type} is not ours to send")
+        if isinstance(message, self._our_greeting) == self._greeted:
+            raise LocalProtocolError(f"{message.type} is out of order: one greeting comes first")
+        line = _encode(to_wire(message)).encode() + b"\n"
+        if len(line) > MAX_LINE_BYTES:
+            raise LocalProtocolError(f"{message.type} takes {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
+        self._greeted = True
+        return line
+
+    def receive(self, data: bytes) -> Iterator[Message]:
+        """Take what has arrived and yield each message that is complete.
+
+        Raises RemoteProtocolError at the first that is malformed; the messages before it have been yielded.
+        """
+        if self.their_state is State.DEAD:
+            raise RemoteProtocolError("the connection is dead after an earlier error")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        try:
+            for line in lines:
+                message = self._parse(line)
+                if message is not None:
+                    yield message
+            if len(self._buffer) >= MAX_LINE_BYTES:
+                raise RemoteProtocolError(f"a line is longer than {MAX_LINE_BYTES} bytes")
+        except RemoteProtocolError:
+            self.their_state = State.DEAD
+            self._buffer = b""
+            raise
+
+    def _parse(self, line: bytes) -> Message | None:
+        if len(line) >= MAX_LINE_BYTES:
+            raise RemoteProtocolError(f"a line is longer than {MAX_LINE_BYTES} bytes")
+        data = _json_object(line)
+        kind = data.get("type")
+        if not isinstance(kind, str):
+            raise RemoteProtocolError("a message has no 'type'")
+        if kind in self._refused or (self._theirs is not None and kind in self._accepted and kind not in self._theirs):
+            raise RemoteProtocolError(f"{kind} is not theirs to send")
+        if kind not in self._accepted:
+            return None
+        message = self._accepted[kind](data)
+        if isinstance(message, self._their_greeting) != (self.their_state is State.GREETING):
+            raise RemoteProtocolError(f"{kind} is out of order: one greeting comes first")
+        self.their_state = State.OPEN
+        if isinstance(message, Hello):
+            self._theirs = FROM_ROLE[message.role]
+        return message
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    try:
+        data = _decode(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"a line is not JSON: {type(error).__name__}: {error}") from None
+    if not isinstance(data, dict):
+        raise RemoteProtocolError("a line is not a JSON object")
+    return data
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.dumps and json.loads make new ones at each call that asks for anything special.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

@@ -1,0 +1,250 @@
+"""`snapext simulate`: the whole life of a function, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from snapext.errors import SimulationError
+from snapext_tools.cli import asked
+from snapext_tools.cli.fail import end_on_signals
+from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
+from snapext_tools.simulator.plan import Event, Plan, Request
+from snapext_tools.simulator.recorder import Trouble
+from snapext_tools.simulator.simulation import Simulation
+from snapext_tools.simulator.states import InitType
+from snapext_tools.simulator.story import Story
+from snapext_tools.simulator.terminal import Page
+
+APP_COLUMN = 17
+ORDERED = (asked.REQUEST, asked.EVENT, asked.DATA, asked.HEADER)
+
+
+class _Simulate(click.Command):
+    """A command that knows the order of its options, and whose --json gives a document of wrong usage, too."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        before_command = args[: args.index("--")] if "--" in args else list(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            if "--json" in before_command:
+                _say_document(_no_document(error))
+            raise
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # What the parser returns as the order names each option as often as it was given.
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = {name: iter(values.get(name) or ()) for name in ORDERED}
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            in_order = [(p.name, next(given[p.name])) for p in order if p.name in ORDERED]
+            try:
+                ctx.params[asked.REQUEST] = asked.parse_asked(in_order) or (Request("GET", "/"),)
+            except click.UsageError as error:
+                error.ctx = ctx
+                raise
+        return rest
+
+
+def _no_document(error: click.ClickException) -> dict[str, Any]:
+    return {"ok": False, "errors": [_error("usage", "UsageError", error.format_message())]}
+
+
+def _error(phase: str, kind: str, message: str) -> dict[str, Any]:
+    return Trouble(phase, None, None, kind, message, "").as_document()
+
+
+def _say_document(document: Mapping[str, Any]) -> None:
+    Page(sys.stdout, os.environ).write_raw(json.dumps(document, indent=2))
+
+
+def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value not in (*BUILTIN_ADAPTERS, NO_ADAPTER) and not (os.path.isfile(value) and os.access(value, os.X_OK)):
+        names = ", ".join((*BUILTIN_ADAPTERS, NO_ADAPTER))
+        raise click.BadParameter(f"{value!r} is neither {names} nor an executable file")
+    return value
+
+
+def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    """A server that listens there already would be taken for the app."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", value))
+        except OSError as error:
+            raise click.BadParameter(f"port {value} cannot be listened on: {os.strerror(error.errno or 0)}") from None
+    return value
+
+
+def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    words = [word for word in (*BUILTIN_ADAPTERS, NO_ADAPTER) if word.startswith(incomplete)]
+    return [CompletionItem(word) for word in words] or _files(_context, _parameter, incomplete)
+
+
+def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if shutil.which(value[0]) is None:
+        raise click.BadParameter(f"{value[0]!r} is not a command that can be run (a script has to be executable)")
+    return value
+
+
+@click.command(cls=_Simulate, context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    callback=_port,
+    default=8080,
+    show_default=True,
+    help="The app's own port; it gets it as $PORT, too.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 1000),
+    help="How many processes must join before the snapshot; 0: a process that is missing fails nothing.",
+)
+@click.option(
+    "--expect-hooks",
+    type=click.IntRange(0),
+    metavar="N",
+    help="How many hooks must run, in all processes, before and after the snapshot together; a handler of a signal is "
+    "one. [default: at least one with snap-start]",
+)
+@click.option(
+    "--init-type",
+    type=click.Choice([str(kind) for kind in InitType]),
+    default=str(InitType.SNAP_START),
+    show_default=True,
+    help="With on-demand there is no snapshot, and no hook runs.",
+)
+@click.option(
+    "--freeze",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    metavar="SECONDS",
+    help="Stop every process for this long between snapshot and restore.",
+)
+@click.option(
+    "--request",
+    asked.REQUEST,
+    multiple=True,
+    metavar="'GET /path'",
+    help="A request to serve after the restore; may be repeated. A path alone is a GET, or a POST if -d follows. "
+    "[default: GET /]",
+)
+@click.option(
+    "-d",
+    "--data",
+    asked.DATA,
+    multiple=True,
+    expose_value=False,
+    metavar="DATA|@FILE",
+    help="A body for the --request before it, as curl has it: several are joined by &.",
+)
+@click.option(
+    "-H",
+    "--header",
+    asked.HEADER,
+    multiple=True,
+    expose_value=False,
+    metavar="'NAME: VALUE'",
+    help="A header for the --request before it, as curl has it.",
+)
+@click.option(
+    "--event",
+    asked.EVENT,
+    multiple=True,
+    expose_value=False,
+    shell_complete=_files,
+    metavar="FILE.json",
+    help="An event to send as it is, in its place among the requests. A web adapter posts one that is not HTTP to "
+    "AWS_LWA_PASS_THROUGH_PATH (/events).",
+)
+@click.option(
+    "--adapter",
+    callback=_adapter,
+    shell_complete=_adapters,
+    default="builtin",
+    show_default=True,
+    metavar="builtin|builtin-1.1|builtin-unchecked|PATH|none",
+    help="The web adapter: one like those before 1.1, one like those from 1.1 on, one before 1.1 on a newer runtime "
+    "library (it asks for the restore and makes no check after it), a real binary, or none: then COMMAND is the "
+    "runtime itself, and runs `snapext checkpoint`.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=150,  # longer than init may wait for readiness (SNAPEXT_READY_TIMEOUT_MS), which says more
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up if the story has not ended by then.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to standard error.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command, shell_complete=_files)
+def simulate(
+    port: int,
+    workers: int | None,
+    expect_hooks: int | None,
+    init_type: str,
+    freeze: float,
+    requests: tuple[Request | Event, ...],
+    adapter: str,
+    timeout: float,
+    as_json: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Play the life of a function on this machine: init, snapshot, restore, requests, shutdown.
+
+    COMMAND starts the web server, which must listen on --port (also given as $PORT). snapext's real extension runs
+    beside it. Exit status: 0 when all held, 1 when a hook or the app failed, when no hook ran, or one too late, or a
+    process is not linked; 2 for wrong usage.
+
+    \b
+    Example:
+      snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
+    """
+    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks)
+    errors = Page(sys.stderr, os.environ)
+    story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
+    end_on_signals(signal.SIGINT)
+    simulation = Simulation(
+        plan,
+        os.environ,
+        tell=story.tell,
+        hear_app=lambda who, line: errors.write(click.style(f"{who:>14} | {line}", dim=True), APP_COLUMN),
+    )
+    document: dict[str, Any] = {}
+    try:
+        document = simulation.run()
+        story.verdict(simulation.recorder)
+    except SimulationError as error:
+        usage = click.UsageError(str(error))
+        document = _no_document(usage)
+        raise usage from error
+    except SystemExit:  # a signal: what was going on is the last of its troubles
+        document = simulation.document()
+        story.verdict(simulation.recorder)
+        raise
+    except Exception as error:  # a bug of ours; who reads the document must not take its absence for anything else
+        document = simulation.document()
+        document["ok"] = False
+        document["errors"].append(_error("simulate", type(error).__name__, str(error)))
+        raise
+    finally:
+        if as_json:
+            _say_document(document)
+    sys.exit(0 if document["ok"] else 1)

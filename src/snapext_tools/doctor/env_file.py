@@ -1,0 +1,73 @@
+"""Environment variables as a source: a file of KEY=VALUE lines, or those of this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from snapext_tools.doctor.settings import VARIABLES, Function, Opaque, Place, Setting, SourceError
+
+# Quoted values may go over several lines, as private keys do.
+_ENTRY = re.compile(
+    r"""[ \t]*
+    (?: (?:export[ \t]+)? (?P<name>[A-Za-z_][\w.-]*) [ \t]*=[ \t]*
+        (?: '(?P<single>[^']*)' | "(?P<double>(?:\\.|[^"\\])*)" | (?P<plain>(?!['"])[^\n]*?) )
+    )?
+    [ \t]* (?:(?<!\S)\#[^\n]*)? (?:\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+_EXPANSION = re.compile(r"\$(?:\w|\{|\()")
+
+
+def read_env_file(path: Path) -> Function:
+    """Read KEY=VALUE lines: comments, quotes and `export` are understood, $NAME is not expanded.
+
+    Raises:
+        SourceError: the file cannot be read, or holds something else.
+    """
+    text = read_text(path)
+    variables: dict[str, Setting] = {}
+    places: dict[tuple[str, ...], Place] = {}
+    at = 0
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        entry = _ENTRY.match(text, at)
+        if entry is None:  # the line itself is not shown: it may be a secret
+            raise SourceError(f"{path}:{line} is not a line of the form KEY=VALUE")
+        at = entry.end()
+        if name := entry["name"]:
+            variables[name] = _value(entry)
+            places[(*VARIABLES, name)] = Place(str(path), "", line)
+    if not variables:
+        raise SourceError(f"{path} holds no line of the form KEY=VALUE")
+    return Function(str(path), "the env file", variables, Place(str(path)), places=places)
+
+
+def read_environ(environ: Mapping[str, str]) -> Function:
+    """The variables of a process, as they are."""
+    name = "the process environment"
+    places: dict[tuple[str, ...], Place] = {(*VARIABLES, key): Place(name) for key in environ}
+    return Function(name, name, dict(environ), Place(name), places=places)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text. Raises SourceError when it cannot be, or is none."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} cannot be read: it is not text in UTF-8") from error
+    if "\0" in text:
+        raise SourceError(f"{path} cannot be read: it is not text")
+    return text
+
+
+def _value(entry: re.Match[str]) -> Setting:
+    if entry["single"] is not None:
+        return entry["single"]
+    text = entry["plain"]
+    if text is None:
+        text = re.sub(r"\\(.)", lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), entry["double"])
+    return Opaque(text, text) if _EXPANSION.search(text) else text

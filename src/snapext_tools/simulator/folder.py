@@ -1,0 +1,179 @@
+"""What the simulated environment has on disk and in its variables: /opt/extensions, and who sees which variable."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from snapext.errors import SimulationError
+from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
+
+EXTENSION = "snapext"
+ADAPTER = "lambda-adapter"
+_ASKS = "/runtime/restore/next"
+_ASKS_AND_CHECKS = f"{_ASKS}, and AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
+BUILTIN_ADAPTERS = {
+    "builtin": ("", ("--generation", "1.0")),
+    "builtin-unchecked": (_ASKS, ("--generation", "unchecked")),
+    "builtin-1.1": (_ASKS_AND_CHECKS, ("--generation", "1.1", "--before-checkpoint-readiness")),
+}
+"""Our stand-ins by name: what the extension looks for in the file, as in the real one's, and the options."""
+NO_ADAPTER = "none"
+_ADAPTER_NEEDS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Settings(Protocol):
+    """What we need of a plan."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def init_type(self) -> str: ...
+    @property
+    def adapter(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    extensions_folder: str
+    extension_names: tuple[str, ...]
+
+
+def lay_out(folder: str, adapter: str) -> Layout:
+    """Make the extensions' folder, holding snapext and an adapter under the name that it registers with."""
+    extensions = os.path.join(folder, "extensions")
+    os.mkdir(extensions)
+    _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
+    path = os.path.join(extensions, ADAPTER)
+    if adapter == NO_ADAPTER:
+        return Layout(extensions, (EXTENSION,))
+    if adapter in BUILTIN_ADAPTERS:
+        _write_launcher(path, _adapter_script(adapter))
+    else:
+        binary = os.path.abspath(adapter)
+        if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
+            raise SimulationError(f"{adapter} is not an executable file")
+        os.symlink(binary, path)
+    return Layout(extensions, (ADAPTER, EXTENSION))
+
+
+def extension_environment(
+    environ: Mapping[str, str], address: str, folder: str, plan: Settings, credentials: Credentials | None
+) -> dict[str, str]:
+    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too.
+
+    credentials: those to be had at the platform's endpoint. With them no others are in reach.
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
+    env = {
+        **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
+        **({} if credentials is None else credentials.variables(address)),
+        "AWS_LAMBDA_RUNTIME_API": address,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
+        "AWS_LAMBDA_FUNCTION_NAME": "local",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_LWA_PORT": str(plan.port),
+        "PORT": str(plan.port),
+        "SNAPEXT_PORT": gate_port,
+        "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
+    }
+    if plan.adapter == NO_ADAPTER:
+        env.setdefault("SNAPEXT_MODE", "explicit")
+    elif environ.get("SNAPEXT_MODE") != "explicit":
+        env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
+    if plan.workers is not None:
+        env["SNAPEXT_WORKERS"] = str(plan.workers)
+    if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
+        env["SNAPEXT_LOG_LEVEL"] = "debug"  # its log is what the story is made of
+    return env
+
+
+def runtime_environment(
+    extension_env: Mapping[str, str], environ: Mapping[str, str], *, autostart: bool
+) -> dict[str, str]:
+    """The variables of the app: the extensions', those that Lambda gives the runtime alone, and the autostart.
+
+    An installed layer brings its own autostart, by the wrapper that starts the app.
+    """
+    env = {
+        **extension_env,
+        "_HANDLER": environ.get("_HANDLER", "run.sh"),
+        "LAMBDA_TASK_ROOT": environ.get("LAMBDA_TASK_ROOT", os.getcwd()),
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "PYTHONUNBUFFERED": environ.get("PYTHONUNBUFFERED", "1"),
+        # The command `snapext`, which a function finds in the layer's /opt/bin, comes last here as well.
+        "PATH": os.pathsep.join((environ.get("PATH", os.defpath), os.path.dirname(sys.executable))),
+    }
+    if autostart:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (_autostart_folder(), environ.get("PYTHONPATH"))))
+        env["PYTHONUSERBASE"] = environ.get("PYTHONUSERBASE") or os.path.join(_autostart_folder(), "user-base")
+    if "SNAPEXT_LOG_LEVEL" in environ:
+        env["SNAPEXT_LOG_LEVEL"] = environ["SNAPEXT_LOG_LEVEL"]
+    else:
+        env.pop("SNAPEXT_LOG_LEVEL", None)
+    return env
+
+
+def _autostart_folder() -> str:
+    return os.path.join(_folder_of("snapext"), "snapext", "autostart")
+
+
+def _folder_of(package: str) -> str:
+    """The folder that holds an importable package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SimulationError(f"{package} is not installed beside the snapext command")
+    return os.path.dirname(next(iter(spec.submodule_search_locations)))
+
+
+def _extension_script() -> str:
+    """Start the extension isolated from the user's site directories, as the layer's launcher does."""
+    code = _program("snapext_extension.__main__", ("snapext_extension", "snapext"))
+    return f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$0"'
+
+
+def _adapter_script(adapter: str) -> str:
+    """Start our stand-in, with nothing of the app's on its path: neither its folder nor its PYTHONPATH."""
+    mark, options = BUILTIN_ADAPTERS[adapter]
+    code = _program("snapext_tools.simulator.adapter", ("snapext", *_ADAPTER_NEEDS))
+    command = shlex.join([sys.executable, "-I", "-c", code, "--name", ADAPTER, *options])
+    return f"# {mark}\nexec {command}" if mark else f"exec {command}"
+
+
+def _program(module: str, packages: Sequence[str]) -> str:
+    """Python that runs a program of ours. Its packages come last on the path: none hides the standard library's.
+
+    It is no process of the app, so it says so before snapext is imported, which would else link it.
+    """
+    paths = list(dict.fromkeys(map(_folder_of, packages)))
+    return (
+        f"import sys; sys._snapext_own = True; sys.path += {paths!r}; from {module} import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+
+
+def _write_launcher(path: str, script: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\n{script}\n")
+    os.chmod(path, 0o755)  # noqa: S103 - a program has to be executable
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

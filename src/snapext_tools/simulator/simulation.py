@@ -1,0 +1,378 @@
+"""The life of one environment: init, snapshot, freeze, restore, invocations, shutdown, and the real extension in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from snapext.errors import SimulationError
+from snapext.wire.place import start_command_path
+from snapext_extension.kernel import processes
+from snapext_tools.simulator import apigw
+from snapext_tools.simulator.credentials import Credentials, developers_credentials
+from snapext_tools.simulator.folder import (
+    EXTENSION,
+    NO_ADAPTER,
+    Layout,
+    extension_environment,
+    lay_out,
+    runtime_environment,
+)
+from snapext_tools.simulator.plan import Event, Plan, Request
+from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
+from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
+from snapext_tools.simulator.sandbox import Sandbox
+from snapext_tools.simulator.verdict import judge
+
+RESTORE_BUDGET_MS = 10_000
+SHUTDOWN_MS = 2_000
+LAST_WORDS_MS = 1_000
+RUNTIME_SHARE = 0.3  # of the time for the shutdown is the runtime's; what of it is left then is killed at the end
+RUNTIME = "runtime"
+HASTY_END = (
+    "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda names it in place of the "
+    "hook's error"
+)
+ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
+
+
+class Simulation:
+    """Plays a plan. `tell` hears of everything as it happens, `hear_app` gets each line that the app (or the
+    adapter) writes, with its writer."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        environ: Mapping[str, str],
+        *,
+        tell: Callable[[Happening | Trouble], None],
+        hear_app: Callable[[str, str], None],
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._hear_app = hear_app
+        self._mode: str | None = None
+        self._doing = "the extensions are started"
+        self._restored_ticks: int | None = None
+        self._ending = False
+        self._started_s = time.monotonic()
+        self._deadline = time.monotonic() + plan.timeout_s
+        self.recorder = Recorder(tell)
+
+    def run(self) -> dict[str, Any]:
+        """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan.
+
+        Whoever interrupts it (KeyboardInterrupt, SystemExit) finds all processes ended, and `document()` says how far
+        it has come. A life that was interrupted is never OK, wherever that was.
+        """
+        try:
+            return self._play()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if self.recorder.ok:  # before there was a platform to ask, or when it was being closed
+                self._add_interruption(stop, [])
+            raise
+
+    def _play(self) -> dict[str, Any]:
+        snap_start = self._plan.init_type is InitType.SNAP_START
+        credentials = developers_credentials(self._environ) if snap_start else None
+        with tempfile.TemporaryDirectory(prefix="snapext-") as folder:
+            layout = self._lay_out(folder)
+            with Platform(
+                init_type=self._plan.init_type,
+                extension_names=layout.extension_names,
+                restore_timeout_ms=RESTORE_BUDGET_MS,
+                credentials=credentials,
+                on_event=self._on_platform_event,
+            ) as self._platform:
+                self._sandbox = Sandbox(self._on_exit)
+                try:
+                    if credentials is not None and credentials.doubt:
+                        self._add("warning", about="credentials", message=credentials.doubt)
+                    self._start_extensions(layout.extensions_folder, folder, credentials)
+                    self._live()
+                except PlatformFailure as error:
+                    self._fail(error.failure)
+                except (KeyboardInterrupt, SystemExit) as stop:
+                    self._ending = True
+                    self._sandbox.drain()
+                    self._add_interruption(stop, self._platform.missing())
+                    raise
+                finally:
+                    self._end_everything()
+        judge(self.recorder, snap_start=snap_start, expected_hooks=self._plan.expected_hooks)
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        """What has happened until now."""
+        return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
+
+    def _lay_out(self, folder: str) -> Layout:
+        if self._plan.installed_layer is None:
+            return lay_out(folder, self._plan.adapter)
+        extensions = os.path.join(self._plan.installed_layer, "extensions")
+        return Layout(extensions, tuple(sorted(os.listdir(extensions))))
+
+    # --- the phases ------------------------------------------------------------------------------------------------
+
+    def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
+        env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
+        gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
+        self._mode = "gate" if gate else env.get("SNAPEXT_MODE", "auto")
+        self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
+        log = self._sandbox.output(self._on_extension_line)
+        app = self._sandbox.output(lambda line: self._hear_app("app", line))
+        adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
+        for name in sorted(os.listdir(extensions_folder)):
+            path = os.path.join(extensions_folder, name)
+            stdout = log if name == EXTENSION else adapter
+            self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
+        self._platform.wait_registered(self._left_s())
+        self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
+        self._leave_start_command()
+        for fd in (log, app, adapter):
+            os.close(fd)
+        self._platform.runtime_started()
+        self._doing = "init"
+
+    def _start(
+        self, role: str, name: str, command: list[str], env: Mapping[str, str], *, stdout: int, stderr: int
+    ) -> None:
+        try:
+            self._sandbox.start(role, name, command, env, stdout=stdout, stderr=stderr)
+        except OSError as error:
+            raise SimulationError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+
+    def _leave_start_command(self) -> None:
+        """What the layer's wrapper does, which does not run here: say who the start command is."""
+        if self._plan.installed_layer is None:
+            path = start_command_path(self._runtime_env["SNAPEXT_SOCKET"])
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{self._sandbox.pid(RUNTIME)}/stat") as stat:
+                pathlib.Path(path).write_text(stat.read())
+
+    def _live(self) -> None:
+        self._platform.wait_init_end(self._left_s())
+        self._sandbox.drain()
+        if self._plan.init_type is InitType.SNAP_START:
+            self._snapshot_and_restore()
+        else:
+            self._platform.wait_ready(self._left_s())
+            self._sandbox.drain()
+            self._add("ready")
+        for request in self._plan.requests:
+            self._doing = str(request)
+            self._invoke(request)
+        self._doing = "the shutdown"
+        in_time, duration_ms = self._shut_down("spindown")
+        self._add("shutdown", ok=in_time, duration_ms=duration_ms)
+
+    def _snapshot_and_restore(self) -> None:
+        self._add("snapshot", freeze_s=self._plan.freeze_s)
+        if self._plan.freeze_s > 0:
+            self._doing = "the time between snapshot and restore (--freeze)"
+            self._sandbox.freeze()
+            time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
+            self._deadline += self._plan.freeze_s
+            self._sandbox.thaw()
+        self._add("restore")
+        self._doing = "the restore"
+        self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+        self._platform.restore()
+        restore_ms = self._platform.wait_ready(self._left_s())
+        self._sandbox.drain()
+        self.recorder.restore_ms = round(restore_ms, 3)
+        self.recorder.ready(self._platform.now_ms(), self._owes_nothing, duration_ms=round(restore_ms, 3))
+
+    def _owes_nothing(self, pid: int) -> bool:
+        """A process that has ended, or was started after the restore: no clone holds anything of it from before."""
+        stat = processes.stat(pid)
+        if stat is None or stat.state in "ZX" or self._restored_ticks is None:
+            return True
+        return stat.start_ticks >= self._restored_ticks
+
+    def _invoke(self, request: Request | Event) -> None:
+        result = self._platform.invoke(request.payload, self._left_s())
+        if not result.ok:
+            message = result.body.decode("utf-8", "replace")
+            self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
+            return
+        if isinstance(request, Event):
+            body = result.body.decode("utf-8", "replace")
+            self._add("invoke", name=request.name, ok=True, duration_ms=round(result.duration_ms, 3), body=body)
+            return
+        try:
+            response = apigw.parse_response(result.body)
+        except SimulationError as error:
+            self.recorder.trouble(_invoke_trouble(request, "Runtime.BadAnswer", str(error)))
+            return
+        body = response.body.decode("utf-8", "replace")
+        duration_ms = round(result.duration_ms, 3)
+        fields = {"method": request.method, "path": request.path, "status": response.status}
+        self._add("invoke", **fields, ok=response.status < 500, duration_ms=duration_ms, body=body)
+        if response.status >= 500:
+            self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
+
+    def _shut_down(self, reason: str) -> tuple[bool, float]:
+        """The runtime's process group first, then the extensions, as AWS's emulator does it; also after a failure.
+
+        Returns whether the extension has ended by itself, and the time that it all took, in ms.
+        """
+        self._ending = True
+        started = time.monotonic()
+        if RUNTIME in self._sandbox:
+            self._sandbox.terminate(RUNTIME)
+            self._sandbox.wait_exit(RUNTIME, RUNTIME_SHARE * SHUTDOWN_MS / 1000)
+        left_ms = SHUTDOWN_MS - (time.monotonic() - started) * 1000
+        self._platform.shutdown(reason, int(left_ms))
+        in_time = EXTENSION not in self._sandbox or self._sandbox.wait_exit(EXTENSION, left_ms / 1000)
+        duration_ms = round((time.monotonic() - started) * 1000, 3)
+        self._sandbox.drain()
+        return in_time, duration_ms
+
+    def _fail(self, failure: Failure) -> None:
+        """After a failure the platform resets the environment: who waits for an event gets SHUTDOWN, and has 2 s."""
+        if failure.error_type == "Sandbox.Timeout":
+            said = self.recorder.last_message("waiting")  # the extension knows more than the platform; for now
+            message = f"given up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
+            failure = replace(failure, message=message)
+        if self._plan.adapter == NO_ADAPTER and RUNTIME in self._sandbox:
+            # It may have an account of its own to give. How soon the real reset comes is not documented.
+            self._ending = True
+            self._sandbox.wait_exit(RUNTIME, LAST_WORDS_MS / 1000)
+        in_time, _ = self._shut_down("failure")
+        if not in_time and self._platform.is_to_end(EXTENSION):
+            message = "the extension had not ended by itself when the time for it was over, and was killed"
+            self._add("warning", about="killed", message=message)
+        self._add_failure(failure)
+
+    def _end_everything(self) -> None:
+        self._ending = True
+        try:
+            self._sandbox.kill_all()
+        except BaseException:  # interrupted in the middle of it, which happens once: cli/fail.py
+            self._sandbox.kill_all()
+            raise
+
+    # --- what is heard ---------------------------------------------------------------------------------------------
+
+    def _on_platform_event(self, event: PlatformEvent) -> None:
+        if event.name == "extension_registered":
+            self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
+        elif event.name in ERROR_CALLS:
+            self.recorder.add(event.at_ms, event.name, error_type=event.detail["error_type"])
+        elif event.name == "hasty_end" and event.detail["name"] == EXTENSION:
+            message = HASTY_END.format(**event.detail)
+            self.recorder.add(event.at_ms, "warning", about="hasty_end", message=message)
+        elif event.name == "dropped":
+            message = f"{event.detail['call']} got no answer: {event.detail['message']}"
+            self.recorder.add(event.at_ms, "warning", about="dropped", message=message)
+
+    def _on_exit(self, role: str, name: str, returncode: int) -> None:
+        if not self._ending:
+            self._platform.process_exited(role, name, returncode)
+
+    def _on_extension_line(self, line: str) -> None:
+        try:
+            record = json.loads(line)
+            self._on_record(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._hear_app("snapext", line)  # not a record of the extension's log: a person should see it all the same
+
+    def _on_record(self, record: dict[str, Any]) -> None:
+        at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
+        event, pid = record["event"], record.get("pid")
+        if event == "process_joined":
+            forked = bool(record.get("forked"))
+            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
+        elif event == "process_signalled":
+            self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
+        elif event == "joined_too_late":
+            self.recorder.joined_too_late(at_ms, record["pid"], record["name"], lost=record["lost"])
+        elif event == "process_left":
+            self.recorder.left(record["pid"], alive=record["alive"])
+        elif event == "hooks_changed":
+            self.recorder.hooks_changed(record["pid"], record["hooks"])
+        elif event in ("before_snapshot", "after_restore"):
+            fields = {
+                key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
+            }
+            self.recorder.ran(at_ms, event, record["pid"], **fields)
+        elif event == "unconfirmed":
+            said = {key: record[key] for key in ("pid", "name", "phase", "signal")}
+            self.recorder.unconfirmed(at_ms, **said)
+        elif event == "not_linked":
+            said = {key: record.get(key) for key in ("pid", "name", "command", "cause", "remedy")}
+            self.recorder.add(at_ms, event, **said)
+        elif event == "waiting":
+            self.recorder.add(at_ms, event, message=record["message"], waited_ms=record.get("waited_ms"))
+        elif event in NOTICES:
+            said = {key: record[key] for key in ("pid", "name", "message")}
+            self.recorder.add(at_ms, event, **said)
+        elif event == "restore":
+            self.recorder.environment_id = record["environment_id"]
+        elif event == "failed":
+            seen = _seen(record["phase"], record["error_type"])
+            self.recorder.trouble(
+                Trouble(record["phase"], pid, record["hook"], record["type"], record["message"], record["stack"], seen)
+            )
+        elif record["level"] in ("warning", "error"):
+            said = {key: value for key, value in record.items() if key not in ("time", "level", "source", "event")}
+            self.recorder.add(at_ms, "warning", **{"about": event, **said})
+
+    # --- small things ----------------------------------------------------------------------------------------------
+
+    def _add(self, event: str, **fields: Any) -> None:
+        self.recorder.add(self._platform.now_ms(), event, **fields)
+
+    def _add_failure(self, failure: Failure) -> None:
+        """A failure that the platform saw; the extension's own account of it, if it gave one, says more."""
+        if self.recorder.ok:
+            seen = _seen(failure.phase, failure.error_type)
+            if failure.error_type == "Sandbox.Timeout":
+                seen = ""  # ours alone: on Lambda it would have gone on
+            if failure.stored is not None:
+                failure = replace(failure, message=f"{failure.message} ({failure.stored})")
+            trace = failure.body.get("stackTrace")
+            stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
+            self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
+
+    def _add_interruption(self, stop: BaseException, missing: list[str]) -> None:
+        """Say what was going on when somebody stopped it, and what was waited for."""
+        code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
+        name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
+        message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
+        text = f"{message}: {'; '.join(missing)}" if missing else message
+        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, ""))
+
+    def _phase(self) -> str:
+        return {"init": "init", "the restore": "restore", "the shutdown": "shutdown"}.get(self._doing, "interrupted")
+
+    def _left_s(self) -> float:
+        return max(0.1, self._deadline - time.monotonic())
+
+
+def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
+    text = f"{request}: {message}"
+    return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
+
+
+def _seen(phase: str, error_type: str) -> str:
+    """What the function's users would have been told."""
+    if error_type == "Runtime.RestoreHookUserTimeout":
+        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
+    if phase in ("restore", "after_restore"):
+        return "each invocation that would have started this clone fails with SnapStartException"
+    if phase in ("init", "before_snapshot"):
+        return "no version is published: its initialisation failed, and no request is ever served by it"
+    return "the environment is reset, and the invocation in it fails"
+
+
+__all__ = ["Event", "Plan", "Request", "Simulation"]

@@ -1,0 +1,203 @@
+"""What `snapext simulate` prints: the story of one environment, a line for each thing that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
+
+BUDGET_MS = 10_000
+TEXT_COLUMN = 28
+MAX_REASONS = 3
+_CHAPTERS = {
+    "extension_registered": "init",
+    "process_joined": "init",
+    "not_linked": "init",
+    "waiting": "init",
+    "invoke": "invoke",
+    "init_error": "failed",
+    "restore_error": "failed",
+    "extension_init_error": "failed",
+    "extension_exit_error": "failed",
+}
+
+
+class Story:
+    """Tells happenings as they come. A chapter's name stands where it begins.
+
+    `write` gets a line, and the column in which to go on if it is too long.
+    """
+
+    def __init__(self, write: Callable[[str, int], None]) -> None:
+        self._write = write
+        self._chapter = ""
+        self._names: dict[int, str] = {}
+        self._boundary = False
+
+    def tell(self, what: Happening | Trouble) -> None:
+        if isinstance(what, Trouble):
+            self._tell_trouble(what)
+            return
+        for text in _LINES.get(what.event, _plain)(self, what.fields):
+            elsewhere = (self._chapter or "init") if what.event in NOTICES else what.fields.get("phase", what.event)
+            chapter = _CHAPTERS.get(what.event, str(elsewhere))
+            self._line(chapter, what.at_ms, text)
+
+    def verdict(self, recorder: Recorder) -> None:
+        """The last line: whether all held, and if not, what did not."""
+        requests = sum(happening.event == "invoke" for happening in recorder.happenings)
+        parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
+        if recorder.restore_ms is not None:
+            parts.append(f"restored in {recorder.restore_ms:.1f} ms")
+        parts.append(_count(requests, "request") + " served")
+        word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
+        self._write("", 0)
+        self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
+
+    def _line(self, chapter: str, at_ms: float, text: str) -> None:
+        if self._chapter == "after_restore" and chapter == "init":
+            chapter = self._chapter  # a process that joins late belongs to where it joined
+        label = chapter if chapter != self._chapter else ""
+        self._chapter = chapter
+        head = click.style(f"{label:<16}", fg="cyan", bold=True)
+        self._write(f"{head}{click.style(f'{at_ms / 1000:8.3f} s', dim=True)}  {text}", TEXT_COLUMN)
+
+    def _process(self, pid: int) -> str:
+        return f"{pid:>7} {self._names.get(pid, '?'):<12}"
+
+    def _registered(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"extension {fields['name']} registered"]
+
+    def _joined(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names[fields["pid"]] = fields["name"]
+        return [f"{self._process(fields['pid'])} joined"]
+
+    def _signalled(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names[fields["pid"]] = fields["name"]
+        return [f"{self._process(fields['pid'])} is sent {fields['signal']}"]
+
+    def _before(self, fields: Mapping[str, Any]) -> list[str]:
+        return self._hooks(fields, budget_ms=None)
+
+    def _after(self, fields: Mapping[str, Any]) -> list[str]:
+        return self._hooks(fields, budget_ms=BUDGET_MS)
+
+    def _hooks(self, fields: Mapping[str, Any], budget_ms: int | None) -> list[str]:
+        who = self._process(fields["pid"])
+        lines = [
+            f"{who} {_mark(True)} {hook['name']:<30} {_duration(hook['duration_ms'], budget_ms)}"
+            for hook in fields["hooks"]
+        ]
+        if not fields["ok"]:
+            name = fields.get("failed_hook") or (f"handler of {fields['signal']}" if "signal" in fields else "failed")
+            lines.append(f"{who} {_mark(False)} {name:<30} {_duration(fields['duration_ms'], budget_ms)}")
+        if not lines and "signal" in fields:
+            what = f"handler of {fields['signal']}"
+            return [f"{who} {_mark(True)} {what:<30} {_duration(fields['duration_ms'], budget_ms)}"]
+        return lines or [f"{who} {_mark(True)} no hooks"]
+
+    def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
+        frozen = f"; everything is stopped for {fields['freeze_s']:g} s" if fields["freeze_s"] else ""
+        return [f"the snapshot is taken{frozen}"]
+
+    def _restore(self, _fields: Mapping[str, Any]) -> list[str]:
+        return ["the environment is restored; the limit of 10 s begins"]
+
+    def _ready(self, fields: Mapping[str, Any]) -> list[str]:
+        if "duration_ms" not in fields:
+            return ["the runtime asks for its first invocation"]
+        return [f"the runtime asks for its first invocation  {_duration(fields['duration_ms'], BUDGET_MS)}"]
+
+    def _invoke(self, fields: Mapping[str, Any]) -> list[str]:
+        if "status" not in fields:
+            return [f"event {fields['name']}  {_duration(fields['duration_ms'], None)}"]
+        status = click.style(str(fields["status"]), fg="green" if fields["ok"] else "red")
+        return [f"{fields['method']} {fields['path']}  {status}  {_duration(fields['duration_ms'], None)}"]
+
+    def _shutdown(self, fields: Mapping[str, Any]) -> list[str]:
+        how = "everything has ended" if fields["ok"] else "not ended in time, killed"
+        return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
+
+    def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"{_mark(False)} {fields['error_type']} is reported to the platform"]
+
+    def _warning(self, fields: Mapping[str, Any]) -> list[str]:
+        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key != "about")
+        text = fields.get("message") or f"{fields['about']}: {details}"
+        return [click.style(f"! {text}", fg="yellow")]
+
+    def _not_linked(self, fields: Mapping[str, Any]) -> list[str]:
+        self._names.setdefault(fields["pid"], fields["name"])
+        words = filter(None, (fields["cause"], fields["remedy"]))
+        command = f", which runs {fields['command']}" if fields["command"] else ""
+        text = f"process {fields['pid']} ({fields['name']}){command}, is not linked: {'; '.join(words)}"
+        return [click.style(f"! {text}", fg="yellow")]
+
+    def _notice(self, fields: Mapping[str, Any]) -> list[str]:
+        return [f"… {fields['message']}"]
+
+    def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
+        since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
+        return [f"… {fields['message']}{since}"]
+
+    def _tell_trouble(self, trouble: Trouble) -> None:
+        self._write("", 0)
+        first, *rest = trouble.message.splitlines() or [""]
+        self._write(f"{_mark(False)} {click.style(first, fg='red', bold=True)}", 2)
+        for line in rest:
+            self._write(f"  {line}", 2)
+        for line in trouble.stack.rstrip().splitlines():
+            self._write(f"    {line}", 6)
+        if trouble.seen:
+            self._write(f"  On Lambda: {trouble.seen}.", 2)
+
+
+def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
+    return [", ".join(f"{key} {value}" for key, value in fields.items())]
+
+
+_LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
+    "extension_registered": Story._registered,
+    "process_joined": Story._joined,
+    "process_signalled": Story._signalled,
+    "before_snapshot": Story._before,
+    "snapshot": Story._snapshot,
+    "restore": Story._restore,
+    "after_restore": Story._after,
+    "ready": Story._ready,
+    "invoke": Story._invoke,
+    "shutdown": Story._shutdown,
+    "warning": Story._warning,
+    "not_linked": Story._not_linked,
+    "waiting": Story._waiting,
+    **dict.fromkeys(NOTICES, Story._notice),
+    "init_error": Story._error_call,
+    "restore_error": Story._error_call,
+    "extension_init_error": Story._error_call,
+    "extension_exit_error": Story._error_call,
+}
+
+
+def _reasons(troubles: Sequence[Trouble]) -> str:
+    """The first troubles, each on one line."""
+    if not troubles:
+        return ""
+    said = [" ".join(trouble.message.split()) for trouble in troubles[:MAX_REASONS]]
+    more = [f"and {len(troubles) - MAX_REASONS} more"] if len(troubles) > MAX_REASONS else []
+    return f"; {'; '.join(said + more)}"
+
+
+def _mark(ok: bool) -> str:
+    return click.style("✓", fg="green") if ok else click.style("✗", fg="red", bold=True)
+
+
+def _duration(duration_ms: float, budget_ms: int | None) -> str:
+    share = f"  {100 * duration_ms / budget_ms:5.1f} % of {budget_ms // 1000} s" if budget_ms else ""
+    return f"{duration_ms:9.1f} ms{share}"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
