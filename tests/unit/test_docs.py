@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+from docs import architecture
 from snapext_extension.config import DEFAULT_PORT, KNOWN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,6 +20,11 @@ def test_the_lifecycles_document_is_drawn_from_the_table() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (ROOT / "docs" / "lifecycle.md").read_text() == module.document()
+
+
+def test_the_architectures_picture_is_drawn_from_the_imports() -> None:
+    """After a change: python docs/architecture.py."""
+    assert (ROOT / "docs" / "architecture.md").read_text() == architecture.document()
 
 
 def test_the_readme_lists_every_setting_and_no_other() -> None:

@@ -1,119 +1,13 @@
 """Which way imports may point, read off the source."""
 
-import ast
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from helpers import ROOT, SRC
-
-ROOTS = (SRC, ROOT / "extension", ROOT / "layer")
-AUTOSTART = "snapext.autostart"
-"""Found by Python itself, by name; it is not imported as a part of the package."""
-OURS = ("snapext", "snapext_tools", "snapext_extension", "snapext_layer", "_snapext_autostart")
-
-# Each room, and the rooms that its modules may import besides themselves. A room is a folder, or a module on its own.
-ARROWS = {
-    "snapext.errors": (),
-    "snapext.guest": (),
-    "snapext.wire": ("snapext.errors", "snapext.guest"),
-    "snapext.hooks": ("snapext.guest", "snapext.wire"),
-    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.wire"),
-    "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
-    "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
-    "snapext": ("snapext.api", "snapext.guest"),
-    "snapext.__main__": ("snapext.command", "snapext_tools"),
-    AUTOSTART: ("snapext", "_snapext_autostart"),
-    "snapext_extension.boundary": ("snapext.wire",),
-    "snapext_extension.kernel": ("snapext.wire", "snapext_extension.boundary", "snapext_extension.reactor"),
-    "snapext_extension.log": (),
-    "snapext_extension.reserve": (),
-    "snapext_extension.reactor": (),
-    "snapext_extension.door": ("snapext_extension.reactor",),
-    "snapext_extension.config": ("snapext.errors", "snapext.wire", "snapext_extension.log"),
-    "snapext_extension.platform": (
-        *("snapext.errors", "snapext_extension.boundary", "snapext_extension.config", "snapext_extension.door"),
-        *("snapext_extension.log", "snapext_extension.reactor", "snapext_extension.reserve"),
-    ),
-    "snapext_extension.peers": (
-        *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
-        *("snapext_extension.kernel", "snapext_extension.log", "snapext_extension.reactor"),
-    ),
-    "snapext_extension": ("snapext.errors", "snapext.wire"),  # the shell: __main__ and extension, over all its rooms
-    "snapext_layer": ("snapext.errors",),
-    "snapext_tools": (),
-    "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
-    "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
-    "snapext_tools.cli": (
-        *("snapext.command", "snapext.errors", "snapext_extension", "snapext_layer"),
-        *("snapext_tools.doctor", "snapext_tools.simulator"),
-    ),
-}
-THIRD_PARTY = {
-    "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
-    "snapext.hooks.registry": {"snapshot_restore_py"},
-}
-
-
-def module_name(path):
-    root = next(root for root in ROOTS if path.is_relative_to(root))
-    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {
-    module_name(path): path
-    for root in ROOTS
-    for path in sorted(root.rglob("*.py"))
-    if "opt" not in path.relative_to(root).parts
-}
-
-
-def is_type_checking(node):
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def nodes(tree, *, at_import):
-    """Every node; with `at_import` only what is executed when the module is imported."""
-    pending = [tree]
-    while pending:
-        node = pending.pop()
-        yield node
-        if at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
-
-
-def imports(name, *, at_import=False):
-    """The modules that a module of ours imports: ours by their whole name, others by their first part."""
-    found = set()
-    for node in nodes(ast.parse(MODULES[name].read_text()), at_import=at_import):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}: relative import"
-            whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= (whole & set(MODULES)) or {node.module}
-            found |= {node.module} if not whole <= set(MODULES) else set()
-    return {name if name.partition(".")[0] in OURS else name.partition(".")[0] for name in found}
-
-
-def ours(names):
-    return {name for name in names if name.partition(".")[0] in OURS}
-
-
-def within(name, *packages):
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def room(name):
-    """The room of a module: the longest name in the table that contains it; a package's own name is for its files."""
-    if within(name, "_snapext_autostart"):
-        return name
-    found = [entry for entry in ARROWS if within(name, entry)]
-    assert found, f"{name} has no room: give it one in ARROWS"
-    return max(found, key=len)
+from docs.architecture import ARROWS, MODULES, THIRD_PARTY, imports, ours, room, within
+from helpers import SRC
 
 
 def test_the_rules_see_imports():
