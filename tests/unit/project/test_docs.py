@@ -9,7 +9,7 @@ from pathlib import Path
 from docs import architecture
 from snapext_extension.config import DEFAULT_PORT, KNOWN
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_lifecycles_document_is_drawn_from_the_table() -> None:
