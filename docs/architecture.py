@@ -1,6 +1,7 @@
 """Write docs/architecture.md's picture from the code's own imports: `python docs/architecture.py`.
 
-ARROWS is the table of the rooms, and of what each may import; tests/unit/project/test_import_rules.py holds the code to it.
+ARROWS is the table of the rooms, and of what each may import; tests/unit/project/test_import_rules.py holds the code to
+it.
 """
 
 from __future__ import annotations
