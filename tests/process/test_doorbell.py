@@ -43,7 +43,7 @@ class Ears:
         self.said.append((pids, error))
         self.since.append(since_ticks)
 
-    def rung_ended(self, pid: int) -> None:
+    def signalled_ended(self, pid: int) -> None:
         self.ended.append(pid)
 
 
