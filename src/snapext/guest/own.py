@@ -36,7 +36,7 @@ def _bring_back(module: ModuleType) -> None:
 
 
 def is_own_process() -> bool:
-    """The extension, a command of ours (`snapext …`, `python -m snapext…`), or what a launcher of ours has marked."""
+    """The extension, a command of ours (`snapext …`, `python -m snapext`), or what a launcher of ours has marked."""
     if getattr(sys, MARK, False) or "snapext_extension" in sys.modules:
         return True
     try:
@@ -49,7 +49,7 @@ def _is_our_command(arguments: list[str]) -> bool:
     if arguments[0] == "-m":  # Python is about to run a module; its name is before what is left of the arguments
         word = sys.orig_argv[len(sys.orig_argv) - len(arguments)]
         module = word.partition("m")[2] if word.startswith("-") else word
-        return module.partition(".")[0] == "snapext"
+        return module.partition(".")[0] in ("snapext", "snapext_tools")
     return os.path.basename(arguments[0]) == "snapext"
 
 
