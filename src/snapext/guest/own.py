@@ -36,8 +36,8 @@ def _bring_back(module: ModuleType) -> None:
 
 
 def is_own_process() -> bool:
-    """The extension, a command of ours (`snapext …`, `python -m snapext`), or what a launcher of ours has marked."""
-    if getattr(sys, MARK, False) or "snapext_extension" in sys.modules:
+    """The extension, a tool, a command of ours (`snapext …`, `python -m snapext`), or what a launcher of ours has marked."""
+    if getattr(sys, MARK, False) or "snapext_extension" in sys.modules or "snapext_tools" in sys.modules:
         return True
     try:
         return _is_our_command(sys.argv)
@@ -49,7 +49,7 @@ def _is_our_command(arguments: list[str]) -> bool:
     if arguments[0] == "-m":  # Python is about to run a module; its name is before what is left of the arguments
         word = sys.orig_argv[len(sys.orig_argv) - len(arguments)]
         module = word.partition("m")[2] if word.startswith("-") else word
-        return module.partition(".")[0] in ("snapext", "snapext_tools")
+        return module.partition(".")[0] == "snapext"
     return os.path.basename(arguments[0]) == "snapext"
 
 
