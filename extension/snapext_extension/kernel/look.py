@@ -6,7 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from snapext_extension.boundary.attendance import Sighting
 from snapext_extension.boundary.failures import Process
@@ -19,8 +19,7 @@ MAX_CHARS = 500
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class _Program:
+class _Program(NamedTuple):
     """What a process executes: it does not change, so it is read once."""
 
     command: tuple[str, ...]
