@@ -396,7 +396,7 @@ def test_silent_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
     assert [response(held), response(adapter)] == [200, 200]
     assert read_all(silent[0]) == b""
     assert is_silent(silent[1])
-    assert gate.log.reasons("readiness_connection_closed") == ["it sends nothing, and another connection needs its place"]
+    assert gate.log.reasons("readiness_connection_closed") == ["it sends nothing, and another one needs its place"]
 
 
 def test_closing_ends_held_requests_without_an_answer(loop):
@@ -453,6 +453,7 @@ class FakeApp:
 
     def _serve(self):
         while True:
+            select.select([self.server], [], [])  # accept(2) takes a descriptor before it waits, and a test takes all
             connection = self.server.accept()[0]
             connection.settimeout(LIMIT_S)
             with connection:

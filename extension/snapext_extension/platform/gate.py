@@ -79,8 +79,8 @@ class Gate:
 
     def _accepted(self, accepted: socket.socket) -> None:
         if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
+            self._complain(f"the gate has {MAX_CONNECTIONS} connections already")
             accepted.close()
-            self._log.write("warning", "readiness_connection_closed", reason=f"the gate has {MAX_CONNECTIONS} connections already")
             return
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = accepted.fileno()
@@ -97,7 +97,7 @@ class Gate:
         idle = [key for key in silent if self._connections[key].answered]
         for key in (idle or silent)[:1]:
             if not idle:
-                self._log.write("warning", "readiness_connection_closed", reason="it sends nothing, and another connection needs its place")
+                self._complain("it sends nothing, and another one needs its place")
             self._forget(key)
         return bool(silent)
 
@@ -149,7 +149,7 @@ class Gate:
         return is_open
 
     def _drop(self, key: int, reason: str) -> None:
-        self._log.write("warning", "readiness_connection_closed", reason=reason)
+        self._complain(reason)
         connection = self._connections.get(key)
         if connection is not None:
             self._lose(key, connection)
@@ -158,6 +158,9 @@ class Gate:
         self._forget(key)
         if connection.held:
             self._on_hung_up(sum(other.held for other in self._connections.values()))
+
+    def _complain(self, reason: str) -> None:
+        self._log.write("warning", "readiness_connection_closed", reason=reason)
 
     def _forget(self, key: int) -> None:
         connection = self._connections.pop(key, None)
