@@ -36,7 +36,7 @@ def _bring_back(module: ModuleType) -> None:
 
 
 def is_own_process() -> bool:
-    """The extension, a tool, a command of ours (`snapext …`, `python -m snapext`), or what a launcher of ours has marked."""
+    """The extension, a tool, a command of ours (`snapext …`, `python -m snapext`), or what a launcher marked."""
     if getattr(sys, MARK, False) or "snapext_extension" in sys.modules or "snapext_tools" in sys.modules:
         return True
     try:
