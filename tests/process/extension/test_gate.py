@@ -14,9 +14,11 @@ import pytest
 
 from helpers import LIMIT_S, Loop, MemoryLog, wait_until
 from snapext_extension.config import Readiness
-from snapext_extension.platform import readiness
+from snapext_extension.platform import gate as gate_module
+from snapext_extension.platform import probe as probe_module
+from snapext_extension.platform.gate import Gate, GateError
 from snapext_extension.platform.http1 import MAX_HEAD_BYTES, HttpError
-from snapext_extension.platform.readiness import AppProbe, Gate, GateError
+from snapext_extension.platform.probe import AppProbe
 from snapext_extension.reactor import Reactor
 
 REQUEST = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -302,11 +304,11 @@ def test_without_descriptors_the_gate_waits_and_does_not_spin(gate):
 
 def test_a_connection_that_is_one_too_many_leaves_a_line(monkeypatch, gate):
     """Nobody is turned away in silence."""
-    monkeypatch.setattr(readiness, "MAX_REQUESTS", 1)
+    monkeypatch.setattr(gate_module, "MAX_CONNECTIONS", 1)
     gate.connect(REQUEST)
     gate.wait_asked(1)
     assert read_all(gate.connect(REQUEST)) == b""
-    assert gate.log.reasons("readiness_connection_closed") == ["there are 1 others"]
+    assert gate.log.reasons("readiness_connection_closed") == ["the gate has 1 connections already"]
 
 
 GARBAGE = {
@@ -344,20 +346,21 @@ def test_one_that_sends_on_while_it_is_held_is_bounded(gate):
 
 def test_a_slow_request_is_given_up(monkeypatch, gate):
     """One that never completes its request does not stay, while a held one stays for as long as it takes."""
-    monkeypatch.setattr(readiness, "HEAD_TIMEOUT_MS", 50)
+    monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 50)
     held, slow = gate.connect(REQUEST), gate.connect(REQUEST[:-1])
 
     assert read_all(slow) == b""
+    assert gate.log.reasons("readiness_connection_closed") == ["it sent no whole request within 0.05 s"]
     gate.answer()
     assert response(held) == 200
 
 
 def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, gate):
     """Beyond the limit connections are closed at once; a held check is unharmed, and later ones are served."""
-    monkeypatch.setattr(readiness, "HEAD_TIMEOUT_MS", 100)
+    monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 100)
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
-    for client in [gate.connect() for _ in range(readiness.MAX_REQUESTS + 20)]:
+    for client in [gate.connect() for _ in range(gate_module.MAX_CONNECTIONS + 20)]:
         assert read_all(client) == b""
     again = gate.connect(REQUEST)
     gate.wait_asked(2)
@@ -368,7 +371,7 @@ def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, gate):
 
 def test_idle_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
     """Connections that were answered once and are kept open, by whomever, do not take the place of the next check."""
-    monkeypatch.setattr(readiness, "MAX_REQUESTS", 4)
+    monkeypatch.setattr(gate_module, "MAX_CONNECTIONS", 4)
     idle = [gate.connect(REQUEST) for _ in range(4)]
     gate.wait_asked(4)
     gate.answer()
@@ -382,7 +385,7 @@ def test_idle_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
 
 def test_silent_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
     """They make room for one that comes later, whoever has been silent for longest first; a held check stays."""
-    monkeypatch.setattr(readiness, "MAX_REQUESTS", 3)
+    monkeypatch.setattr(gate_module, "MAX_CONNECTIONS", 3)
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
     silent = [gate.connect(REQUEST[:count]) for count in (0, 1)]
@@ -393,7 +396,7 @@ def test_silent_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
     assert [response(held), response(adapter)] == [200, 200]
     assert read_all(silent[0]) == b""
     assert is_silent(silent[1])
-    assert gate.log.reasons("readiness_connection_closed") == ["it sends nothing, and others come"]
+    assert gate.log.reasons("readiness_connection_closed") == ["it sends nothing, and another one needs its place"]
 
 
 def test_closing_ends_held_requests_without_an_answer(loop):
@@ -450,6 +453,7 @@ class FakeApp:
 
     def _serve(self):
         while True:
+            select.select([self.server], [], [])  # accept(2) takes a descriptor before it waits, and a test takes all
             connection = self.server.accept()[0]
             connection.settimeout(LIMIT_S)
             with connection:
@@ -639,7 +643,7 @@ def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, pro
         with silent.accept()[0]:
             wait = r"/: it accepts the connection, and has not answered for \d+\.[1-9] s$"
             assert wait_until(lambda: re.search(wait, probe.last_answer()))
-        monkeypatch.setattr(readiness, "SLOW_S", 0.1)
+        monkeypatch.setattr(probe_module, "SLOW_S", 0.1)
         with silent.accept()[0]:
             said = (
                 r"/: Connection reset by peer; "

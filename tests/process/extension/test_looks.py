@@ -18,20 +18,13 @@ from pathlib import Path
 import pytest
 
 from helpers import App, clean_environ, wait_until
-from snapext_extension.kernel import processes
+from snapext_extension.kernel import processes, threads
 from snapext_extension.kernel.accepting import accepts
 from snapext_extension.kernel.look import Looker
-from snapext_extension.kernel.processes import (
-    Stat,
-    at_rest,
-    command,
-    environment,
-    executable,
-    function_tree,
-    is_python,
-    read_start_command,
-)
+from snapext_extension.kernel.processes import Stat, command, environment, executable, is_python
 from snapext_extension.kernel.sockets import all_listening_inodes, held_by, listening_inodes
+from snapext_extension.kernel.threads import at_rest
+from snapext_extension.kernel.tree import function_tree, read_start_command
 from snapext_extension.peers.signals import SignalError, candidates
 
 Start = Callable[..., App]
@@ -221,8 +214,8 @@ children = start(), start(AWS_LAMBDA_RUNTIME_API=API, _HANDLER="run.sh")
 print("up", flush=True)
 print(*[int(child.stdout.readline()) for child in children], flush=True)
 look = (
-    f"import os, sys; sys.path[:0] = {PATH!r}; from snapext_extension.kernel import processes as p; "
-    "print(*[s.pid for s in p.function_tree('/none', '/opt/extensions', os.geteuid())])"
+    f"import os, sys; sys.path[:0] = {PATH!r}; from snapext_extension.kernel import tree; "
+    "print(*[s.pid for s in tree.function_tree('/none', '/opt/extensions', os.geteuid())])"
 )
 platform = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {look!r}]))"
 subprocess.run([sys.executable, "-c", platform], env={"AWS_LAMBDA_RUNTIME_API": API}, check=True)
@@ -476,9 +469,9 @@ def test_a_main_thread_that_waits_for_its_turn_goes_to_sleep_again_and_again(sta
     """So no two looks, a tenth of a second apart, can take its wait for that of a server."""
     app = start(BURNS + "import threading\nthreading.Thread(target=burn, daemon=True).start()\n"
                 "print('up', flush=True)\nburn()")  # fmt: skip
-    before = processes.times_slept(app.process.pid)
+    before = threads.times_slept(app.process.pid)
     assert before >= 0
-    assert wait_until(lambda: processes.times_slept(app.process.pid) > before)
+    assert wait_until(lambda: threads.times_slept(app.process.pid) > before)
 
 
 def test_a_process_whose_other_threads_compute_is_at_rest_by_its_main_thread(start: Start) -> None:
@@ -487,5 +480,5 @@ def test_a_process_whose_other_threads_compute_is_at_rest_by_its_main_thread(sta
                 "print('up', flush=True)\nthreading.Event().wait()")  # fmt: skip
     slept = [-1]
     assert wait_until(
-        lambda: at_rest(app.process.pid, slept[0]) or slept.insert(0, processes.times_slept(app.process.pid))
+        lambda: at_rest(app.process.pid, slept[0]) or slept.insert(0, threads.times_slept(app.process.pid))
     )

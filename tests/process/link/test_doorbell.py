@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import stat
@@ -108,7 +107,7 @@ def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: Door
     """Whoever has it now would even catch the signal: it is the start that tells them apart."""
     app = start(CATCHES)
     seen = look(app)
-    assert ring(loop, bell, dataclasses.replace(seen, start_ticks=seen.start_ticks - 1)) == []
+    assert ring(loop, bell, seen._replace(start_ticks=seen.start_ticks - 1)) == []
     assert app.end() == ("0\n", "")
 
 
