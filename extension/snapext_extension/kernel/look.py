@@ -102,7 +102,11 @@ def is_our_command(command: Sequence[str]) -> bool:
     """Whether a process is `snapext checkpoint` or its like, which takes no part in the boundary."""
     return (
         any(os.path.basename(word) == "snapext" for word in command[:2])
-        or (list(command[1:2]) == ["-m"] and command[2:3] != () and command[2].partition(".")[0] == "snapext")
+        or (
+            list(command[1:2]) == ["-m"]
+            and command[2:3] != ()
+            and command[2].partition(".")[0] in ("snapext", "snapext_tools")
+        )
         or any("snapext.command" in word for word in command[:6])
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 from clients import HOOKS, READY, WAIT, Start
-
 from helpers import BEFORE, Listener
 from snapext.wire.messages import BeforeSnapshot, Done, Running, Welcome
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from lives import IN_ORDER, Life, Simulate
 
 from helpers import clean_environ, need
+from lives import IN_ORDER, Life, Simulate
 
 SHELL_RUNTIME = Path(__file__).parents[2] / "examples" / "shell_runtime"
 RUNTIME = ["--adapter", "none"]

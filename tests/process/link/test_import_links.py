@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from clients import READ, Start
 
+from clients import READ, Start
 from helpers import LIMIT_S, ROOT, SRC, App, Listener, clean_environ
 from snapext.wire.messages import HookCounts
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from clients import HOOKS, READ, READY, REPORT, Start
 
+from clients import HOOKS, READ, READY, REPORT, Start
 from helpers import BEFORE, LIMIT_S, SRC, Listener, clean_environ
 
 SAY = "from snapext.guest import notice\n"

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from lives import Simulate
 
 from helpers import Listener, clean_environ, wait_until
+from lives import Simulate
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 RUNTIME = ["./runtime.sh", "snapext checkpoint"]

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import BIN
 
 from helpers import LIMIT_S, ROOT, clean_environ, need
+from lives import BIN
 
 INTERACTIVE = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 # What a user's own ~/.zshrc does before.

@@ -221,7 +221,7 @@ children = start(), start(AWS_LAMBDA_RUNTIME_API=API, _HANDLER="run.sh")
 print("up", flush=True)
 print(*[int(child.stdout.readline()) for child in children], flush=True)
 look = (
-    f"import os, sys; sys.path[:0] = {PATH!r}; from snapext_extension import processes as p; "
+    f"import os, sys; sys.path[:0] = {PATH!r}; from snapext_extension.kernel import processes as p; "
     "print(*[s.pid for s in p.function_tree('/none', '/opt/extensions', os.geteuid())])"
 )
 platform = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {look!r}]))"

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import APPS, BIN, IN_ORDER
 
 from helpers import SRC, Listener, clean_environ, namespaces, wait_until
+from lives import APPS, BIN, IN_ORDER
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 Start = Callable[..., int]

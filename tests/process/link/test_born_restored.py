@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from clients import HOOKS, READ, Start
 
+from clients import HOOKS, READ, Start
 from helpers import BEFORE, ENVIRONMENT_ID, Listener
 from snapext.wire.messages import Hello, Welcome
 

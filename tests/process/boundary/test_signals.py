@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lives import IN_ORDER, Life, Simulate
 
 HANDLERS = ["up", "before_snapshot", "after_restore"]

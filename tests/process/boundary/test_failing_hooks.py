@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from lives import Life, Simulate
 
 FOUR_WORKERS = "gunicorn -b 127.0.0.1:{port} -w 4 misbehaving:app"

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from clients import HOOKS, READ, READY, REPORT, WAIT
 
+from clients import HOOKS, READ, READY, REPORT, WAIT
 from helpers import AFTER, BEFORE, ENVIRONMENT_ID, WELCOME, App, Listener, clean_environ
 from snapext.wire.messages import (
     PROTOCOL_VERSION,

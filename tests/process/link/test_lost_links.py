@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lives import IN_ORDER, Life, Simulate
 
 SETTLE = {"SNAPEXT_SETTLE_MS": "200"}

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from lives import APPS, BIN, IN_ORDER, READY_PATH, Life, Simulate, free_port
 
+from lives import APPS, BIN, IN_ORDER, READY_PATH, Life, Simulate, free_port
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
 from snapext_tools.simulator.folder import _adapter_script, _write_launcher

@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 import psutil
 import pytest
-from lives import APPS, free_port
 
 from helpers import wait_until
+from lives import APPS, free_port
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 SERVER = [sys.executable, "tracing_http_server.py"]

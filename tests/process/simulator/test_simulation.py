@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lives import APPS, free_port
 
 from helpers import AUTOSTART
+from lives import APPS, free_port
 from snapext_tools.simulator.folder import _adapter_script, _extension_script, _write_launcher
 from snapext_tools.simulator.plan import Plan
 from snapext_tools.simulator.platform import InitType

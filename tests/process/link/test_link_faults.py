@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from clients import HOOKS, READ, READY, REPORT, WAIT, Start
 
+from clients import HOOKS, READ, READY, REPORT, WAIT, Start
 from helpers import AFTER, BEFORE, LIMIT_S, Listener, Peer
 from snapext.wire.messages import BeforeSnapshot, Describe, Described, Done, Hello, HookCounts, Running, Welcome
 

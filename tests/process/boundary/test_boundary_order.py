@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alone import Life as Alone
-from lives import APPS, IN_ORDER, Life, Simulate
 
+from alone import Life as Alone
 from helpers import LIMIT_S, wait_until
+from lives import APPS, IN_ORDER, Life, Simulate
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, Result
 from snapext_tools.simulator.environment import Environment
 from snapext_tools.simulator.platform_server import _ROUTES

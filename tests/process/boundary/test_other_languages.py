@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lives import APPS, BIN, IN_ORDER, Simulate, free_port
 
 from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener
+from lives import APPS, BIN, IN_ORDER, Simulate, free_port
 
 NODE = ROOT / "examples" / "node_app"
 NODE_RUNS = pytest.mark.needs("node")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clients import HOOKS, Start
-
 from helpers import BEFORE, Listener
 from snapext.wire.messages import HookCounts
 

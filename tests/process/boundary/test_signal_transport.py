@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lives import IN_ORDER, Life, Simulate
 
 GEVENT = "gunicorn -k gevent -w 2 -b 127.0.0.1:{port} gevent_app:app"

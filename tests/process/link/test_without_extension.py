@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from lives import APPS, BIN, free_port
 
 import snapext
 from helpers import wait_until
+from lives import APPS, BIN, free_port
 
 SERVERS = {
     "gunicorn": "gunicorn -b 127.0.0.1:{port} -w 2 --preload tracing_flask:app",

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clients import HOOKS, WAIT, Start
 
+from clients import HOOKS, WAIT, Start
 from helpers import AFTER, BEFORE, Listener, Peer, wait_until
 from snapext.wire.messages import BeforeSnapshot, Done, HookCounts, Hooks
 

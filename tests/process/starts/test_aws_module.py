@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from clients import READ, Start
 
+from clients import READ, Start
 from helpers import AFTER, BEFORE, Listener
 from snapext.wire.messages import HookCounts, Hooks
 

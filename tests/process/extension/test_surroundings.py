@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from alone import Life
 
+from alone import Life
 from helpers import LIMIT_S, clean_environ, wait_until
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, Result
 
