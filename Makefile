@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test lives test-all bench layer layer-psutil clean
+.PHONY: help demo lint format test coverage lives test-all bench layer layer-psutil clean
 
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -35,7 +35,14 @@ test: ## the whole gate, what CI runs: lint, and every test (ARGS='-k gate' pass
 	.ci/programs $(PYTHON)
 	$(MAKE) --no-print-directory lint
 	.ci/e2e-tools $(BIN)/python
+	$(MAKE) --no-print-directory coverage
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(STAMP) ## branch coverage of the machines by the tests that play them event by event; it must not fall
+	@mkdir -p build
+	$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/unit/boundary tests/unit/wire \
+	  --ignore tests/unit/boundary/test_lifecycle_random.py
+	$(BIN)/coverage report
 
 lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
 	$(BIN)/python tests/limited/limited_lives.py $(or $(ARGS),40)
