@@ -102,7 +102,6 @@ class Init:
         self._outbox.do(SetTimer(TimerName.LOOK, max(self._look_every_ms(), LOOK_SHARE * look.took_ms)))
         self._roll.report_lost(now_ms)
         if not self.app_is_ready:
-            self._assembly.app_answered(now_ms)
             return False
         if self._assembly.incomplete(now_ms) or self._settle_started_ms is None:
             self.settle(now_ms)  # or a look has shown that a process that seemed to import serves
