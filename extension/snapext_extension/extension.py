@@ -13,9 +13,10 @@ from typing import Any
 from snapext.wire import signal_names
 from snapext.wire.messages import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
 from snapext.wire.place import acknowledgement_path, start_command_path
+from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
 from snapext_extension.boundary import events, lifecycle
 from snapext_extension.boundary.failures import BEFORE_SNAPSHOT, Process
-from snapext_extension.config import ENV_LWA_READINESS_PORT, Config, warnings
+from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.look import Looker
