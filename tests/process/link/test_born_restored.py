@@ -130,8 +130,8 @@ def test_a_hook_that_asks_does_not_wait_for_itself(listener: Listener, start: St
 def test_a_signal_handler_that_interrupts_us_may_ask(listener: Listener, start: Start):
     """It has a lock of ours, which the link's thread waits for: nobody waits for the other."""
     app = start(
-        "import time, sys\n" + LATE_LINK + "snapext.connect()\nfrom snapext.link import link\n"
-        "began = time.monotonic()\nwith link.current().lock: answer = snapext.is_restored()\n"
+        "import time, sys\n" + LATE_LINK + "snapext.connect()\nfrom snapext.link import linking\n"
+        "began = time.monotonic()\nwith linking.current().view.lock: answer = snapext.is_restored()\n"
         "took = time.monotonic() - began\n" + TELL
     )
     peer = listener.accept()

@@ -402,12 +402,12 @@ def test_a_fork_in_a_thread_with_the_ident_of_a_link_that_gave_up_is_linked(list
         "os.environ.update(SNAPEXT_SOCKET='/nobody/here.sock', AWS_LAMBDA_RUNTIME_API='127.0.0.1:1')\n"
         + HOOKS
         + """
-from snapext.link import link
+from snapext.link import link, linking
 link.GIVE_UP_AFTER_S = 0
 ended = []
 link._dress_thread = lambda name: ended.append(threading.get_ident())
-while not ended: link.join(); time.sleep(0.001)
-while link.current()._alive: time.sleep(0.001)
+while not ended: linking.join(); time.sleep(0.001)
+while linking.current()._alive: time.sleep(0.001)
 os.environ["SNAPEXT_SOCKET"] = path
 def fork():
     if threading.get_ident() == ended[0]:

@@ -75,17 +75,17 @@ for _ in range(1_000): snapext.register_before_snapshot(hook); snapext.register_
 # --- after a failure -------------------------------------------------------------------------------------------------
 
 BREAK = """
-from snapext.link import link
-whole = link.Link._welcomed
+from snapext.link.conversation import Conversation
+whole = Conversation._welcomed
 def broken(self, message):
-    link.Link._welcomed = whole
+    Conversation._welcomed = whole
     raise LookupError("a fault of ours")
-link.Link._welcomed = broken
+Conversation._welcomed = broken
 """
 
 
 def test_an_error_of_ours_is_said_and_the_link_is_made_again(listener: Listener, start: Start):
-    """No exception ends the thread (a fake fault: those that we know of are mended)."""
+    """No exception ends the thread (a fake fault: those that we know of are fixed)."""
     app = start(BREAK + HOOKS + REPORT)
     listener.accept().greet()
     peer = listener.accept()

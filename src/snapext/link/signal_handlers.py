@@ -1,18 +1,21 @@
-"""Being told by a signal, for apps that cannot have a thread of ours: gevent, uWSGI without threads.
+"""The handlers of the two signals, for apps that cannot have a thread of ours: gevent, uWSGI without threads.
 
-The handlers run in the main thread, as Python's do. They only say that there is something to do: what it is, and how it
-went, is said on the socket.
+They run in the main thread, as Python's do. They only say that there is something to do: what it is, and how it went,
+is said on the socket.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from types import FrameType
 
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
 
 PHASES = ("before_snapshot", "after_restore")
 
