@@ -1,6 +1,6 @@
-"""The `snapext` command, also as `python -m snapext`: what runs inside a function, and the tools where installed.
+"""The `snapext` command, also as `python -m snapext`: the commands inside a function, and the tools where installed.
 
-This is the one module of the package that reaches for the tools, and only for a command that is theirs.
+No other module of this package imports the tools, and this one does so only for a command of theirs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NO_TOOLS = "the tools are not installed ({}): pip install 'lambda-snapext[tools]
 
 
 def main() -> None:
-    """Run the command line. What is plain and runs inside a function does not even need click."""
+    """Run the command line. A plain command that runs inside a function does not even need click."""
     try:
         status = inside.run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -26,7 +26,7 @@ def main() -> None:
             status = inside.fail(NO_TOOLS.format(error), inside.EXIT_USAGE)
         else:
             snapext(prog_name="snapext")
-    os._exit(status or 0)  # nothing of ours is left to be ended, and somebody waits for it
+    os._exit(status or 0)  # nothing of ours is left to clean up, and a process waits for this one
 
 
 if __name__ == "__main__":

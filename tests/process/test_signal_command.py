@@ -285,7 +285,7 @@ def test_nobody_is_status_1(place: Path) -> None:
     assert "there is no such process" in by_pid.stdout
     by_name = tell(place, "after-restore", "--name", uuid.uuid4().hex)
     assert (by_name.returncode, by_name.stdout) == (1, "")
-    assert "nobody was told" in by_name.stderr
+    assert "no process was told" in by_name.stderr
 
 
 @pytest.mark.parametrize(

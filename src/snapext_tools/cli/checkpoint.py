@@ -9,11 +9,11 @@ from snapext.command import main
 
 @click.command()
 def checkpoint() -> None:
-    """Say that this function is up, and wait until it is restored and every hook has run.
+    """Report that this function is up, and wait until it is restored and every hook has run.
 
-    For a runtime that is a script: start the server, run this, and go on to the first invocation/next. Set
-    SNAPEXT_MODE=explicit. Exit status: 0 when every hook has run, and at once where the environment is not snap-start;
-    64 when a hook failed before the snapshot, 65 after the restore, 1 when nobody can take it across.
+    For a runtime that is a script: start the server, run this, then ask for the first invocation/next. Set
+    SNAPEXT_MODE=explicit. Exit status: 0 when every hook has run, and at once outside snap-start; 64 when a hook
+    failed before the snapshot, 65 after the restore, 1 when there is no extension.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`snapext done`: the answer of a handler to a signal."""
+"""`snapext done`: a handler's answer to a signal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from snapext.command import main
 
 
 @click.command()
-@click.option("--failed", metavar="MESSAGE", help="The handler has failed: so does the phase, with this message.")
+@click.option("--failed", metavar="MESSAGE", help="The handler failed: fail the phase with this message.")
 def done(failed: str | None) -> None:
-    """Say that the signal handler which runs this command is done.
+    """Report that the signal handler that runs this command is done.
 
-    For processes that are told by signal (SNAPEXT_SIGNALS). The process that is done is the nearest one among this
-    command's parents that was sent a signal. Exit status: 0 when it was said, 1 when nobody waits for it.
+    For signalled processes (SNAPEXT_SIGNALS). It reports for the nearest of this command's parents that got a signal.
+    Exit status: 0 when the extension was told, 1 when no extension waits for the answer.
 
     \b
     Example:

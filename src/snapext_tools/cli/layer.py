@@ -1,4 +1,4 @@
-"""`snapext layer`: make the Lambda layer, or lay the same files into a container image."""
+"""`snapext layer`: make the Lambda layer, or install the same files into a container image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snapext_tools.cli.fail import one_line
 
 @click.group()
 def layer() -> None:
-    """Make the Lambda layer, or lay the same files into a container image."""
+    """Make the Lambda layer, or install the same files into a container image."""
 
 
 @layer.command()
@@ -22,14 +22,14 @@ def layer() -> None:
     "--precompile",
     multiple=True,
     metavar="PYTHON",
-    help="Compile the files with this interpreter, too; may be repeated, once for each version.",
+    help="Also compile the files with this interpreter; repeatable, once per version.",
 )
 @click.option(
     "--psutil",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="WHEEL",
-    help="Add psutil from this wheel; may be repeated, once for each processor.",
+    help="Add psutil from this wheel; repeatable, once per processor.",
 )
 def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[Path, ...]) -> None:
     """Write the layer, one zip for x86_64 and arm64 and for Python 3.11 to 3.14.
@@ -58,14 +58,13 @@ def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Link the processes of this virtual environment of the image, too; may be repeated.",
+    help="Also link the processes of this virtual environment of the image; repeatable.",
 )
 def install(root: Path, precompile: tuple[str, ...], venv: tuple[Path, ...]) -> None:
-    """Lay the layer's files under ROOT/opt, for a container image.
+    """Install the layer's files under ROOT/opt, for a container image.
 
-    A file snapext.pth goes beside the packages of each Python from 3.11 on that is found below ROOT, and of each
-    virtual environment named: it links the hooks in whatever process of that Python imports a hook module. Removing
-    the file undoes that.
+    Writes snapext.pth beside the packages of each Python from 3.11 on found below ROOT, and of each virtual
+    environment named. The file links each process of that Python that imports a hook module; remove it to undo that.
 
     \b
     Example:

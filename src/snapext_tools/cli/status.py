@@ -1,4 +1,4 @@
-"""`snapext status`: who is connected, and how far the environment is."""
+"""`snapext status`: the connected processes, and how far the environment is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INTERVAL_S = 1.0
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, as docs/protocol.md has it.")
-@click.option("--watch", is_flag=True, help="Again every second, until there is no extension any more.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (see docs/protocol.md).")
+@click.option("--watch", is_flag=True, help="Repeat every second, until the extension is gone.")
 def status(*, as_json: bool, watch: bool) -> None:
-    """Say who is connected, with which hooks, the phase, the generation, and how long the last boundary took.
+    """Show the connected processes and their hooks, the phase, the generation, and how long the last boundary took.
 
     Asks the extension at SNAPEXT_SOCKET (/tmp/snapext-UID/bridge.sock by default). Exit status: 0 when it answers, 1
     when there is none.
