@@ -25,9 +25,10 @@ from snapext_extension.peers.bridge import Bridge
 from snapext_extension.peers.signals import Doorbell, SignalError, candidates
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
+from snapext_extension.platform.gate import Gate
 from snapext_extension.platform.http1 import HttpError, Response, parse_response
 from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, LambdaApi
-from snapext_extension.platform.readiness import AppProbe, Gate
+from snapext_extension.platform.probe import AppProbe
 from snapext_extension.platform.report import report_to_extensions, report_to_runtime
 from snapext_extension.reactor import Reactor, now_ms
 

@@ -62,9 +62,10 @@ def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwar
 def _link_this_process() -> None:
     """Link this process on its first hook, and tell the link about each hook. Registering never raises."""
     try:
-        from snapext.link import link  # on first use: it imports sockets and threads, which importing snapext must not
+        # On first use: it imports sockets and threads, which `import snapext` must not.
+        from snapext.link import linking
 
-        link.hook_registered()
+        linking.hook_registered()
     except Exception as error:
         _report_unlinked(error)
 
@@ -78,9 +79,9 @@ def connect() -> None:
     Never raises, never waits.
     """
     try:
-        from snapext.link import link
+        from snapext.link import linking
 
-        link.join()
+        linking.join()
     except Exception as error:  # the app must start, whatever goes wrong in snapext
         _report_unlinked(error)
 
@@ -112,9 +113,9 @@ def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 def status() -> Status:
     """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
-    from snapext.link import link
+    from snapext.link import linking
 
-    return link.current().status()
+    return linking.current().status()
 
 
 def is_restored() -> bool:
@@ -124,12 +125,12 @@ def is_restored() -> bool:
     extension, and may wait some milliseconds for the answer (at most a second). Always False in an environment that
     was not initialised for SnapStart.
     """
-    from snapext.link import link
+    from snapext.link import linking
 
-    if not link.current().generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if not linking.current().view.generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         connect()
-        link.current().ask_generation()
-    return link.current().generation > 0
+        linking.current().ask_generation()
+    return linking.current().view.generation > 0
 
 
 def wait_restored(timeout: float | None = None) -> bool:
@@ -137,12 +138,12 @@ def wait_restored(timeout: float | None = None) -> bool:
 
     Returns False at once where no restore will come: AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`.
     """
-    from snapext.link import link
+    from snapext.link import linking
 
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return is_restored()
     connect()  # a process without hooks has no link yet, and would never learn of the restore
-    return link.current().wait_restored(timeout)
+    return linking.current().view.wait_restored(timeout)
 
 
 def checkpoint() -> None:
@@ -165,6 +166,6 @@ def reseed() -> None:
     Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0.
     """
     from snapext.hooks import reseed
-    from snapext.link import link
+    from snapext.link import linking
 
-    reseed.reseed(link.current().environment_id)
+    reseed.reseed(linking.current().view.environment_id)

@@ -3,7 +3,7 @@
 A channel brings the autostart into a process: a `sitecustomize` by PYTHONPATH, a .pth file by PYTHONUSERBASE, or the
 .pth file that `snapext layer install` writes beside an interpreter's packages. Each can be lost, and then the hooks of
 an app that never imports snapext run nowhere. What is said here may end an initialisation, so where nothing is certain,
-nothing is said. The rules are Python's own (site.py, Modules/getpath.py); tests/process/test_channels.py tries them.
+nothing is said. The rules are Python's own (site.py, Modules/getpath.py); tests/process/?/test_channels.py tries them.
 """
 
 from __future__ import annotations
