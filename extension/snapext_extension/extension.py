@@ -14,12 +14,13 @@ from snapext.wire import signal_names
 from snapext.wire.messages import CONTROL, Described, Hello, Message, StatusRequest
 from snapext.wire.phases import BEFORE_SNAPSHOT
 from snapext.wire.place import acknowledgement_path, start_command_path
+from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
 from snapext_extension.boundary import actions, events
 from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.lifecycle import Lifecycle
 from snapext_extension.boundary.member import SignalledPid
 from snapext_extension.boundary.settings import RestoreCaller, Settings
-from snapext_extension.config import ENV_LWA_READINESS_PORT, Config, warnings
+from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.look import Looker
