@@ -8,6 +8,7 @@ from typing import Any
 
 from snapext.errors import LocalProtocolError
 from snapext.wire.messages import Describe, Described, Message, Result
+from snapext.wire.phases import PHASES
 from snapext_extension.reactor import Reactor
 
 NAMES_TIMEOUT_MS = 300
@@ -56,7 +57,7 @@ class StatusDesk:
         self._silent.discard(key)
         request = self._requests.get(message.id)
         if request is not None and key in request.missing:
-            names = {"before_snapshot": list(message.before_snapshot), "after_restore": list(message.after_restore)}
+            names = {phase: list(getattr(message, phase)) for phase in PHASES}
             request.names[key] = names
             request.missing.discard(key)
             self._answer_if_complete(message.id)

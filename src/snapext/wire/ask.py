@@ -13,6 +13,7 @@ import time
 
 from snapext.errors import ControlError
 from snapext.guest.descriptors import socket_above_standard
+from snapext.wire.phases import PHASES
 from snapext.wire.place import (
     CREDENTIALS_SIZE,
     peer_pid_and_uid,
@@ -58,7 +59,7 @@ def _hello(command: str) -> dict[str, Any]:
         "role": "control",
         "client": "snapext-command",
         "name": f"snapext {command}",
-        "hooks": {"before_snapshot": 0, "after_restore": 0},
+        "hooks": dict.fromkeys(PHASES, 0),
         "generation": 0,
     }
 
