@@ -310,6 +310,15 @@ class TestInitWaits:
         driver.pass_ms(500)
         assert State.BEFORE_SNAPSHOT is driver.state
 
+    def test_no_longer_than_the_time_it_has_when_only_more_hooks_might_follow(self) -> None:
+        """Nobody is missing, and nothing is to be said."""
+        driver = Watching(settings())
+        driver.join()
+        driver.handle(AppReady())
+        driver.handle(TimerFired(TimerName.READY))
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert driver.reported("warning") == []
+
     def test_and_says_what_for_every_few_seconds(self) -> None:
         """Before the app is ready it is the app's answer; then who is missing."""
         driver = Watching(settings(workers=2))
