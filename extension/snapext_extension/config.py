@@ -108,7 +108,7 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         accepted = f"only 0 with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
         raise ConfigError(ENV_WORKERS, environ[ENV_WORKERS], accepted)
     return Config(
-        snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
+        snap_start=is_snap_start(environ),
         mode=mode,
         port=port,
         socket_path=path,
@@ -126,6 +126,11 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         signals=_signals_of(environ),
         signal_ack=choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
     )
+
+
+def is_snap_start(environ: Mapping[str, str]) -> bool:
+    """Whether a restore may come. The client has the same rule in snapext.guest.own, which we do not import."""
+    return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
 
 
 def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
