@@ -39,7 +39,7 @@ ARROWS = {
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
     "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
     "snapext": ("snapext.api", "snapext.guest"),
-    "snapext.__main__": ("snapext.command", "snapext_tools"),
+    "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
     "snapext_extension.boundary": ("snapext.wire",),
     "snapext_extension.kernel": ("snapext.wire", "snapext_extension.boundary", "snapext_extension.reactor"),
