@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from snapext.errors import RemoteProtocolError, SnapextError
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import Hello, Message
 from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 from snapext_extension.door import Door
@@ -46,7 +46,7 @@ class Listener(Protocol):
 class _Peer:
     socket: socket.socket
     pid: int
-    connection: Connection = field(default_factory=lambda: Connection(Role.EXTENSION))
+    connection: Connection = field(default_factory=lambda: Connection(Side.EXTENSION))
     unsent: bytes = b""
     joined: bool = False
 

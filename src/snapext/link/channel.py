@@ -15,7 +15,7 @@ from snapext.errors import RemoteProtocolError
 from snapext.guest import notice
 from snapext.guest.descriptors import socket_above_standard
 from snapext.guest.primitives import NATIVE, Lock, Socket, poll, sleep
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import Message
 from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 
@@ -56,7 +56,7 @@ class Channel:
         self._peer = peer
         self._lock = lock
         self._inode = os.fstat(peer.fileno()).st_ino
-        self._connection = Connection(Role.PROCESS)
+        self._connection = Connection(Side.PROCESS)
         self._unsent = b""
         self._read: deque[Message] = deque()
         self._broken: RemoteProtocolError | None = None

@@ -10,7 +10,6 @@ import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snapext.errors import LocalProtocolError
@@ -163,8 +162,8 @@ def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
         channel.send(done)
     except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
         if error is not None:
-            error = replace(error, stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
-        channel.send(replace(done, hooks=(), error=error))
+            error = error.replace(stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
+        channel.send(done.replace(hooks=(), error=error))
 
 
 def _key(order: Order) -> tuple[str, int]:

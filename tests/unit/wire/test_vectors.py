@@ -10,7 +10,7 @@ import pytest
 
 from helpers import ROOT
 from snapext.errors import RemoteProtocolError
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import FROM_EXTENSION, FROM_PROCESS, Message, to_wire
 
 VECTORS = [
@@ -44,7 +44,7 @@ def receive(reader: Connection, data: bytes, step: int) -> list[Message]:
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 def test_our_reader_does_what_the_vector_says(vector: dict[str, Any], cut: bool) -> None:
     """Each line is taken, ignored or refused as its vector says, however it is cut."""
-    reader = Connection(Role.PROCESS if vector["from"] == "extension" else Role.EXTENSION)
+    reader = Connection(Side.PROCESS if vector["from"] == "extension" else Side.EXTENSION)
     before = "".join(line + "\n" for line in vector.get("after", [])).encode()
     data = bytes_of(vector)
     step = len(data) + len(before) if not cut else 1 if len(data) < LONG else 61
@@ -67,7 +67,7 @@ def test_a_vector_says_one_thing(vector: dict[str, Any]) -> None:
     assert len(set(OUTCOMES) & set(vector)) == 1
     assert set(vector) <= {"about", "from", "after", "line", "hex", "repeat", *OUTCOMES}
     if "error" in vector and "garbage" not in vector.get("after", []):  # it is this line that is wrong, not one before
-        reader = Connection(Role.PROCESS if vector["from"] == "extension" else Role.EXTENSION)
+        reader = Connection(Side.PROCESS if vector["from"] == "extension" else Side.EXTENSION)
         receive(reader, "".join(line + "\n" for line in vector.get("after", [])).encode(), LONG)
 
 
@@ -87,7 +87,7 @@ def test_the_transcripts_of_the_document_are_true() -> None:
     transcripts = re.findall(r"^```text\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
     assert [transcript.partition(" ")[0] for transcript in transcripts] == ["process", "control"]
     for transcript in transcripts:
-        process, extension = Connection(Role.PROCESS), Connection(Role.EXTENSION)
+        process, extension = Connection(Side.PROCESS), Connection(Side.EXTENSION)
         for line in transcript.splitlines():
             who, _, text = line.partition(" ")
             sender, reader = (extension, process) if who == "extension" else (process, extension)
