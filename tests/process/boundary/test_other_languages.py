@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -87,12 +86,12 @@ def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> No
             assert first.is_hung_up()
             second = listener.accept()
             assert second.greet().generation == 0
-            again = second.ask(dataclasses.replace(BEFORE, id=9))
+            again = second.ask(BEFORE.replace(id=9))
             assert (again.id, len(again.hooks)) == (9, 2)
             assert second.ask(AFTER).ok
             second.socket.close()
             third = listener.accept()
-            assert third.greet(dataclasses.replace(WELCOME, phase="ready", generation=1)).generation == 1
+            assert third.greet(WELCOME.replace(phase="ready", generation=1)).generation == 1
         finally:
             app.kill()
             app.wait()

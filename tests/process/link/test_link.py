@@ -1,6 +1,5 @@
 """Real client processes on a real socket, with the extension's end of it in the test's hands."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -35,7 +34,7 @@ def test_hello_says_who_the_process_is(listener, path, start):
     client = hello.client.partition("/")[0]
     assert Hello(
         PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
-    ) == dataclasses.replace(hello, client=client)
+    ) == hello.replace(client=client)
     assert client == "snapext-python"
 
 
