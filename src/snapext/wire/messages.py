@@ -217,7 +217,8 @@ class BeforeSnapshot:
 class AfterRestore:
     """Run the after-restore hooks and answer with `done` of the same id within `timeout_ms`.
 
-    `restored_at` is in Unix seconds.
+    restored_at: in Unix seconds, by the wall clock as it was then: the platform may set it only afterwards.
+    restored_monotonic: the same moment by CLOCK_MONOTONIC, in seconds, with which the first can be corrected.
     """
 
     type: ClassVar[str] = "after_restore"
@@ -226,6 +227,7 @@ class AfterRestore:
     timeout_ms: int
     environment_id: str
     restored_at: float
+    restored_monotonic: float | None = None
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> AfterRestore:
@@ -235,6 +237,7 @@ class AfterRestore:
             _natural(data, "timeout_ms"),
             _field(data, "environment_id", str),
             _number(data, "restored_at"),
+            _number(data, "restored_monotonic") if "restored_monotonic" in data else None,
         )
 
 
@@ -403,6 +406,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-_SILENT_BY_DEFAULT = frozenset({"error", "duration_ms", "importing", "serving"})
+_SILENT_BY_DEFAULT = frozenset({"error", "duration_ms", "importing", "restored_monotonic", "serving"})
 """Fields that are left out when there is nothing to say: None or False."""
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (*get_args(Message), *_PARTS)}

@@ -190,6 +190,7 @@ FIELDS = [
     (Role.PROCESS, AFTER, ("id", "generation", "timeout_ms"), WRONG_INTEGERS),
     (Role.PROCESS, AFTER, ("environment_id",), [*WRONG_STRINGS, "null"]),
     (Role.PROCESS, AFTER, ("restored_at",), WRONG_FLOATS),
+    (Role.PROCESS, dataclasses.replace(AFTER, restored_monotonic=1.5), ("restored_monotonic",), WRONG_FLOATS),
     (Role.PROCESS, Shutdown("spindown", 1), ("deadline_ms",), WRONG_INTEGERS),
 ]
 MISTYPED = [
