@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
+from snapext_tools.simulator.errors import SimulationError
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
