@@ -45,7 +45,7 @@ coverage: $(STAMP) ## branch coverage of the machines by the tests that play the
 	$(BIN)/coverage report
 
 lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
-	$(BIN)/python tests/limited/limited_lives.py $(or $(ARGS),40)
+	$(BIN)/python -m tests.limited.limited_lives $(or $(ARGS),40)
 
 dist/psutil: $(STAMP)
 	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \

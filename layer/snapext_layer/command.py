@@ -15,22 +15,21 @@ from snapext_layer.vendored import psutil_entries
 from snapext_layer.write import install as lay
 from snapext_layer.write import write_zip
 
-LAYER = "Make the Lambda layer, or lay the same files into a container image."
+LAYER = "Make the Lambda layer, or install the same files into a container image."
 BUILD = "Write the layer, one zip for x86_64 and arm64 and for Python 3.11 to 3.14."
 BUILD_EXAMPLE = "snapext layer build -o snapext-layer.zip"
 INSTALL = """\
-Lay the layer's files under ROOT/opt, for a container image.
+Install the layer's files under ROOT/opt, for a container image.
 
-A file snapext.pth goes beside the packages of each Python from 3.11 on that is found below ROOT, and of each
-virtual environment named: it links the hooks in whatever process of that Python imports a hook module. Removing
-the file undoes that."""
+Writes snapext.pth beside the packages of each Python from 3.11 on found below ROOT, and of each virtual environment
+named. The file links each process of that Python that imports a hook module; remove it to undo that."""
 INSTALL_EXAMPLE = "snapext layer install / --precompile python3.12 --venv /app/.venv"
 OPTIONS = {
     "--output": "The zip.",
     "--force": "Replace FILE if it exists.",
-    "--precompile": "Compile the files with this interpreter, too; may be repeated, once for each version.",
-    "--psutil": "Add psutil from this wheel; may be repeated, once for each processor.",
-    "--venv": "Link the processes of this virtual environment of the image, too; may be repeated.",
+    "--precompile": "Also compile the files with this interpreter; repeatable, once per version.",
+    "--psutil": "Add psutil from this wheel; repeatable, once per processor.",
+    "--venv": "Also link the processes of this virtual environment of the image; repeatable.",
 }
 
 

@@ -1,6 +1,6 @@
-"""The `snapext` command, also as `python -m snapext`: what runs inside a function, and the tools where installed.
+"""The `snapext` command, also as `python -m snapext`: the commands inside a function, and the tools where installed.
 
-This is the one module of the package that reaches for the tools and the layer, and only for a command that is theirs.
+No other module of this package imports the tools or the layer, and this one only for a command of theirs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SnapStart hooks in every process of a web server on AWS Lambda.
 
 
 def main() -> None:
-    """Run the command line. What is plain and runs inside a function does not even need click."""
+    """Run the command line. A plain command that runs inside a function does not even need click."""
     arguments = sys.argv[1:]
     try:
         status = inside.run(arguments)
@@ -42,7 +42,7 @@ def main() -> None:
         from snapext_tools.cli.group import snapext
 
         snapext(prog_name="snapext")
-    os._exit(status or 0)  # nothing of ours is left to be ended, and somebody waits for it
+    os._exit(status or 0)  # nothing of ours is left to clean up, and a process waits for this one
 
 
 def _run_without_tools(arguments: list[str], missing: list[str]) -> int:

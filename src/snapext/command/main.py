@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if status is None and arguments[:1] == ["signal"]:
-        return fail("signal is for your own machine: on Lambda the platform alone says when hooks run", EXIT_USAGE)
+        return fail(
+            "signal is for your own machine: on Lambda only the platform starts hooks when hooks run", EXIT_USAGE
+        )
     if status is None:
         os.write(2, USAGE.encode() + b"\n")
         return EXIT_USAGE

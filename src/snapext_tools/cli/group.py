@@ -1,4 +1,4 @@
-"""The commands as click's: their names are known, their modules imported when one is run or asked for its help."""
+"""The commands as a click group: it knows their names, and imports a module only to run it or show its help."""
 
 from __future__ import annotations
 

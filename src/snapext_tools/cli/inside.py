@@ -1,4 +1,4 @@
-"""The commands that run inside a function, for their help and their completion; snapext/command has what they do."""
+"""The commands inside a function, for their help and completion; snapext/command does the work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from snapext.command import main
 
 @click.command()
 def checkpoint() -> None:
-    """Say that this function is up, and wait until it is restored and every hook has run.
+    """Report that this function is up, and wait until it is restored and every hook has run.
 
-    For a runtime that is a script: start the server, run this, and go on to the first invocation/next. Set
-    SNAPEXT_MODE=explicit. Exit status: 0 when every hook has run, and at once where the environment is not snap-start;
-    64 when a hook failed before the snapshot, 65 after the restore, 1 when nobody can take it across.
+    For a runtime that is a script: start the server, run this, then ask for the first invocation/next. Set
+    SNAPEXT_MODE=explicit. Exit status: 0 when every hook has run, and at once outside snap-start; 64 when a hook
+    failed before the snapshot, 65 after the restore, 1 when there is no extension.
 
     \b
     Example:
@@ -25,12 +25,12 @@ def checkpoint() -> None:
 
 
 @click.command()
-@click.option("--failed", metavar="MESSAGE", help="The handler has failed: so does the phase, with this message.")
+@click.option("--failed", metavar="MESSAGE", help="The handler failed: fail the phase with this message.")
 def done(failed: str | None) -> None:
-    """Say that the signal handler which runs this command is done.
+    """Report that the signal handler that runs this command is done.
 
-    For processes that are told by signal (SNAPEXT_SIGNALS). The process that is done is the nearest one among this
-    command's parents that was sent a signal. Exit status: 0 when it was said, 1 when nobody waits for it.
+    For signalled processes (SNAPEXT_SIGNALS). It reports for the nearest of this command's parents that got a signal.
+    Exit status: 0 when the extension was told, 1 when no extension waits for the answer.
 
     \b
     Example:
@@ -40,10 +40,10 @@ def done(failed: str | None) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, as docs/protocol.md has it.")
-@click.option("--watch", is_flag=True, help="Again every second, until there is no extension any more.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (see docs/protocol.md).")
+@click.option("--watch", is_flag=True, help="Repeat every second, until the extension is gone.")
 def status(*, as_json: bool, watch: bool) -> None:
-    """Say who is connected, with which hooks, the phase, the generation, and how long the last boundary took.
+    """Show the connected processes and their hooks, the phase, the generation, and how long the last boundary took.
 
     Asks the extension at SNAPEXT_SOCKET (/tmp/snapext-UID/bridge.sock by default). Exit status: 0 when it answers, 1
     when there is none.

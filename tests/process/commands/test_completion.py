@@ -102,7 +102,7 @@ def test_what_a_command_takes_is_completed(open_terminal: Callable[[str], Termin
     terminal.type("--wa\t")
     terminal.wait_for("it")
     terminal.type("\r")
-    terminal.wait_for("say which processes")
+    terminal.wait_for("choose the processes")
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_nothing_wrong_is_one_line_and_status_0(tmp_path: Path) -> None:
     (tmp_path / "app.env").write_text(GOOD)
     done = doctor(tmp_path, "--env-file", "app.env")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "app.env: nothing wrong"
-    assert "not judged: SnapStart, published versions, the runtime" in done.stdout
+    assert done.stdout.splitlines()[0] == "app.env: no problems found"
+    assert "not checked: SnapStart, published versions, the runtime" in done.stdout
 
 
 def test_an_error_is_status_1_with_the_place_and_the_line(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_error_is_status_1_with_the_place_and_the_line(tmp_path: Path) -> Non
     assert "not linked" in harm
     assert place.split() == ["change", "template.yaml:11", "Resources.App.Properties.Environment.Variables"]
     assert line.strip() == "AWS_LAMBDA_EXEC_WRAPPER: /opt/snapext/bootstrap"
-    assert any("!Ref Port, which cannot be read off the template" in each for each in rest)
+    assert any("!Ref Port, and the template does not give its value" in each for each in rest)
     assert rest[-1].endswith("about snapext: Other")
 
 
@@ -70,7 +70,7 @@ def test_warnings_alone_are_printed_and_status_0(tmp_path: Path) -> None:
     (tmp_path / "app.env").write_text(GOOD + "SNAPEXT_WORKER=4\n")
     done = doctor(tmp_path, "--env-file", "app.env")
     assert done.returncode == 0
-    assert "  warning  SNAPEXT_WORKER is no setting of snapext" in done.stdout
+    assert "  warning  SNAPEXT_WORKER is not a setting of snapext" in done.stdout
     assert "change app.env:3\n               SNAPEXT_WORKERS=4\n" in done.stdout
 
 
@@ -93,14 +93,14 @@ def test_a_value_cannot_break_the_report_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--env-file", "gone"], "gone cannot be read: No such file or directory"),
-        (["--template", "."], "cannot be read: Is a directory"),
+        (["--env-file", "gone"], "cannot read gone: No such file or directory"),
+        (["--template", "."], "cannot read .: Is a directory"),
         (["--template", "app.env"], "not a SAM or CloudFormation template"),
         (["--env-file", "template.yaml"], "template.yaml:1 is not a line of the form KEY=VALUE"),
         (["--template", "binary"], "not text in UTF-8"),
         (["--template", "none.yaml"], "has no function"),
-        (["--template", "unrelated.yaml"], "nothing here is seen to use snapext"),
-        ([], "nothing here is seen to use snapext"),
+        (["--template", "unrelated.yaml"], "nothing here uses snapext"),
+        ([], "nothing here uses snapext"),
     ],
 )
 def test_nothing_to_judge_is_one_clear_line_and_status_2(tmp_path: Path, words: list[str], said: str) -> None:

@@ -285,7 +285,7 @@ def test_nobody_is_status_1(place: Path) -> None:
     assert "there is no such process" in by_pid.stdout
     by_name = tell(place, "after-restore", "--name", uuid.uuid4().hex)
     assert (by_name.returncode, by_name.stdout) == (1, "")
-    assert "nobody was told" in by_name.stderr
+    assert "no process was told" in by_name.stderr
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_nobody_is_status_1(place: Path) -> None:
         (["after-restore", "--pid", "x"], {}, "not a valid integer"),
         (["restore", "--all"], {}, "'restore' is not one of"),
         ([], {}, "Missing argument"),
-        (["after-restore", "--all"], {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}, "the platform alone says"),
+        (["after-restore", "--all"], {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}, "only the platform starts hooks"),
     ],
 )
 def test_wrong_usage_is_status_2(place: Path, words: list[str], env: dict[str, str], said: str) -> None:

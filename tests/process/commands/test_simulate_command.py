@@ -55,7 +55,7 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         (["--request", "/", "-H", "nothing", "--", "python"], "'nothing' is not a header"),
         (["--event", "/etc/passwd", "--", "python"], "/etc/passwd is not JSON"),
         (["--adapter", "/etc/passwd", "--", "python"], "builtin-1.1, none nor an executable"),
-        (["--", "no-such-command"], "'no-such-command' is not a command that can be run"),
+        (["--", "no-such-command"], "cannot run 'no-such-command': no such command"),
         (["--freese", "1", "--", "python"], "No such option"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_port_that_somebody_listens_on_is_refused() -> None:
         port = str(taken.getsockname()[1])
         done = run("--port", port, "--", *SERVER)
     assert done.returncode == 2
-    assert f"port {port} cannot be listened on" in done.stderr
+    assert f"cannot listen on port {port}" in done.stderr
 
 
 def test_the_story_is_told_on_standard_output_and_the_app_is_kept_apart(tmp_path: Path) -> None:
