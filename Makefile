@@ -12,7 +12,7 @@ BENCH  := .venv-bench
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-# The tools and the demo's server are enough for the demo and the layer (46 MB); for the rest the same environment gets
+# The tools and the demo's server are enough for the demo and the layer (50 MB); for the rest the same environment gets
 # all that the tests run (1 GB).
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
