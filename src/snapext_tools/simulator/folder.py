@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext.errors import SimulationError
 from snapext_extension.config import ENV_INITIALIZATION_TYPE
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
+from snapext_tools.simulator.errors import SimulationError
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"

@@ -122,7 +122,7 @@ def drawn(tmp_path: Path, environment_id: str) -> list[str]:
             try:
                 peer = listener.accept()
                 peer.greet()
-                assert peer.ask(dataclasses.replace(AFTER, environment_id=environment_id)).ok
+                assert peer.ask(AFTER.replace(environment_id=environment_id)).ok
                 assert app.stdout is not None
                 values: list[str] = json.loads(app.stdout.readline())
             finally:
