@@ -449,7 +449,12 @@ class Lifecycle:
         self._phase.tell(
             key,
             lambda number, left_ms: AfterRestore(
-                number, self.generation, left_ms, identity.environment_id, identity.restored_at
+                number,
+                self.generation,
+                left_ms,
+                identity.environment_id,
+                identity.restored_at,
+                identity.restored_monotonic,
             ),
             self._now_ms,
         )

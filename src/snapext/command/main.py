@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 
 from snapext.errors import CheckpointError, ControlError
-from snapext.wire.place import acknowledgement_path, socket_path, why_refuse_directory
+from snapext.wire.place import UntrustedError, acknowledgement_path, check_pipe, socket_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_MESSAGE_BYTES = 2_000
@@ -73,12 +72,12 @@ def done(failed: str | None) -> int:
     # A line of its own, even behind one that somebody has not ended.
     line = b"\n" + ",".join(map(str, _ancestors())).encode() + since + what + b"\n"
     try:
-        why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
-        if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
-            return fail(f"{path} is not used: {why or 'it is not a pipe'}")
+        check_pipe(path, os.geteuid())
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
         os.write(pipe, line)
+    except UntrustedError as error:
+        return fail(f"{path} is not used: {error}")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
             return fail(f"nobody waits for this: no extension reads {path}; is SNAPEXT_SIGNALS set?")
@@ -125,7 +124,7 @@ def fail(message: str, status: int = EXIT_FAILED) -> int:
 def _start_ticks() -> int:
     """When this command was started, in clock ticks since boot: an answer begun before the restore is none after it."""
     with open("/proc/self/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+        return start_ticks_in(file.read())
 
 
 def _ancestors() -> list[int]:
@@ -134,10 +133,21 @@ def _ancestors() -> list[int]:
     try:
         while found[-1] > 1:
             with open(f"/proc/{found[-1]}/stat", "rb") as file:
-                found.append(int(file.read().rpartition(b")")[2].split()[1]))
+                found.append(parent_pid_in(file.read()))
     except (OSError, ValueError, IndexError):
         pass
     return [pid for pid in found if pid > 0]
+
+
+# The extension reads these lines in kernel/processes.py, which a command does not import.
+
+
+def start_ticks_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[19])
+
+
+def parent_pid_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[1])
 
 
 if __name__ == "__main__":

@@ -49,6 +49,17 @@ class Trouble:
         }
 
 
+def seen_by_users(phase: str, error_type: str) -> str:
+    """What Lambda would have told the users of the function."""
+    if error_type == "Runtime.RestoreHookUserTimeout":
+        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
+    if phase in ("restore", "after_restore"):
+        return "each invocation that would have started this clone fails with SnapStartException"
+    if phase in ("init", "before_snapshot"):
+        return "no version is published: its initialisation failed, and no request is ever served by it"
+    return "the environment is reset, and the invocation in it fails"
+
+
 @dataclass(frozen=True, slots=True)
 class Debt:
     """After-restore hooks of one process that had not run when the runtime was ready."""
