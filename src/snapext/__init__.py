@@ -14,7 +14,7 @@ from snapext.guest.own import keep_first
 keep_first(__name__)
 del keep_first
 
-from snapext.api import (  # noqa: E402 - behind what sees to it that there is one copy of it
+from snapext.api import (  # noqa: E402 - after the call that keeps it the only copy
     bind_loop,
     checkpoint,
     connect,

@@ -40,31 +40,32 @@ if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this 
 
 
 def register_before_snapshot(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[P, R]:
-    """Have `func(*args, **kwargs)` called in this process before the snapshot is taken; the last registered runs first.
+    """Call `func(*args, **kwargs)` in this process before the snapshot; hooks run in reverse order of registration.
 
     Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
-    Never raises and never blocks; without snapext's extension nothing more happens.
+    Never raises and never blocks; without snapext's extension nothing calls the hook.
     """
     registry.add(registry.get_before_snapshot(), (func, args, kwargs))
     return func
 
 
 def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[P, R]:
-    """Have `func(*args, **kwargs)` called in this process after a restore, in order of registration.
+    """Call `func(*args, **kwargs)` in this process after a restore; hooks run in order of registration.
 
     Usable as a decorator. `func` may be `async def`. A function registered twice runs twice. Returns `func`.
-    Never raises and never blocks; without snapext's extension nothing more happens.
+    Never raises and never blocks; without snapext's extension nothing calls the hook.
     """
     registry.add(registry.get_after_restore(), (func, args, kwargs))
     return func
 
 
 def _link_this_process() -> None:
-    """Link it on its first hook, and tell the link about each one. Registering never raises."""
+    """Link this process on its first hook, and tell the link about each hook. Registering never raises."""
     try:
-        from snapext.link import link  # on first use: it brings sockets and threads, which importing snapext must not
+        # On first use: it imports sockets and threads, which `import snapext` must not.
+        from snapext.link import linking
 
-        link.hook_registered()
+        linking.hook_registered()
     except Exception as error:
         _report_unlinked(error)
 
@@ -73,15 +74,15 @@ registry.when_registered = _link_this_process
 
 
 def connect() -> None:
-    """Link this process to the extension now, hooks or none. Registering the first hook does this by itself.
+    """Link this process to the extension now, even without hooks. The first registered hook does this too.
 
     Never raises, never waits.
     """
     try:
-        from snapext.link import link
+        from snapext.link import linking
 
-        link.join()
-    except Exception as error:  # an app must start whatever is wrong with us
+        linking.join()
+    except Exception as error:  # the app must start, whatever goes wrong in snapext
         _report_unlinked(error)
 
 
@@ -94,16 +95,16 @@ def _report_unlinked(error: Exception) -> None:
 
 
 def connect_if_expected() -> None:
-    """What `import snapext` does: link a process of the app where an extension is to be expected, and nothing else."""
+    """Link a process of the app where an extension is expected. `import snapext` does this and nothing else."""
     if is_expected(os.environ) and not is_own_process():
         connect()
 
 
 def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Have `async def` hooks run on `loop`; by default on the running one.
+    """Run `async def` hooks on `loop`; by default on the running loop.
 
-    Call it where the app's loop runs, for example in an ASGI lifespan. A hook that is registered while a loop runs
-    binds that loop by itself. Raises RuntimeError when no loop is given and none runs.
+    Call it where the app's loop runs, for example in an ASGI lifespan. Registering a hook while a loop runs also
+    binds that loop. Raises RuntimeError when no loop is given and none runs.
     """
     from snapext.hooks import loops
 
@@ -112,47 +113,47 @@ def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 def status() -> Status:
     """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
-    from snapext.link import link
+    from snapext.link import linking
 
-    return link.current().status()
+    return linking.current().status()
 
 
 def is_restored() -> bool:
     """True once this process runs in a restored environment and its after-restore hooks are done.
 
-    True from the start in a process that began after the restore: it has nothing to run. The first call asks the
-    extension for that, and may wait some milliseconds for it (a second at most). Always False in an environment that
+    True from the start in a process that started after the restore: it has nothing to run. The first call asks the
+    extension, and may wait some milliseconds for the answer (at most a second). Always False in an environment that
     was not initialised for SnapStart.
     """
-    from snapext.link import link
+    from snapext.link import linking
 
-    if not link.current().generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if not linking.current().view.generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         connect()
-        link.current().ask_generation()
-    return link.current().generation > 0
+        linking.current().ask_generation()
+    return linking.current().view.generation > 0
 
 
 def wait_restored(timeout: float | None = None) -> bool:
-    """Wait until `is_restored()`, for `timeout` seconds at most (None: no limit), and return it.
+    """Wait until `is_restored()` is true, at most `timeout` seconds (None: no limit), and return its value.
 
     Returns False at once where no restore will come: AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`.
     """
-    from snapext.link import link
+    from snapext.link import linking
 
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return is_restored()
-    connect()  # a process without hooks has no link yet, and would never hear of the restore
-    return link.current().wait_restored(timeout)
+    connect()  # a process without hooks has no link yet, and would never learn of the restore
+    return linking.current().view.wait_restored(timeout)
 
 
 def checkpoint() -> None:
-    """Say that this function is up, and wait until it has been restored and every hook in every process has run.
+    """Report that this function is up, and wait until it is restored and every hook in every process has run.
 
     For a runtime of your own (SNAPEXT_MODE=explicit): call it once the server listens, before the first
-    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`. Hooks of this process
-    run meanwhile, on another thread (with SNAPEXT_TRANSPORT=signal, in the main thread).
+    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`. While it waits, hooks
+    of this process run on another thread (with SNAPEXT_TRANSPORT=signal, in the main thread).
 
-    Raises CheckpointError (snapext.errors) when a hook failed, or no extension is there.
+    Raises CheckpointError (snapext.errors) when a hook fails or there is no extension.
     """
     from snapext.command import checkpoint
 
@@ -162,9 +163,9 @@ def checkpoint() -> None:
 def reseed() -> None:
     """Reseed `random`, and the global generators of numpy and torch where they are already imported.
 
-    Done by itself before the first after-restore hook, unless SNAPEXT_RESEED=0.
+    Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0.
     """
     from snapext.hooks import reseed
-    from snapext.link import link
+    from snapext.link import linking
 
-    reseed.reseed(link.current().environment_id)
+    reseed.reseed(linking.current().view.environment_id)

@@ -1,6 +1,6 @@
 """The errors that snapext raises or reports.
 
-Imports nothing of ours: the client, the protocol and the extension all build on this module.
+It imports no other module of snapext: the client, the protocol and the extension all build on it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ class SnapextError(Exception):
 
 
 class ProtocolError(SnapextError):
-    """A message broke the wire protocol."""
+    """A message violates the wire protocol."""
 
 
 class LocalProtocolError(ProtocolError):
-    """We tried to send what the protocol does not allow: a bug of the caller."""
+    """We tried to send a message that the protocol does not allow: a bug in the caller."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent what the protocol does not allow; the connection to it is closed."""
+    """The peer sent a message that the protocol does not allow; its connection is closed."""
 
 
 class ConfigError(SnapextError):
-    """A setting has a value that is not accepted.
+    """A setting has an invalid value.
 
-    The text is one line that names the variable, its value and what is accepted.
+    The text is one line that names the variable, its value and the accepted values.
     """
 
     def __init__(self, variable: str, value: str, accepted: str) -> None:
@@ -36,7 +36,7 @@ class ConfigError(SnapextError):
 
 
 class LambdaApiError(SnapextError):
-    """The Lambda Runtime or Extensions API gave an answer that we cannot go on with."""
+    """The Lambda Runtime or Extensions API answered with an error, and we cannot continue."""
 
     def __init__(self, endpoint: str, status: int, body: str) -> None:
         self.endpoint = endpoint
@@ -50,13 +50,13 @@ class SimulationError(SnapextError):
 
 
 class ControlError(SnapextError):
-    """The extension could not be asked, or did not answer. The text is one line."""
+    """The extension could not be reached, or did not answer. The text is one line."""
 
 
 class CheckpointError(SnapextError):
-    """The boundary was not passed: a hook failed, or there is nobody who could take us across.
+    """The boundary was not crossed: a hook failed, or there is no extension.
 
-    exit_status: 64 when it failed before the snapshot, 65 after the restore, as the managed runtime has it; else 1.
+    exit_status: 64 when a hook failed before the snapshot, 65 after the restore, as in the managed runtime; else 1.
     """
 
     def __init__(self, message: str, exit_status: int = 1) -> None:

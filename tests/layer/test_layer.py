@@ -717,15 +717,16 @@ class TestCommand:
         """It is a simulation, and this is the platform."""
         done = self.start(opt, folder, "signal", "after-restore", "--all")
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert "the platform alone says when hooks run" in done.stderr
+        assert "only the platform starts hooks when hooks run" in done.stderr
 
     @pytest.mark.parametrize("words", [["simulate", "--", "true"], ["layer"], ["doctor"], ["done", "now"], [], ["-h"]])
     def test_anything_else_is_the_usage(self, opt: Path, folder: Path, words: list[str]) -> None:
         """And where the rest is to be had."""
         done = self.start(opt, folder, *words)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]\n")
-        assert "pip install lambda-snapext" in done.stderr
+        usage = "usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]\n"
+        assert done.stderr.startswith(usage)
+        assert "pip install 'lambda-snapext[tools]'" in done.stderr
 
     def test_neither_the_functions_modules_nor_its_packages_are_looked_at(
         self, opt: Path, folder: Path, tmp_path: Path

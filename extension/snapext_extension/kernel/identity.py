@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from snapext_extension.boundary.lifecycle import Identity
+from snapext_extension.boundary.settings import Identity
+from snapext_extension.kernel.processes import read
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _MASK = (1 << 128) - 1
@@ -31,7 +32,6 @@ def _last_pid() -> int:
     Where it cannot be read, no pid is higher: a process that started in this very clock tick is owed its hooks.
     """
     try:
-        with open("/proc/loadavg", "rb") as file:
-            return int(file.read().split()[-1])
-    except (OSError, ValueError, IndexError):
+        return int(read("/proc/loadavg").split()[-1])
+    except (ValueError, IndexError):
         return _PID_MAX

@@ -6,11 +6,11 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from snapext_extension.boundary.attendance import Sighting
 from snapext_extension.boundary.failures import Process
-from snapext_extension.kernel import accepting, channels, processes, sockets, watch
+from snapext_extension.kernel import accepting, channels, processes, sockets, threads, tree, watch
 
 MAX_COMMAND_CHARS = 120
 MAX_CHARS = 500
@@ -19,8 +19,7 @@ MAX_CHARS = 500
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class _Program:
+class _Program(NamedTuple):
     """What a process executes: it does not change, so it is read once."""
 
     command: tuple[str, ...]
@@ -50,7 +49,7 @@ class Looker:
     def _sightings(self) -> Iterator[Sighting]:
         found = [
             (stat, program, sockets.held_by(stat.pid))
-            for stat in processes.function_tree(self._start_command, self._extensions_folder, os.geteuid())
+            for stat in tree.function_tree(self._start_command, self._extensions_folder, os.geteuid())
             if not (program := self._program(stat)).is_ours
         ]
         on_port = anywhere = sockets.listening_inodes(self._port)
@@ -59,8 +58,8 @@ class Looker:
         boot_ms = (time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000  # by the clock of the reactor
         for stat, program, held in found:
             slept_before = self._slept.get(stat.pid, -1)
-            self._slept[stat.pid] = processes.times_slept(stat.pid) if program.is_python else -1
-            at_rest = program.is_python and processes.at_rest(stat.pid, slept_before)
+            self._slept[stat.pid] = threads.times_slept(stat.pid) if program.is_python else -1
+            at_rest = program.is_python and threads.at_rest(stat.pid, slept_before)
             accepts = at_rest and accepting.accepts(stat.pid, held & anywhere)
             yield Sighting(
                 Process(stat.pid, stat.name),
@@ -70,7 +69,7 @@ class Looker:
                 python=program.is_python,
                 at_rest=at_rest,
                 # A thread that has still something to do may be our own, on its way to join.
-                accepts=accepts and not processes.another_thread_runs(stat.pid),
+                accepts=accepts and not threads.another_thread_runs(stat.pid),
                 image=watch.image(stat.pid) if program.is_python else None,
                 command=shown(program.command),
                 cause=program.cause.cause[:MAX_CHARS] if program.cause else "",
@@ -102,7 +101,11 @@ def is_our_command(command: Sequence[str]) -> bool:
     """Whether a process is `snapext checkpoint` or its like, which takes no part in the boundary."""
     return (
         any(os.path.basename(word) == "snapext" for word in command[:2])
-        or (list(command[1:2]) == ["-m"] and command[2:3] != () and command[2].partition(".")[0] == "snapext")
+        or (
+            list(command[1:2]) == ["-m"]
+            and command[2:3] != ()
+            and command[2].partition(".")[0] in ("snapext", "snapext_tools")
+        )
         or any("snapext.command" in word for word in command[:6])
     )
 

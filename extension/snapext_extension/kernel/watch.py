@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from snapext_extension.kernel.processes import read, stat_fields
 from snapext_extension.reactor import Reactor
 
 MAX_DESCRIPTORS = 32
@@ -26,8 +27,7 @@ def image(pid: int) -> Image | None:
     return None if look is None else look.image
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """What /proc/PID/stat says of one process at one moment."""
 
     has_ended: bool
@@ -41,15 +41,14 @@ def _look(pid: int) -> _Look | None:
     Where a file cannot be opened, kill(2) tells whether there is a process of that number.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = stat_fields(read(f"/proc/{pid}/stat"))
         start_code, start_stack = int(fields[23]), int(fields[25])
         # Without permission (ptrace(2)) they are 1 and 0.
         seen = (start_code, start_stack) if start_code > 1 and start_stack > 0 else None
         # A process whose main thread alone has ended is a zombie too, and still runs.
         has_ended = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
         return _Look(has_ended, int(fields[19]), seen)
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return None if _exists(pid) else _Look(True, 0, None)
 
 
@@ -63,11 +62,15 @@ def _exists(pid: int) -> bool:
     return True
 
 
-@dataclass(slots=True)
 class _Watched:
-    descriptor: int | None
-    start_ticks: int | None
-    image: Image | None
+    """A process that is watched. Without a descriptor it is looked at."""
+
+    __slots__ = ("descriptor", "image", "start_ticks")
+
+    def __init__(self, descriptor: int | None, start_ticks: int | None, image: Image | None) -> None:
+        self.descriptor = descriptor
+        self.start_ticks = start_ticks
+        self.image = image
 
 
 class ProcessWatch:

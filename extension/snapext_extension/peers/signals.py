@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.errors import SnapextError
-from snapext_extension.kernel import processes
+from snapext_extension.kernel import processes, tree
 from snapext_extension.kernel.processes import Stat
 from snapext_extension.log import Log
 from snapext_extension.reactor import Reactor
@@ -36,7 +36,7 @@ class Listener(Protocol):
     """Who hears what became of a signal."""
 
     def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
-    def rung_ended(self, pid: int) -> None: ...
+    def signalled_ended(self, pid: int) -> None: ...
 
 
 class Doorbell:
@@ -92,7 +92,7 @@ class Doorbell:
 
     def _ended(self, pid: int) -> None:
         self._forget(pid)
-        self._listener.rung_ended(pid)
+        self._listener.signalled_ended(pid)
 
     def _forget(self, pid: int) -> None:
         descriptor = self._rung.pop(pid, None)
@@ -149,7 +149,7 @@ def candidates(
     foreground; a Python process does run its handlers meanwhile.
     """
     try:
-        root = processes.parse_stat(processes.read_start_command(start_command_path))
+        root = processes.parse_stat(tree.read_start_command(start_command_path))
     except ValueError:
         raise SignalError(
             f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
@@ -157,7 +157,7 @@ def candidates(
         ) from None
     found = Candidates([], [], [])
     youngest = processes.now_ticks() - FLEETING_TICKS
-    for process in processes.tree(root):
+    for process in tree.with_descendants(root):
         if process.pid in left_alone:
             continue
         if process.pid in exempt and not processes.program(process.pid).startswith("python"):

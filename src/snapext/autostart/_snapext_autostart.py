@@ -2,8 +2,7 @@
 
 This runs at the start of every Python process that one of our channels reaches, so it must cost next to nothing: it
 puts one finder in place and imports nothing of snapext. The first import of `snapext`, `snapshot_restore_py` or
-`snapshot_restore` links the process. The latter two, and snapext itself, are brought from here only if nobody else has
-them.
+`snapshot_restore` links the process. The latter two, and snapext itself, come from here only if nobody else has them.
 
 The channels: `sitecustomize.py` beside this file, by PYTHONPATH; `user-base`, by PYTHONUSERBASE; and the `snapext.pth`
 that `snapext layer install` writes for the interpreters of an image. Whichever come, the finder is put in place once.
@@ -41,13 +40,8 @@ class _LinkingLoader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        if _is_our_command():
-            return
         try:
-            import snapext  # always: it is what sees to the hooks that are registered with AWS's module
-
-            if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" or os.environ.get("SNAPEXT_SOCKET"):
-                snapext.connect()  # elsewhere, a laptop that runs an image say, an import starts nothing
+            import snapext  # noqa: F401 - it shares its hooks with AWS's module, and links the process if it should be
         except Exception as error:  # the module that the app asked for is there; the app goes on without us
             if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":
                 os.write(2, f"snapext: this process is not linked: {error!r}\n".encode())
@@ -99,12 +93,6 @@ class LinkingFinder:
         return spec_from_file_location(name, os.path.join(_FOLDER, "_snapext_stand_in.py"))
 
 
-def _is_our_command() -> bool:
-    """`snapext checkpoint` and its like import snapext as well, and are no processes of the app."""
-    program = sys.argv[0] if sys.argv else ""
-    return os.path.basename(program) == "snapext" or (program == "-m" and "snapext" in sys.orig_argv[1:4])
-
-
 def run_hidden_sitecustomize(folder: str) -> None:
     """Run the `sitecustomize` that Python would have imported without the one in `folder`, as the module of that name.
 
@@ -118,7 +106,7 @@ def run_hidden_sitecustomize(folder: str) -> None:
     if folder not in places:
         return
     elsewhere = [place for place in places[places.index(folder) + 1 :] if place not in _visited]
-    # On the path alone: importlib.machinery would bring this very class, and take longer than all the rest.
+    # On the path alone: importlib.machinery has this very class, but its import takes longer than all the rest.
     path_finder = next((finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "PathFinder"), None)
     spec = None if path_finder is None else path_finder.find_spec("sitecustomize", elsewhere)
     if spec is None or spec.loader is None:

@@ -36,8 +36,8 @@ def _bring_back(module: ModuleType) -> None:
 
 
 def is_own_process() -> bool:
-    """The extension, a command of ours (`snapext …`, `python -m snapext…`), or what a launcher of ours has marked."""
-    if getattr(sys, MARK, False) or "snapext_extension" in sys.modules:
+    """The extension, a tool, a command of ours (`snapext …`, `python -m snapext`), or what a launcher marked."""
+    if getattr(sys, MARK, False) or "snapext_extension" in sys.modules or "snapext_tools" in sys.modules:
         return True
     try:
         return _is_our_command(sys.argv)

@@ -11,9 +11,12 @@ import select
 import socket
 import time
 from _thread import allocate_lock, get_ident, start_new_thread
-from collections.abc import Callable
 from socket import socket as Socket  # noqa: N812 - it is a class
 from time import monotonic, sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "NATIVE",
@@ -40,7 +43,7 @@ class Lock:
     """A re-entrant lock: a signal handler may fork, or ask for the status, in the middle of one of our own calls.
 
     To take it is a single operation on a dict, which a handler cannot interrupt. It is held for some microseconds, and
-    never while anything is waited for, so who finds it taken looks again.
+    never while anything is waited for, so a thread that finds it taken looks again.
     """
 
     __slots__ = ("_nested", "_owner")

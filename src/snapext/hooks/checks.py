@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from functools import partial
 from types import AsyncGeneratorType, CodeType, GeneratorType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from snapext.hooks.registry import Hook
 
 # Flags of code objects, see the module inspect, which takes 10 ms to import.

@@ -10,14 +10,15 @@ import os
 import select
 import sys
 import time
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
 
 from snapext.guest import descriptors
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import selectors
+    from collections.abc import Awaitable
+    from typing import Any
 
 epoll = getattr(select, "epoll", None)
 """Taken before the app is patched: eventlet removes it, and the selector below."""

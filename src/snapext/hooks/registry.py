@@ -114,6 +114,12 @@ def get_after_restore() -> list[Hook]:
     return _after_restore
 
 
+def counts() -> tuple[int, int]:
+    """How many hooks there are of each phase, also of those that were registered with snapshot_restore_py."""
+    adopt()
+    return len(_before_snapshot), len(_after_restore)
+
+
 def add(registry: list[Hook], hook: Hook) -> None:
     """Append a hook to one of the two lists, and tell `when_registered`."""
     registry.append(hook)

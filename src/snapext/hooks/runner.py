@@ -1,4 +1,4 @@
-"""Run the hooks of one phase in this process and say how it went. Knows nothing of sockets.
+"""Run the hooks of one phase, which the caller gives, and say how it went. Knows nothing of sockets.
 
 A phase is a generator: what an async hook has returned is handed out, and how awaiting it ended is handed in. So the
 same code serves a thread that waits (`run`) and a task on the app's own loop (`run_here`).
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from snapext.hooks import checks, loops, registry
+from snapext.hooks import checks, loops
 from snapext.wire.messages import HookFailure, HookTiming
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterator
+    from typing import Any
+
     from snapext.hooks.registry import Hook
 
     Phase = Generator[tuple[Awaitable[Any], float], BaseException | None, "Outcome"]
 
 # A failure must fit into one line of the protocol, even if JSON writes each of its characters as six. One that is
-# mostly emoji takes twelve each, and is cut once more by whoever sends it.
+# mostly emoji takes twelve each, and its sender cuts it once more.
 MAX_MESSAGE_CHARS = 1_000
 MAX_STACK_CHARS = 8_000
 MAX_NAME_CHARS = 100
@@ -29,36 +30,33 @@ RUNS_NOTHING = "HookRunsNothing"
 """The type of the failure of a hook that can be called, but does nothing."""
 
 
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a phase ended in this process; `error` is None when every hook ran."""
 
-    duration_ms: float
-    hooks: tuple[HookTiming, ...]
-    error: HookFailure | None
+    __slots__ = ("duration_ms", "error", "hooks")
+
+    def __init__(self, duration_ms: float, hooks: tuple[HookTiming, ...], error: HookFailure | None) -> None:
+        self.duration_ms = duration_ms
+        self.hooks = hooks
+        self.error = error
 
 
-def run_before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
-    """Run the before-snapshot hooks, the last registered first. See `_phase`."""
-    return run(before_snapshot(timeout_ms, on_start))
+def before_snapshot(
+    hooks: list[Hook], after_restore_hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None]
+) -> Phase:
+    """The phase before the snapshot, the last registered hook first. See `_phase`.
 
-
-def run_after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Outcome:
-    """Run the after-restore hooks in order of registration. See `_phase`."""
-    return run(after_restore(timeout_ms, on_start))
-
-
-def before_snapshot(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
-    """The phase before the snapshot. No hook runs if one of either phase would do nothing: after it it is too late."""
-    refused = refuse_hooks()
+    No hook runs if one of either phase would do nothing: after the snapshot it is too late to say so.
+    """
+    refused = _refuse(hooks, "before_snapshot") or _refuse(after_restore_hooks, "after_restore")
     if refused is not None:
         return Outcome(0.0, (), refused)
-    return (yield from _phase(_newest_first(registry.get_before_snapshot()), timeout_ms, on_start))
+    return (yield from _phase(_newest_first(hooks), timeout_ms, on_start))
 
 
-def after_restore(timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
-    """The phase after the restore."""
-    return (yield from _phase(_oldest_first(registry.get_after_restore()), timeout_ms, on_start))
+def after_restore(hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+    """The phase after the restore, in order of registration. See `_phase`."""
+    return (yield from _phase(_oldest_first(hooks), timeout_ms, on_start))
 
 
 def run(phase: Phase) -> Outcome:
@@ -96,17 +94,13 @@ async def run_here(phase: Phase, in_hook: Callable[[bool], None]) -> Outcome:
             ended = error
 
 
-def refuse_hooks() -> HookFailure | None:
-    """The failure of the first hook of either phase that would run nothing."""
-    for phase, hooks in (
-        ("before_snapshot", registry.get_before_snapshot()),
-        ("after_restore", registry.get_after_restore()),
-    ):
-        for func, _, _ in list(hooks):
-            why = checks.why_it_runs_nothing(func)
-            if why is not None:
-                name = hook_name(func)
-                return HookFailure(RUNS_NOTHING, f"the {phase} hook {name} {why}"[:MAX_MESSAGE_CHARS], "", name)
+def _refuse(hooks: list[Hook], phase: str) -> HookFailure | None:
+    """The failure of the first hook that would run nothing."""
+    for func, _, _ in list(hooks):
+        why = checks.why_it_runs_nothing(func)
+        if why is not None:
+            name = hook_name(func)
+            return HookFailure(RUNS_NOTHING, f"the {phase} hook {name} {why}"[:MAX_MESSAGE_CHARS], "", name)
     return None
 
 
@@ -121,24 +115,24 @@ def hook_name(func: Callable[..., Any]) -> str:
         return f"?.{type(func).__qualname__}"[:MAX_NAME_CHARS]
 
 
-def _oldest_first(registry: list[Hook]) -> Iterator[Hook]:
+def _oldest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
-    pending = list(registry)
-    seen = len(registry)
+    pending = list(hooks)
+    seen = len(hooks)
     while pending:
         yield pending.pop(0)
-        pending.extend(registry[seen:])
-        seen = len(registry)
+        pending.extend(hooks[seen:])
+        seen = len(hooks)
 
 
-def _newest_first(registry: list[Hook]) -> Iterator[Hook]:
+def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, the newest first; those that a hook registers meanwhile come next, as in the managed runtime."""
-    pending = list(registry)
-    seen = len(registry)
+    pending = list(hooks)
+    seen = len(hooks)
     while pending:
         yield pending.pop()
-        pending.extend(registry[seen:])
-        seen = len(registry)
+        pending.extend(hooks[seen:])
+        seen = len(hooks)
 
 
 def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:

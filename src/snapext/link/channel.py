@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
 from socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET
 
 from snapext.errors import RemoteProtocolError
@@ -19,6 +18,10 @@ from snapext.wire.connection import Connection, Role
 from snapext.wire.messages import Message
 from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 AT_ONCE_AND_SILENTLY = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 """Without the signal, which an app may have set to end it, when the extension is gone."""
 CHUNK = 65536
@@ -27,7 +30,7 @@ POLLIN = 1
 
 
 class UntrustedError(Exception):
-    """The place, or who listens there, is not safely our own. The text says why."""
+    """The place, or the process that listens there, is not safely our own. The text says why."""
 
 
 def connect(path: str, uid: int, lock: Lock) -> Channel:
@@ -49,7 +52,7 @@ def connect(path: str, uid: int, lock: Lock) -> Channel:
 
 
 class Channel:
-    """A connection. `lock` is held by who writes: the app's own threads tell of their hooks."""
+    """A connection. A writer holds `lock`: the app's own threads tell of their hooks."""
 
     def __init__(self, peer: Socket, pid: int, lock: Lock) -> None:
         self.pid = pid

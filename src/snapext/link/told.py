@@ -1,17 +1,13 @@
 """What this process has been told to do, and how that went: each phase of each boundary runs once.
 
-Told twice of one, on this connection or another, it answers twice and runs once. While it runs, whoever has asked last
-hears which hook is at work.
+When it is told a phase twice, on this connection or another, it answers twice and runs once. While the phase runs, the
+connection that has asked last hears which hook is at work.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from snapext.errors import LocalProtocolError
 from snapext.guest import notice
@@ -22,7 +18,10 @@ from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snapext.hooks.runner import Outcome, Phase
 
 Order = BeforeSnapshot | AfterRestore
@@ -38,13 +37,13 @@ class Told:
         self.takes_part = takes_part
         self._outcomes: dict[tuple[str, int], Outcome] = {}
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
-        self._teller = 0
+        self._extension_pid = 0
         self._looked_at_hooks = False
 
     def by(self, pid: int) -> None:
-        """Who is at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
-        if pid != self._teller:
-            self._teller = pid
+        """The process at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
+        if pid != self._extension_pid:
+            self._extension_pid = pid
             self._outcomes.clear()
 
     def is_under_way(self, order: Order) -> bool:
@@ -52,14 +51,14 @@ class Told:
         return _key(order) in self._asked
 
     def ask(self, channel: Channel, order: Order) -> None:
-        """Somebody wants to know how this phase goes and ends."""
+        """The other end of this connection wants to know how the phase goes and ends."""
         self._asked.setdefault(_key(order), []).append((channel, order.id))
 
     def outcome(self, order: Order) -> Outcome | None:
         return self._outcomes.get(_key(order))
 
     def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
-        """Remember how a phase has ended, and say so to all who have asked; returns their connections."""
+        """Remember how a phase has ended, and say so on all connections that have asked; returns them."""
         self._outcomes[_key(order)] = outcome
         asked = self._asked.pop(_key(order), [])
         for channel, number in asked:
@@ -70,6 +69,10 @@ class Told:
         """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
         if not self.takes_part:
             return NOTHING_TO_DO
+
+        def say_running(hook: str) -> None:
+            self._say_running(order, hook)
+
         try:
             started = monotonic()
             still_importing = _let_imports_end(order, imports_are_over)
@@ -77,16 +80,17 @@ class Told:
                 return runner.Outcome(_ms(started), (), still_importing)
             left_ms = max(0, order.timeout_ms - int(_ms(started)))
             self._look_at_hooks()
+            before, after = registry.get_before_snapshot(), registry.get_after_restore()
             if isinstance(order, BeforeSnapshot):
-                return (yield from runner.before_snapshot(left_ms, lambda hook: self._say_running(order, hook)))
+                return (yield from runner.before_snapshot(before, after, left_ms, say_running))
             if os.environ.get("SNAPEXT_RESEED") != "0":
                 reseed(order.environment_id)
-            return (yield from runner.after_restore(left_ms, lambda hook: self._say_running(order, hook)))
+            return (yield from runner.after_restore(after, left_ms, say_running))
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return runner.Outcome(0.0, (), runner.describe(error, None))
 
     def _say_running(self, order: Order, hook: str) -> None:
-        """Say it to who has asked last: an answer with an older id is not listened to."""
+        """Say it on the connection that has asked last: an answer with an older id is not listened to."""
         try:
             self._hear_of_it_again(order)
             channel, number = self._asked[_key(order)][-1]
@@ -114,17 +118,21 @@ class Told:
             notice.debug(f"the hooks cannot be looked at: {error!r}")
 
 
-@contextmanager
-def signal_mask(mask: set[int]) -> Iterator[None]:
+class signal_mask:  # noqa: N801 - it is used as a function; contextlib costs an import
     """What a hook starts inherits the signal mask: in our thread, which blocks all, it gets the one that the app had.
 
     What it was, and not all: under gevent our thread is a greenlet, and the mask that of the app's main thread.
     """
-    own = _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    try:
-        yield
-    finally:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, own)
+
+    def __init__(self, mask: set[int]) -> None:
+        self._mask = mask
+        self._own: set[int] = set()
+
+    def __enter__(self) -> None:
+        self._own = _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
+
+    def __exit__(self, *_: object) -> None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._own)
 
 
 def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> HookFailure | None:
@@ -158,13 +166,13 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
 
 def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
     error = outcome.error
-    done = Done(number, error is None, outcome.duration_ms, outcome.hooks, error)
     try:
-        channel.send(done)
+        channel.send(Done(number, error is None, outcome.duration_ms, outcome.hooks, error))
     except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
         if error is not None:
-            error = replace(error, stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
-        channel.send(replace(done, hooks=(), error=error))
+            stack = error.stack[-runner.MAX_STACK_CHARS // 2 :]
+            error = HookFailure(error.type, error.message, stack, error.hook, error.duration_ms)
+        channel.send(Done(number, error is None, outcome.duration_ms, (), error))
 
 
 def _key(order: Order) -> tuple[str, int]:

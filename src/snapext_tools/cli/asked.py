@@ -1,6 +1,6 @@
-"""What `snapext simulate` is to ask of the function: options whose order counts, as for curl.
+"""The requests and events that `snapext simulate` sends to the function: the order of the options counts, as in curl.
 
-`--request` and `--event` are asked in the order given; `-d` and `-H` belong to the `--request` before them.
+`--request` and `--event` are sent in the order given; `-d` and `-H` belong to the `--request` before them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Draft:
 
 
 def parse_asked(given: Iterable[tuple[str, str]]) -> tuple[Request | Event, ...]:
-    """Make requests and events of (name of the option, its value), in the order given. Raises click.BadParameter."""
+    """Turn pairs of option name and value into requests and events, in that order. Raises click.BadParameter."""
     asked: list[_Draft | Event] = []
     for name, value in given:
         if name == REQUEST:
@@ -55,7 +55,7 @@ def parse_asked(given: Iterable[tuple[str, str]]) -> tuple[Request | Event, ...]
 
 
 def _draft(value: str) -> _Draft:
-    """`POST /path`, or the path alone: then the method is POST if there is a body, else GET."""
+    """Parse `POST /path`, or a path alone: its method is POST if there is a body, else GET."""
     method, _, path = value.strip().rpartition(" ")
     method = method.strip()
     if (method and method not in METHODS) or not path.startswith("/"):
@@ -73,14 +73,14 @@ def _event(value: str) -> Event:
 
 
 def _data(value: str) -> bytes:
-    """`@file` is the file without its line ends, as curl has it."""
+    """`@file` is the file without its line ends, as in curl."""
     if not value.startswith("@"):
         return value.encode("utf-8", "surrogateescape")
     return _read(value[1:], "-d").translate(None, b"\r\n\0")
 
 
 def _add_headers(draft: _Draft, value: str) -> None:
-    """`Name: value`; `Name:` leaves out what would be sent by itself; `Name;` is sent empty; `@file` has one a line."""
+    """`Name: value`; `Name:` removes a default header; `Name;` sends it empty; `@file` holds one per line."""
     if value.startswith("@"):
         for line in _read(value[1:], "-H").decode("utf-8", "replace").splitlines():
             if line.strip():
@@ -108,4 +108,4 @@ def _read(name: str, option: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise click.BadParameter(f"{name} cannot be read: {error.strerror}", param_hint=option) from None
+        raise click.BadParameter(f"cannot read {name}: {error.strerror}", param_hint=option) from None

@@ -1,4 +1,4 @@
-"""`snapext doctor`: what is wrong with a function's settings, and the line to change."""
+"""`snapext doctor`: check a function's settings, and name the lines to change."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _NothingToJudge(click.ClickException):
     "--template", type=click.Path(path_type=Path), metavar="F", help="A SAM or CloudFormation template, YAML or JSON."
 )
 def doctor(env_file: Path | None, template: Path | None) -> None:
-    """Say what is wrong with a function's settings, the most harmful first, and which line to change.
+    """List what is wrong with a function's settings, the most harmful first, and the lines to change.
 
-    Without an option, the variables of this process are looked at. Variables alone do not tell whether SnapStart is on;
-    the report names what was not judged. Exit status: 0 when nothing is wrong, or warnings only; 1 when something is;
-    2 for wrong usage, or nothing to judge.
+    Without an option it checks the variables of this process. Variables alone do not show whether SnapStart is on;
+    the report lists the checks that it could not make. Exit status: 0 when there are no errors; 1 when there are; 2 for
+    wrong usage, or when nothing uses snapext.
 
     \b
     Example:
@@ -41,12 +41,12 @@ def doctor(env_file: Path | None, template: Path | None) -> None:
         functions = _read(env_file, template)
     except SourceError as error:
         raise _NothingToJudge(str(error)) from error
-    # A file of variables that is named by hand is meant, whatever is in it.
+    # Somebody who names a file of variables wants it checked, whatever is in it.
     judged = [function for function in functions if env_file is not None or uses_snapext(function)]
     if not judged:
         raise _NothingToJudge(
-            "nothing here is seen to use snapext (no layer of it, no SNAPEXT_* variable, not its wrapper; "
-            "values such as !Ref cannot be read): " + ", ".join(function.name for function in functions)
+            "nothing here uses snapext as far as can be read (no snapext layer, SNAPEXT_* variable or wrapper; "
+            "values such as !Ref are unknown): " + ", ".join(function.name for function in functions)
         )
     diagnoses = [examine(function) for function in judged]
     for line in lines(diagnoses, [function.name for function in functions if function not in judged]):

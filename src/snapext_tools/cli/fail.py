@@ -1,4 +1,4 @@
-"""How a command ends that cannot do its work: one line, and a status that is not zero."""
+"""How a command that cannot do its work ends: one line, and a non-zero status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def one_line() -> Iterator[None]:
 def end_on_signals(*more: signal.Signals) -> None:
     """Let SIGTERM and SIGHUP, and `more`, end the command through its `finally`s: nothing is left behind.
 
-    The first alone: a second one would end the `finally`s. What is ignored already (`nohup`, a shell's `&`) stays so.
+    Only the first signal does so: a second one would end the `finally`s. Signals that are ignored already (`nohup`, a
+    shell's `&`) stay ignored.
     """
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP, *more) if signal.getsignal(n) is not signal.SIG_IGN]
 
@@ -32,7 +33,7 @@ def end_on_signals(*more: signal.Signals) -> None:
 
     def end(received: int, _frame: object) -> None:
         if not first:
-            return  # it came before it was ignored
+            return  # a second signal, before both were ignored
         first.clear()
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)

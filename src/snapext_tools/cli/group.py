@@ -1,4 +1,4 @@
-"""The commands as click's: their names are known, their modules imported when one is run or asked for its help."""
+"""The commands as a click group: it knows their names, and imports a module only to run it or show its help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Lazily(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"snapext_tools.cli.{name}"), name)
+        command: click.Command = getattr(importlib.import_module(f"snapext_tools.cli.{COMMANDS[name]}"), name)
         return command
 
 

@@ -9,33 +9,31 @@ import click
 
 from snapext_tools.cli.fail import end_on_signals, one_line
 
-PID = click.IntRange(1, 2**22)  # the kernel gives out no higher ones
+PID = click.IntRange(1, 2**22)  # the kernel assigns no higher ones
 
 
 @click.command()
 @click.argument("phase", type=click.Choice(["before-snapshot", "after-restore"]))
-@click.option(
-    "--pid", "pids", type=click.IntRange(1, 2**22), multiple=True, metavar="P", help="This process; repeatable."
-)
+@click.option("--pid", "pids", type=PID, multiple=True, metavar="P", help="This process; repeatable.")
 @click.option("--name", "pattern", metavar="GLOB", help="Processes whose name or script matches, such as 'gunicorn*'.")
 @click.option("--all", "everyone", is_flag=True, help="Every process on this machine that takes part.")
 @click.option("--wait", is_flag=True, help="Wait for their answers, and fail if one fails or does not come.")
 def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: bool, wait: bool) -> None:
-    """Tell running processes of a phase, as the extension would: a simulation without a platform.
+    """Tell running processes a phase, as the extension would: a simulation without a platform.
 
     A process takes part if it is linked (it has registered a hook), or has SNAPEXT_SIGNALS among its variables and
-    catches that signal; one that is named by --pid needs no variable. Prints a line for each: who, how, and how it
-    went. Without --wait nobody reads the answers. Exit status: 0 when all were told (with --wait: and answered well), 1
-    when not, 2 for wrong usage.
+    catches that signal; a process named by --pid needs no variable. Prints a line for each process: its name, how it
+    was told, and the result. Without --wait it does not read the answers. Exit status: 0 when all were told (and with
+    --wait succeeded), else 1; 2 for wrong usage.
 
     \b
     Example:
       snapext signal after-restore --name 'gunicorn*' --wait
     """
     if "AWS_LAMBDA_RUNTIME_API" in os.environ:
-        raise click.UsageError("on Lambda the platform alone says when hooks run; this is for your own machine")
+        raise click.UsageError("on Lambda only the platform starts hooks; use this on your own machine")
     if bool(pids) + (pattern is not None) + everyone != 1:
-        raise click.UsageError("say which processes: one of --pid, --name and --all")
+        raise click.UsageError("choose the processes with one of --pid, --name and --all")
     from snapext_extension.config import parse
     from snapext_tools.simulator.telling import Telling, Whom
 
@@ -48,6 +46,6 @@ def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: 
         click.echo(f"{mark} {one.pid:>7} {one.name:<16.16} {one.how:<8} {one.outcome}")
     if not told:
         raise click.ClickException(
-            "nobody was told: no process that was asked for is linked, or catches a signal of its SNAPEXT_SIGNALS"
+            "no process was told: none of those chosen is linked, or catches a signal of its SNAPEXT_SIGNALS"
         )
     sys.exit(any(one.ok is False for one in told))

@@ -1,4 +1,4 @@
-"""`snapext simulate`: the whole life of a function, on this machine."""
+"""`snapext simulate`: run the whole life of a function on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORDERED = (asked.REQUEST, asked.EVENT, asked.DATA, asked.HEADER)
 
 
 class _Simulate(click.Command):
-    """A command that knows the order of its options, and whose --json gives a document of wrong usage, too."""
+    """A command that knows the order of its options, and whose --json prints a document even for wrong usage."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -44,7 +44,7 @@ class _Simulate(click.Command):
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # What the parser returns as the order names each option as often as it was given.
+        # The parser's order names each option once for each time it was given.
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         given = {name: iter(values.get(name) or ()) for name in ORDERED}
         rest = super().parse_args(ctx, args)
@@ -78,13 +78,13 @@ def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    """A server that listens there already would be taken for the app."""
+    """Refuse a port in use: the server there would be mistaken for the app."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", value))
         except OSError as error:
-            raise click.BadParameter(f"port {value} cannot be listened on: {os.strerror(error.errno or 0)}") from None
+            raise click.BadParameter(f"cannot listen on port {value}: {os.strerror(error.errno or 0)}") from None
     return value
 
 
@@ -99,7 +99,7 @@ def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     if shutil.which(value[0]) is None:
-        raise click.BadParameter(f"{value[0]!r} is not a command that can be run (a script has to be executable)")
+        raise click.BadParameter(f"cannot run {value[0]!r}: no such command (a script must be executable)")
     return value
 
 
@@ -110,19 +110,19 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     callback=_port,
     default=8080,
     show_default=True,
-    help="The app's own port; it gets it as $PORT, too.",
+    help="The app's own port, also given to it as $PORT.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(0, 1000),
-    help="How many processes must join before the snapshot; 0: a process that is missing fails nothing.",
+    help="How many processes must join before the snapshot; 0: do not fail when processes are missing.",
 )
 @click.option(
     "--expect-hooks",
     type=click.IntRange(0),
     metavar="N",
-    help="How many hooks must run, in all processes, before and after the snapshot together; a handler of a signal is "
-    "one. [default: at least one with snap-start]",
+    help="How many hooks must run, counted over all processes and both phases; a signal handler counts as one. "
+    "[default: at least one with snap-start]",
 )
 @click.option(
     "--init-type",
@@ -136,14 +136,14 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     type=click.FloatRange(0, 3600),
     default=0,
     metavar="SECONDS",
-    help="Stop every process for this long between snapshot and restore.",
+    help="Stop every process this long between snapshot and restore.",
 )
 @click.option(
     "--request",
     asked.REQUEST,
     multiple=True,
     metavar="'GET /path'",
-    help="A request to serve after the restore; may be repeated. A path alone is a GET, or a POST if -d follows. "
+    help="A request to send after the restore; repeatable. A path alone is a GET, or a POST if -d follows. "
     "[default: GET /]",
 )
 @click.option(
@@ -153,7 +153,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     multiple=True,
     expose_value=False,
     metavar="DATA|@FILE",
-    help="A body for the --request before it, as curl has it: several are joined by &.",
+    help="A body for the --request before it, as in curl: several are joined by &.",
 )
 @click.option(
     "-H",
@@ -162,7 +162,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     multiple=True,
     expose_value=False,
     metavar="'NAME: VALUE'",
-    help="A header for the --request before it, as curl has it.",
+    help="A header for the --request before it, as in curl.",
 )
 @click.option(
     "--event",
@@ -171,7 +171,7 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     expose_value=False,
     shell_complete=_files,
     metavar="FILE.json",
-    help="An event to send as it is, in its place among the requests. A web adapter posts one that is not HTTP to "
+    help="An event to send as it is, in its place among the requests. A web adapter posts an event that is not HTTP to "
     "AWS_LWA_PASS_THROUGH_PATH (/events).",
 )
 @click.option(
@@ -181,8 +181,8 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     default="builtin",
     show_default=True,
     metavar="builtin|builtin-1.1|builtin-unchecked|PATH|none",
-    help="The web adapter: one like those before 1.1, one like those from 1.1 on, one before 1.1 on a newer runtime "
-    "library (it asks for the restore and makes no check after it), a real binary, or none: then COMMAND is the "
+    help="The web adapter: like a release before 1.1, like one from 1.1 on, like a build before 1.1 on a newer runtime "
+    "library (it asks for the restore and makes no check after it), a real binary, or none: COMMAND is then the "
     "runtime itself, and runs `snapext checkpoint`.",
 )
 @click.option(
@@ -191,9 +191,9 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     default=150,  # longer than init may wait for readiness (SNAPEXT_READY_TIMEOUT_MS), which says more
     show_default=True,
     metavar="SECONDS",
-    help="Give up if the story has not ended by then.",
+    help="Give up after this time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the rest goes to standard error.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command, shell_complete=_files)
 def simulate(
     port: int,
@@ -207,11 +207,11 @@ def simulate(
     as_json: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Play the life of a function on this machine: init, snapshot, restore, requests, shutdown.
+    """Run the life of a function on this machine: init, snapshot, restore, requests, shutdown.
 
     COMMAND starts the web server, which must listen on --port (also given as $PORT). snapext's real extension runs
-    beside it. Exit status: 0 when all held, 1 when a hook or the app failed, when no hook ran, or one too late, or a
-    process is not linked; 2 for wrong usage.
+    beside it. Exit status: 0 when every check passed; 1 when a hook or the app failed, no hook ran, a hook ran too
+    late, or a process is not linked; 2 for wrong usage.
 
     \b
     Example:
@@ -235,11 +235,11 @@ def simulate(
         usage = click.UsageError(str(error))
         document = _no_document(usage)
         raise usage from error
-    except SystemExit:  # a signal: what was going on is the last of its troubles
+    except SystemExit:  # a signal: the last trouble says what it interrupted
         document = simulation.document()
         story.verdict(simulation.recorder)
         raise
-    except Exception as error:  # a bug of ours; who reads the document must not take its absence for anything else
+    except Exception as error:  # a bug of ours: readers of the document must see it there
         document = simulation.document()
         document["ok"] = False
         document["errors"].append(_error("simulate", type(error).__name__, str(error)))

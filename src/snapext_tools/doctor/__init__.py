@@ -1,4 +1,4 @@
-"""What is wrong with a function's settings, and the line to change: `snapext doctor`.
+"""`snapext doctor`: check a function's settings, and name the lines to change.
 
-`env_file` and `template` read, the `rules_…` judge without I/O, `report` says it. Nothing here goes into the layer.
+`env_file` and `template` read, the `rules_…` judge without I/O, `report` prints. Nothing here goes into the layer.
 """

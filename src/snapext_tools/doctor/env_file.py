@@ -1,4 +1,4 @@
-"""Environment variables as a source: a file of KEY=VALUE lines, or those of this process."""
+"""Environment variables as a source: a file of KEY=VALUE lines, or the variables of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snapext_tools.doctor.settings import VARIABLES, Function, Opaque, Place, Setting, SourceError
 
-# Quoted values may go over several lines, as private keys do.
+# Quoted values may span several lines, as private keys do.
 _ENTRY = re.compile(
     r"""[ \t]*
     (?: (?:export[ \t]+)? (?P<name>[A-Za-z_][\w.-]*) [ \t]*=[ \t]*
@@ -21,10 +21,10 @@ _EXPANSION = re.compile(r"\$(?:\w|\{|\()")
 
 
 def read_env_file(path: Path) -> Function:
-    """Read KEY=VALUE lines: comments, quotes and `export` are understood, $NAME is not expanded.
+    """Read KEY=VALUE lines. Comments, quotes and `export` are understood; $NAME is not expanded.
 
     Raises:
-        SourceError: the file cannot be read, or holds something else.
+        SourceError: the file cannot be read, or contains anything else.
     """
     text = read_text(path)
     variables: dict[str, Setting] = {}
@@ -33,14 +33,14 @@ def read_env_file(path: Path) -> Function:
     while at < len(text):
         line = text.count("\n", 0, at) + 1
         entry = _ENTRY.match(text, at)
-        if entry is None:  # the line itself is not shown: it may be a secret
+        if entry is None:  # the message does not quote the line: it may be a secret
             raise SourceError(f"{path}:{line} is not a line of the form KEY=VALUE")
         at = entry.end()
         if name := entry["name"]:
             variables[name] = _value(entry)
             places[(*VARIABLES, name)] = Place(str(path), "", line)
     if not variables:
-        raise SourceError(f"{path} holds no line of the form KEY=VALUE")
+        raise SourceError(f"{path} has no line of the form KEY=VALUE")
     return Function(str(path), "the env file", variables, Place(str(path)), places=places)
 
 
@@ -52,15 +52,15 @@ def read_environ(environ: Mapping[str, str]) -> Function:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of text. Raises SourceError when it cannot be, or is none."""
+    """Read a text file. Raises SourceError when it cannot be read or is not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} cannot be read: it is not text in UTF-8") from error
+        raise SourceError(f"cannot read {path}: it is not text in UTF-8") from error
     if "\0" in text:
-        raise SourceError(f"{path} cannot be read: it is not text")
+        raise SourceError(f"cannot read {path}: it is not text")
     return text
 
 

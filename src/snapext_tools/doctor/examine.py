@@ -1,4 +1,4 @@
-"""One function judged by every rule, the most harmful first."""
+"""Judge one function by every rule, the most harmful first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snapext_tools.doctor.settings import Function, UnreadableError
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """subject: what is judged, in the words that the report uses when it could not be."""
+    """subject: what the rule judges, in the words of the report when the rule could not be applied."""
 
     subject: str
     judge: Callable[[Function], Iterator[Finding]]
@@ -22,7 +22,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One function's findings, errors first, and the rules that could not be judged, with the reason."""
+    """One function's findings, errors first, and the rules that could not be applied, with the reason."""
 
     function: Function
     findings: tuple[Finding, ...]
@@ -44,7 +44,7 @@ def examine(function: Function) -> Diagnosis:
 
 
 def uses_snapext(function: Function) -> bool:
-    """Whether anything of the function's settings is about snapext: a layer, a SNAPEXT_* variable, the wrapper."""
+    """Whether any of the function's settings is about snapext: a layer, a SNAPEXT_* variable, the wrapper."""
     wrapper = function.variables.get(adapter.ENV_WRAPPER)
     layers = function.facts.layers if function.facts is not None else ()
     return (
@@ -65,7 +65,7 @@ RULES = (
     Rule("the package", platform.bundled_module),
     Rule("the web adapter's hook paths", adapter.hook_paths),
     Rule("the readiness timeout", adapter.readiness_timeout),
-    Rule("who asks for restore/next", adapter.restore_caller),
+    Rule("the caller of restore/next", adapter.restore_caller),
     Rule("a checkpoint beside the web adapter", adapter.checkpoint_beside_adapter),
     Rule("the app's port", adapter.port_clash),
     Rule("snapext's settings", own.refused_settings),

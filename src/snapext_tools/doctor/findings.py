@@ -1,4 +1,4 @@
-"""What a rule says."""
+"""What a rule finds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snapext_tools.doctor.settings import Change
 
 
 class Severity(StrEnum):
-    """An error: hooks do not run, or environments fail. A warning: it works, and is not what is meant."""
+    """An error: hooks do not run, or environments fail. A warning: it works, but probably not as intended."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -1,4 +1,4 @@
-"""Our own settings as the extension reads them: one parser, and it is the extension's."""
+"""Our own settings, read by the extension's own parser: there is no second one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def our_port(function: Function) -> str:
 
 
 def number(function: Function, name: str, default: int) -> int:
-    """A setting of ours as the extension reads it; where it would refuse the value, `refused_settings` says so."""
+    """A setting of ours as the extension reads it. `refused_settings` reports a value that it would refuse."""
     value = function.variable(name)[1]
     error = None if value is None else first_refused({name: value})
     return default if value is None or error is not None else int(value)
 
 
 def first_refused(environ: Mapping[str, str]) -> ConfigError | None:
-    """The first setting that the extension would end init for."""
+    """The first setting that makes the extension fail init."""
     try:
         config.parse(environ, uid=1000)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Whether a function's package brings AWS's hook module along: the one look at the code itself."""
+"""Whether a function's package contains AWS's hook module: only this check reads the code itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _REQUIREMENT = re.compile(r"\s*snapshot[-_.]restore[-_.]py(?![\w.-])", re.IGNORE
 
 
 def look_into(folder: Path, code: Setting | None) -> Bundled | str | None:
-    """What brings the module; None when nothing does; the reason as text when there is no folder to look into.
+    """Where the package has the module; None when it has none; the reason as text when there is no folder to read.
 
-    folder: where the template is, which a relative path counts from.
+    folder: the template's folder; a relative path starts there.
     """
     if isinstance(code, Opaque):
-        return f"the code is {code.text}, which cannot be read off the template"
+        return f"the code is {code.text}, and the template does not give its value"
     if not code or "://" in code or not (folder / code).is_dir():
         return "the code is not a folder on this machine"
     root = folder / code

@@ -1,4 +1,4 @@
-"""The diagnosis in words: lines for a person, and the exit status."""
+"""The diagnosis as text: lines for a person, and the exit status."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def lines(diagnoses: Sequence[Diagnosis], passed_over: Sequence[str]) -> Iterato
             for finding in diagnosis.findings:
                 yield from map(_printable, _finding(finding))
         else:
-            yield _printable(f"{function.name}: nothing wrong")
+            yield _printable(f"{function.name}: no problems found")
         yield from map(_printable, _not_judged(diagnosis))
     if passed_over:
-        yield _printable(f"passed over, because nothing in them is about snapext: {', '.join(passed_over)}")
+        yield _printable(f"skipped, because nothing in them is about snapext: {', '.join(passed_over)}")
 
 
 def exit_status(diagnoses: Sequence[Diagnosis]) -> int:
-    """1 when there is an error; warnings alone are 0."""
+    """1 when there is an error; 0 for warnings only."""
     severities = {finding.severity for diagnosis in diagnoses for finding in diagnosis.findings}
     return ERRORS if Severity.ERROR in severities else CLEAN
 
@@ -44,9 +44,9 @@ def _not_judged(diagnosis: Diagnosis) -> Iterator[str]:
     for subject, reason in diagnosis.not_judged:
         subjects.setdefault(reason, []).append(subject)
     for reason, several in subjects.items():
-        yield f"  not judged: {', '.join(several)} ({reason})"
+        yield f"  not checked: {', '.join(several)} ({reason})"
 
 
 def _printable(line: str) -> str:
-    """A value may hold anything; a line of the report stays one line."""
+    """A value may contain any character; a line of the report stays one line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)

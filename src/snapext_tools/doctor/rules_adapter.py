@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snapext_extension import config
+from snapext_extension import adapter_config, config
 from snapext_extension.platform.adapter import ADAPTER, EXTENSION
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.ours import number, our_port
 from snapext_tools.doctor.settings import Function, Opaque, UnreadableError
 
 ENV_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
-READINESS_PORT = (config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
-READINESS_PROTOCOL = (config.ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
+READINESS_PORT = (adapter_config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
+READINESS_PROTOCOL = (adapter_config.ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
 ASYNC_INIT = ("AWS_LWA_ASYNC_INIT", "ASYNC_INIT")
-APP_PORT = (config.ENV_LWA_PORT, "PORT")
+APP_PORT = (adapter_config.ENV_LWA_PORT, "PORT")
 
 WRAPPER = "/opt/snapext/bootstrap"
 ADAPTER_WRAPPER = "/opt/bootstrap"
 
 
 def readiness_port(function: Function) -> Iterator[Finding]:
-    """The adapter's readiness check has to ask our gate, unless the function says itself when it is up."""
+    """The adapter's readiness check must ask our gate, unless the function itself reports when it is up."""
     name, value = function.variable(*READINESS_PORT)
     ours = our_port(function)
     if is_explicit(function):
@@ -29,7 +29,7 @@ def readiness_port(function: Function) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 f"{name} is {ours}, snapext's port, and {config.ENV_MODE} is 'explicit'",
-                "nobody answers there in that mode: snapext refuses it, and init fails",
+                "nothing answers there in that mode: snapext refuses it, and init fails",
                 function.remove_variable(name),
             )
         return
@@ -38,8 +38,8 @@ def readiness_port(function: Function) -> Iterator[Finding]:
     insists = function.variables.get(config.ENV_MODE) == "gate"
     yield Finding(
         Severity.ERROR,
-        f"{name} is not set" if value is None else f"{name} is {value!r}, and snapext listens on {ours}",
-        f"init fails, because {config.ENV_MODE}=gate insists on it"
+        f"{name} is not set" if value is None else f"{name} is {value!r}, but snapext listens on {ours}",
+        f"init fails, because {config.ENV_MODE}=gate requires it"
         if insists
         else "the web adapter checks the app and not snapext, nothing holds the snapshot back, and no hook ever runs",
         function.set_variable(name, ours),
@@ -47,39 +47,39 @@ def readiness_port(function: Function) -> Iterator[Finding]:
 
 
 def is_explicit(function: Function) -> bool:
-    """Whether the function is to run `snapext checkpoint`, and holds the boundary by that."""
+    """Whether the function holds the boundary by running `snapext checkpoint`."""
     return function.variables.get(config.ENV_MODE) == "explicit"
 
 
 def readiness_protocol(function: Function) -> Iterator[Finding]:
-    """A TCP connect cannot be held until the hooks have run."""
+    """snapext cannot hold a TCP connect until the hooks have run."""
     name, value = function.variable(*READINESS_PROTOCOL)
     if value is not None and value.lower() == "tcp" and not is_explicit(function):
         yield Finding(
             Severity.ERROR,
             f"{name} is {value!r}",
-            "a TCP connect cannot be held until the hooks have run: snapext refuses it, and init fails",
+            "snapext cannot hold a TCP connect until the hooks have run: it refuses the setting, and init fails",
             function.set_variable(name, "http"),
         )
 
 
 def async_init(function: Function) -> Iterator[Finding]:
-    """The adapter must not go on before the readiness check is answered."""
+    """The adapter must not continue before the readiness check is answered."""
     name, value = function.variable(*ASYNC_INIT)
     if value is not None and value.lower() == "true":
         yield Finding(
             Severity.ERROR,
             f"{name} is {value!r}",
             "a web adapter before 1.1 asks for the first invocation after 9.8 s, whether or not the hooks have run: "
-            "restore/next is then refused (403); from 1.1 on the setting is ignored under SnapStart",
+            "restore/next is then refused (403); from 1.1 on it ignores the setting under SnapStart",
             function.set_variable(name, "false"),
         )
 
 
 def exec_wrapper(function: Function) -> Iterator[Finding]:
-    """Our wrapper starts the handler script with the processes linked."""
+    """Our wrapper starts the handler script so that its processes are linked."""
     if function.facts is not None and function.facts.image:
-        raise UnreadableError("what starts the app is in the image")
+        raise UnreadableError("the start command is in the image")
     if function.facts is not None and _is_os_only(function.facts.runtime):
         raise UnreadableError("the package's own bootstrap starts the app: an OS-only runtime uses no wrapper")
     name, value = function.variable(ENV_WRAPPER)
@@ -91,8 +91,8 @@ def exec_wrapper(function: Function) -> Iterator[Finding]:
     yield Finding(
         Severity.ERROR,
         what,
-        "hooks registered with snapshot_restore_py are not linked: they are registered, and never called"
-        + (", and a handler that is a script (run.sh) is not started" if value is None else ""),
+        "processes that import snapshot_restore_py are not linked: their hooks are registered, and never called"
+        + (", and a script as the handler (run.sh) does not start" if value is None else ""),
         function.set_variable(name, WRAPPER),
     )
 
@@ -101,23 +101,26 @@ def hook_paths(function: Function) -> Iterator[Finding]:
     """The adapter's own hooks are a second mechanism beside ours."""
     twice = (
         "the web adapter (1.1.0 and later) also POSTs to {} before the snapshot: that reaches one process of several, "
-        "and does twice what a hook of snapext does there"
+        "and repeats the work of a snapext hook there"
     )
     stale = (
-        "the web adapter (1.1.0 and later) POSTs to {} before snapext's after-restore hooks run: that route sees what "
-        "the snapshot holds, and the restore fails if it waits for a hook; register an after-restore hook instead"
+        "the web adapter (1.1.0 and later) POSTs to {} before snapext's after-restore hooks run: that route sees the "
+        "state of the snapshot, and the restore fails if it waits for a hook; register an after-restore hook instead"
     )
-    for name, harm in ((config.ENV_LWA_BEFORE_CHECKPOINT_PATH, twice), (config.ENV_LWA_AFTER_RESTORE_PATH, stale)):
+    for name, harm in (
+        (adapter_config.ENV_LWA_BEFORE_CHECKPOINT_PATH, twice),
+        (adapter_config.ENV_LWA_AFTER_RESTORE_PATH, stale),
+    ):
         value = function.variable(name)[1]
         if value:
-            wrong = f"{name} is set as well"
+            wrong = f"{name} is set"
             yield Finding(Severity.WARNING, wrong, harm.format(value), function.remove_variable(name))
 
 
 def readiness_timeout(function: Function) -> Iterator[Finding]:
     """The adapter (1.1 and later) must not give up while hooks run within their budgets."""
-    name, value = function.variable(config.ENV_LWA_READINESS_TIMEOUT_S)
-    given_ms = config.readiness_timeout_ms(value)
+    name, value = function.variable(adapter_config.ENV_LWA_READINESS_TIMEOUT_S)
+    given_ms = adapter_config.readiness_timeout_ms(value)
     if given_ms is None:
         return
     after_ms = number(function, config.ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000)
@@ -132,35 +135,36 @@ def readiness_timeout(function: Function) -> Iterator[Finding]:
             fails = "the restore fails" if phase == "after-restore" else "init fails and no version is published"
             yield Finding(
                 Severity.ERROR,
-                f"{name} is {value}, and the {phase} hooks may take {needed_ms / 1000:g} s ({variables})",
+                f"{name} is {value}, but the {phase} hooks may take {needed_ms / 1000:g} s ({variables})",
                 f"the web adapter (1.1.0 and later) gives up first: {fails} if they take longer than {value} s; "
-                "unset, it waits for as long as snapext's budgets allow",
+                "without this setting it waits as long as snapext's budgets allow",
                 function.remove_variable(name),
             )
             return
 
 
 def restore_caller(function: Function) -> Iterator[Finding]:
-    """Who asks for restore/next is read off the adapter's binary: what is set can only agree with it or be wrong."""
+    """The adapter's binary shows whether it asks for restore/next: a setting can only agree with it or be wrong."""
     name, value = function.variable(config.ENV_RESTORE_CALLER)
     if value not in (EXTENSION, ADAPTER):
-        return  # not set; or refused, which another rule says
+        return  # not set; or refused, which another rule reports
     layer = adapter_layer(function)
     if value == ADAPTER and is_explicit(function):
         wrong = f"{name} is 'adapter', and {config.ENV_MODE} is 'explicit'"
-        harm = "it has no effect: after `snapext checkpoint` snapext itself asks for restore/next"
+        harm = "it has no effect: after `snapext checkpoint`, snapext itself asks for restore/next"
     elif value == ADAPTER and layer is None and _layers_are_all(function):
-        wrong = f"{name} is 'adapter', and none of its layers is the web adapter's by its name"
-        harm = "without one nobody asks for restore/next, and no after-restore hook runs"
+        wrong = f"{name} is 'adapter', but no layer has the web adapter's name"
+        harm = "without the adapter nothing asks for restore/next, and no after-restore hook runs"
     else:
         wrong = f"{name} is {value!r}" + ("" if layer is None else f", beside {layer}")
         harm = (
             "that is right only with a web adapter from 1.1.0 on: an older one never asks for it, and init fails"
             if value == ADAPTER
-            else "that is right only with a web adapter before 1.1: a later one asks for it as well, and the second to "
-            "ask is refused (403)"
+            else "that is right only with a web adapter before 1.1: a later one also asks for it, and the second "
+            "caller is refused (403)"
         )
-        harm += "; a layer's number does not tell the release, its release notes do; unset, the adapter's file decides"
+        harm += "; find the release in the layer's release notes, not in its number; without this setting the "
+        harm += "adapter's binary decides"
     yield Finding(Severity.WARNING, wrong, harm, function.remove_variable(name))
 
 
@@ -172,13 +176,13 @@ def checkpoint_beside_adapter(function: Function) -> Iterator[Finding]:
             Severity.WARNING,
             f"{config.ENV_MODE} is 'explicit', beside the web adapter's layer {layer}",
             "the web adapter does not wait for `snapext checkpoint`, and may serve before the hooks have run; remove "
-            f"its layer, or this line, and let {config.ENV_LWA_READINESS_PORT} be {our_port(function)}",
+            f"its layer, or remove this line and set {adapter_config.ENV_LWA_READINESS_PORT} to {our_port(function)}",
             function.remove_variable(config.ENV_MODE),
         )
 
 
 def adapter_layer(function: Function) -> str | None:
-    """The web adapter's layer, by its name or what the template says of it."""
+    """The web adapter's layer, found by its name or by its resource in the template."""
     for layer in () if function.facts is None else function.facts.layers:
         text, words = (layer.text, layer.words) if isinstance(layer, Opaque) else (layer, layer)
         if "adapter" in words.lower():
@@ -187,7 +191,7 @@ def adapter_layer(function: Function) -> str | None:
 
 
 def _layers_are_all(function: Function) -> bool:
-    """Whether the template names every layer, so that one that is not there cannot be."""
+    """Whether the template names every layer: then a layer that it does not name is not there."""
     facts = function.facts
     return facts is not None and not facts.image and not any(isinstance(layer, Opaque) for layer in facts.layers)
 
@@ -199,7 +203,7 @@ def port_clash(function: Function) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR,
             f"{name} is {value}, which is snapext's own port",
-            "the app and snapext cannot both listen on it, and init fails; let the app listen elsewhere, too",
+            "the app and snapext cannot both listen on it, and init fails; change the port in the app too",
             function.set_variable(name, "8080"),
         )
 

@@ -14,16 +14,16 @@ from snapext_tools.doctor.settings import Function
 
 SERVERS_USE = {
     "USR1": "gunicorn and nginx reopen their logs on it, and Node starts its debugger",
-    "USR2": "gunicorn and nginx start themselves anew on it",
-    "HUP": "gunicorn and nginx replace their workers on it: new ones would have to come before the phase can end",
-    "WINCH": "gunicorn and nginx end their workers on it",
+    "USR2": "gunicorn and nginx restart themselves on it",
+    "HUP": "gunicorn and nginx replace their workers on it, and the phase would have to wait for the new ones",
+    "WINCH": "gunicorn and nginx stop their workers on it",
 }
 
 
 def refused_settings(function: Function) -> Iterator[Finding]:
-    """Whatever the extension itself would refuse, one after the other."""
+    """Every setting that the extension itself would refuse."""
     known = {name: value for name, value in function.variables.items() if isinstance(value, str)}
-    for name in (*READINESS_PORT, *READINESS_PROTOCOL):  # judged above, together with what depends on them
+    for name in (*READINESS_PORT, *READINESS_PROTOCOL):  # other rules judge these
         known.pop(name, None)
     if known.get(config.ENV_MODE) in ("gate", "explicit"):
         del known[config.ENV_MODE]
@@ -32,7 +32,7 @@ def refused_settings(function: Function) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR,
             f"{error.variable}={error.value!r} is not accepted: {error.accepted}",
-            "the extension refuses it, and init fails; without the line the default counts",
+            "the extension refuses it, and init fails; without this line it uses the default",
             function.remove_variable(error.variable),
         )
     for name, setting in function.variables.items():
@@ -41,20 +41,20 @@ def refused_settings(function: Function) -> Iterator[Finding]:
 
 
 def shared_signals(function: Function) -> Iterator[Finding]:
-    """A signal that a server uses for itself does two things at once."""
+    """A signal that a server also uses itself does two things at once."""
     value = function.variable(ENV_SIGNALS)[1]
     names = [] if value is None else [name.strip().upper().removeprefix("SIG") for name in value.split(",")]
     for name in [name for name in ("USR1", "USR2", "HUP", "WINCH") if name in names]:
         yield Finding(
             Severity.WARNING,
-            f"{ENV_SIGNALS} is {value!r}, and {name} is one that servers use themselves",
+            f"{ENV_SIGNALS} is {value!r}, but servers use {name} themselves",
             SERVERS_USE[name],
             function.set_variable(ENV_SIGNALS, "1"),
         )
 
 
 def misspelt_settings(function: Function) -> Iterator[Finding]:
-    """What looks like a setting of ours and is none."""
+    """Variables that look like a setting of ours and are none."""
     for name in config.unknown_names(dict.fromkeys(function.variables, "")):
         value = function.variables[name]
         near = [
@@ -62,8 +62,8 @@ def misspelt_settings(function: Function) -> Iterator[Finding]:
         ]
         yield Finding(
             Severity.WARNING,
-            f"{name} is no setting of snapext" + (f"; {near[0]} is one" if near else ""),
-            "it is ignored, and the default counts",
+            f"{name} is not a setting of snapext" + (f"; {near[0]} is one" if near else ""),
+            "it is ignored, and the default applies",
             function.set_variable(near[0], value, instead_of=name)
             if near and isinstance(value, str)
             else function.remove_variable(name),

@@ -29,12 +29,13 @@ def published_version(function: Function) -> Iterator[Finding]:
     """SnapStart is for published versions: $LATEST never has a snapshot."""
     facts = function.beyond_variables()
     if isinstance(facts.published, Opaque):
-        raise UnreadableError(f"it depends on {facts.published.text}, which cannot be read off {function.source}")
+        raise UnreadableError(f"it depends on {facts.published.text}, and {function.source} does not give its value")
     if not facts.published:
         version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": _ref(function)}}
         yield Finding(
             Severity.ERROR,
-            "the template publishes no version: " + ("no AutoPublishAlias" if facts.serverless else "no version of it"),
+            "the template publishes no version: "
+            + ("no AutoPublishAlias" if facts.serverless else "no AWS::Lambda::Version of this function"),
             "$LATEST is never restored from a snapshot: no hook runs, unless something else publishes versions",
             function.set(("AutoPublishAlias",), "live")
             if facts.serverless
@@ -43,7 +44,7 @@ def published_version(function: Function) -> Iterator[Finding]:
 
 
 def runtime(function: Function) -> Iterator[Finding]:
-    """SnapStart is there for Python from 3.12 on."""
+    """SnapStart needs Python 3.12 or later."""
     facts = function.beyond_variables()
     if facts.image or facts.runtime is None:
         return
@@ -53,13 +54,13 @@ def runtime(function: Function) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR,
             f"Runtime is {value}",
-            f"Lambda has SnapStart for Python from 3.{OLDEST_PYTHON} on, and refuses it for this runtime",
+            f"Lambda has SnapStart for Python 3.{OLDEST_PYTHON} and later, and refuses it for this runtime",
             function.set(("Runtime",), f"python3.{OLDEST_PYTHON}"),
         )
 
 
 def bundled_module(function: Function) -> Iterator[Finding]:
-    """AWS's hook module need not be in the package."""
+    """The package does not need AWS's hook module."""
     package = function.beyond_variables().package
     if isinstance(package, str):
         raise UnreadableError(package)
@@ -67,14 +68,14 @@ def bundled_module(function: Function) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             "snapshot_restore_py is in the package",
-            "it works, and is not needed: snapext shares its registry where it is present (harmless at 1.0.0), and "
-            "stands in for it where it is not",
+            "it works, but is not needed: snapext shares its registry where it is present (harmless at 1.0.0), and "
+            "provides the name where it is absent",
             Change("remove", package.place, package.line),
         )
 
 
 def layer(function: Function) -> Iterator[Finding]:
-    """Without the layer, or an image that holds it, there is no extension."""
+    """Without the layer, or an image that contains it, there is no extension."""
     facts = function.beyond_variables()
     if facts.image or any(mentions_snapext(layer) for layer in facts.layers):
         return
@@ -82,8 +83,8 @@ def layer(function: Function) -> Iterator[Finding]:
         function.read("a layer", each)
     yield Finding(
         Severity.WARNING,
-        "none of its layers is snapext's by its name",
-        "without the layer there is no extension: the web adapter waits for a readiness check that nobody answers",
+        "no layer has snapext's name",
+        "without the layer there is no extension, and nothing answers the web adapter's readiness check",
         function.add_item(("Layers",), "<the ARN of your snapext layer version>"),
     )
 
@@ -93,5 +94,5 @@ def _ref(function: Function) -> object:
 
 
 def mentions_snapext(layer: Setting) -> bool:
-    """By the name of a layer, or what the template says of it."""
+    """Whether a layer is snapext's, by its name or by its resource in the template."""
     return "snapext" in (layer.words if isinstance(layer, Opaque) else layer).lower()

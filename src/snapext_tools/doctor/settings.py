@@ -1,4 +1,4 @@
-"""What is known of one function: frozen, and the only thing that a rule looks at."""
+"""Everything known about one function, frozen: a rule reads nothing else."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class SourceError(SnapextError):
 
 
 class UnreadableError(SnapextError):
-    """A rule needs to know what the source does not say. The text is the reason."""
+    """A rule needs a value that the source does not give. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A value that is known only when the template is deployed, such as !Ref Port.
+    """A value that only the deployment knows, such as !Ref Port.
 
-    words: every word in it, in which names can be looked for.
+    words: every word in it, to search for names.
     """
 
     text: str
@@ -39,7 +39,7 @@ Setting = str | Opaque
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is written: a file, the path of the property in a template, and the line if it is known."""
+    """Where a setting is: a file, the path of the property in a template, and the line if it is known."""
 
     file: str
     path: str = ""
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line to change, add or remove (the verb), as it has to stand in the source."""
+    """One line to change, add or remove (the verb), as it must appear in the source."""
 
     verb: str
     place: Place
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """AWS's hook module in the function's package: the file that brings it, and the line that asks for it."""
+    """AWS's hook module in the function's package: the file that contains or requires it, and the line."""
 
     place: Place
     line: str
@@ -69,10 +69,10 @@ class Bundled:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a template says beside the environment variables.
+    """What a template says besides the environment variables.
 
     published: whether a version is published; an Opaque when that depends on the deployment.
-    package: what was found in the local folder of the code, or the reason why there is none to look at.
+    package: the hook module found in the local folder of the code, or the reason why there is no folder to read.
     """
 
     serverless: bool
@@ -86,14 +86,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function's settings, as far as the source says.
+    """One function's settings, as far as the source gives them.
 
-    name: the logical id, or what the source is called.
-    source: what it is read off, in words: the template, the env file, the process environment.
+    name: the logical id, or the name of the source.
+    source: the source in words: the template, the env file, the process environment.
     facts: None when the source has environment variables and nothing else.
-    elsewhere: why a variable that is not among these may be set all the same; empty when it cannot be.
-    places: where each property stands, by its path below the function's properties; () is the properties themselves.
-    syntax: how a line is written: env, yaml or json.
+    elsewhere: why a variable that is not listed here may still be set; empty when it cannot be.
+    places: where each property is, by its path below the function's properties; () is the properties themselves.
+    syntax: how to write a line: env, yaml or json.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Function:
         """The first of the names that is set, and its value; the first name and None when none is.
 
         Raises:
-            UnreadableError: the value, or whether there is one, cannot be told.
+            UnreadableError: the source does not show the value, or whether there is one.
         """
         for name in names:
             if name in self.variables:
@@ -121,13 +121,13 @@ class Function:
     def read(self, name: str, value: Setting) -> str:
         """The value itself. Raises UnreadableError when only the deployment knows it."""
         if isinstance(value, Opaque):
-            raise UnreadableError(f"{name} is {value.text}, which cannot be read off {self.source}")
+            raise UnreadableError(f"{name} is {value.text}, and {self.source} does not give its value")
         return value
 
     def beyond_variables(self) -> Facts:
-        """What is known beside the variables. Raises UnreadableError when the source has none of it."""
+        """The facts besides the variables. Raises UnreadableError when the source has none."""
         if self.facts is None:
-            raise UnreadableError(f"{self.source} holds environment variables only")
+            raise UnreadableError(f"{self.source} has environment variables only")
         return self.facts
 
     def set_variable(self, name: str, value: str, *, instead_of: str = "") -> Change:
@@ -135,7 +135,7 @@ class Function:
         return self.set((*VARIABLES, name), value, instead_of=(*VARIABLES, instead_of) if instead_of else ())
 
     def remove_variable(self, name: str) -> Change:
-        """The line that has to go."""
+        """The line to remove."""
         value = self.variables[name]
         return Change("remove", self._place((*VARIABLES, name)), self._line(name, value))
 
@@ -157,7 +157,7 @@ class Function:
         return Change("add", Place(self.root.file, "Resources"), self._line(name, value))
 
     def _place(self, path: tuple[str, ...]) -> Place:
-        """Where a property stands. One that is not there belongs to the function itself, not to the Globals."""
+        """Where a property is. A property that is absent belongs to the function itself, not to the Globals."""
         if path in self.places:
             found = self.places[path]
             return Place(found.file, found.path.rpartition(".")[0], found.line)
@@ -188,7 +188,7 @@ def _env_value(value: Setting) -> str:
 
 
 def _flow(value: Any) -> str:
-    """YAML on one line. A string is quoted where it would be read as something else."""
+    """YAML on one line. A string is quoted where YAML would read it as another type."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Opaque):

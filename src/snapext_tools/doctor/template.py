@@ -17,7 +17,7 @@ def read_template(path: Path) -> list[Function]:
     """Every function in the file, in its order.
 
     Raises:
-        SourceError: the file cannot be read, is no template, or has no function.
+        SourceError: the file cannot be read, is not a template, or has no function.
     """
     template, syntax = read_tree(path)
     resources = template.children("Resources")
@@ -66,17 +66,17 @@ def _facts(path: Path, template: Item, name: str, properties: Item, *, serverles
 
 
 def _elsewhere(properties: Item, *, image: bool) -> str:
-    """Why a variable that is not listed may be set all the same."""
+    """Why a variable that is not listed may still be set."""
     variables = properties.child(*VARIABLES)
     if variables is not None and isinstance(variables.value, Opaque):
-        return f"is in {variables.value.text}, which cannot be read off the template"
+        return f"is in {variables.value.text}, and the template does not give its value"
     if any(key.startswith("Fn::") for key in properties.children(*VARIABLES)):
-        return "may come from a macro among the variables, which cannot be read off the template"
-    return "is not set in the template; whether it is in the image cannot be read off the template" if image else ""
+        return "may come from a macro among the variables, and the template does not give its value"
+    return "is not set in the template; the image may set it" if image else ""
 
 
 def _published(template: Item, name: str, properties: Item, *, serverless: bool) -> bool | Opaque:
-    """By SAM's alias, or by a version of this function among the resources."""
+    """Whether the template publishes a version, by SAM's alias or by a version of this function in its resources."""
     alias = properties.child("AutoPublishAlias") if serverless else None
     if alias is not None:
         conditional = isinstance(alias.value, Opaque) and alias.value.text.startswith("!If")
@@ -96,7 +96,7 @@ def _published(template: Item, name: str, properties: Item, *, serverless: bool)
 
 
 def _layers(template: Item, properties: Item) -> Iterator[Setting]:
-    """Each layer by all that the template says of it: a layer of its own is described by its resource."""
+    """Each layer with everything the template says about it: a layer of the template has a resource."""
     layers = properties.child("Layers")
     if layers is None:
         return
@@ -121,7 +121,7 @@ def _type(item: Item) -> Setting | None:
 
 
 def _setting(item: Item) -> Setting:
-    """A scalar as it is. A list or a mapping where a scalar should stand is nothing that can be judged."""
+    """A scalar as it is. A list or a mapping in place of a scalar cannot be judged."""
     return item.value if isinstance(item.value, str | Opaque) else Opaque("not a single value", words(item))
 
 

@@ -1,4 +1,4 @@
-"""A template's YAML or JSON as a tree that remembers where each value stands."""
+"""A template's YAML or JSON as a tree that remembers the line of each value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Item:
     line: int
 
     def child(self, *keys: str) -> Item | None:
-        """What stands below; an Opaque above it is all that can be known of it."""
+        """The item below these keys; an Opaque on the way is returned in its place."""
         item: Item | None = self
         for key in keys:
             if item is None or isinstance(item.value, Opaque):
@@ -33,13 +33,13 @@ class Item:
         return item
 
     def children(self, *keys: str) -> dict[str, Item]:
-        """The mapping below, or an empty one where none is."""
+        """The mapping below these keys, or an empty one."""
         item = self.child(*keys)
         return item.value if item is not None and isinstance(item.value, dict) else {}
 
 
 def read_tree(path: Path) -> tuple[Item, str]:
-    """Read a file of YAML or JSON; the second is which of both. Values are text, as CloudFormation makes of them.
+    """Read a file of YAML or JSON, and return the tree and its syntax. Values are text, as in CloudFormation.
 
     Raises:
         SourceError: it is neither, or not a mapping.
@@ -47,7 +47,7 @@ def read_tree(path: Path) -> tuple[Item, str]:
     text = read_text(path)
     syntax = "json" if text.lstrip().startswith("{") and _is_json(text) else "yaml"
     if syntax == "json":
-        text = text.replace("\t", " ")  # between tokens, the only place for one in JSON, YAML does not allow it
+        text = text.replace("\t", " ")  # JSON allows a tab between tokens, YAML does not
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -58,14 +58,14 @@ def read_tree(path: Path) -> tuple[Item, str]:
     except yaml.YAMLError as error:
         raise SourceError(f"{path} is not YAML or JSON: {str(error).partition(chr(10))[0]}") from error
     except RecursionError as error:
-        raise SourceError(f"{path} cannot be read: it is nested too deep, or contains itself") from error
+        raise SourceError(f"cannot read {path}: it is nested too deep, or contains itself") from error
     if item is None or not isinstance(item.value, dict):
         raise SourceError(f"{path} is not a SAM or CloudFormation template: it is not a mapping")
     return item, syntax
 
 
 def merge(general: Item, own: Item) -> Item:
-    """SAM's Globals: mappings are joined, lists added up, and for anything else the function's own value counts."""
+    """Merge SAM's Globals: mappings are joined, lists concatenated; of other values the function's own wins."""
     if isinstance(general.value, dict) and isinstance(own.value, dict):
         joined = {**general.value, **own.value}
         for key in general.value.keys() & own.value.keys():
@@ -77,7 +77,7 @@ def merge(general: Item, own: Item) -> Item:
 
 
 def words(item: Item) -> str:
-    """Every name and value below, in which one can be looked for."""
+    """Every name and value below, to search in."""
     return " ".join(_words(item))
 
 
@@ -102,7 +102,7 @@ def _is_json(text: str) -> bool:
 
 
 class _Converter:
-    """Nodes to items. A node that is referred to again (an alias) is converted once."""
+    """Converts nodes to items, and a node with several references (an alias) only once."""
 
     def __init__(self, loader: yaml.SafeLoader) -> None:
         self._loader = loader

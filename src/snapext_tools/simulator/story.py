@@ -26,9 +26,9 @@ _CHAPTERS = {
 
 
 class Story:
-    """Tells happenings as they come. A chapter's name stands where it begins.
+    """Tells happenings as they come. The first line of each chapter carries its name.
 
-    `write` gets a line, and the column in which to go on if it is too long.
+    `write` gets a line, and the column in which a line that is too long continues.
     """
 
     def __init__(self, write: Callable[[str, int], None]) -> None:
@@ -47,7 +47,7 @@ class Story:
             self._line(chapter, what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
-        """The last line: whether all held, and if not, what did not."""
+        """The last line: whether every check passed, and if not, which failed."""
         requests = sum(happening.event == "invoke" for happening in recorder.happenings)
         parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
@@ -59,7 +59,7 @@ class Story:
 
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
         if self._chapter == "after_restore" and chapter == "init":
-            chapter = self._chapter  # a process that joins late belongs to where it joined
+            chapter = self._chapter  # a process that joins late stays in the chapter in which it joined
         label = chapter if chapter != self._chapter else ""
         self._chapter = chapter
         head = click.style(f"{label:<16}", fg="cyan", bold=True)
@@ -77,7 +77,7 @@ class Story:
 
     def _signalled(self, fields: Mapping[str, Any]) -> list[str]:
         self._names[fields["pid"]] = fields["name"]
-        return [f"{self._process(fields['pid'])} is sent {fields['signal']}"]
+        return [f"{self._process(fields['pid'])} signalled with {fields['signal']}"]
 
     def _before(self, fields: Mapping[str, Any]) -> list[str]:
         return self._hooks(fields, budget_ms=None)
@@ -100,11 +100,11 @@ class Story:
         return lines or [f"{who} {_mark(True)} no hooks"]
 
     def _snapshot(self, fields: Mapping[str, Any]) -> list[str]:
-        frozen = f"; everything is stopped for {fields['freeze_s']:g} s" if fields["freeze_s"] else ""
+        frozen = f"; all processes are stopped for {fields['freeze_s']:g} s" if fields["freeze_s"] else ""
         return [f"the snapshot is taken{frozen}"]
 
     def _restore(self, _fields: Mapping[str, Any]) -> list[str]:
-        return ["the environment is restored; the limit of 10 s begins"]
+        return ["the environment is restored; the 10 s limit starts"]
 
     def _ready(self, fields: Mapping[str, Any]) -> list[str]:
         if "duration_ms" not in fields:
@@ -118,11 +118,11 @@ class Story:
         return [f"{fields['method']} {fields['path']}  {status}  {_duration(fields['duration_ms'], None)}"]
 
     def _shutdown(self, fields: Mapping[str, Any]) -> list[str]:
-        how = "everything has ended" if fields["ok"] else "not ended in time, killed"
+        how = "all processes ended" if fields["ok"] else "processes did not end in time and were killed"
         return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
 
     def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"{_mark(False)} {fields['error_type']} is reported to the platform"]
+        return [f"{_mark(False)} {fields['error_type']} reported to the platform"]
 
     def _warning(self, fields: Mapping[str, Any]) -> list[str]:
         details = ", ".join(f"{key} {value}" for key, value in fields.items() if key != "about")

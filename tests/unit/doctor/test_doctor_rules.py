@@ -126,7 +126,7 @@ CASES = [
     ),
     *(
         (
-            "who asks for restore/next",
+            "the caller of restore/next",
             "warning",
             {"SNAPEXT_RESTORE_CALLER": value},
             {"layers": (OURS, layer)},
@@ -136,14 +136,14 @@ CASES = [
         for layer in (LWA, Opaque("!Ref LwaAdapter", "LwaAdapter"), Opaque("!Ref Tools", "Tools"))
     ),
     (
-        "who asks for restore/next",
+        "the caller of restore/next",
         "warning",
         {"SNAPEXT_RESTORE_CALLER": "adapter"},
         {},
         "SNAPEXT_RESTORE_CALLER: adapter",
     ),
     (
-        "who asks for restore/next",
+        "the caller of restore/next",
         "warning",
         {"SNAPEXT_RESTORE_CALLER": "adapter", "SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": None},
         {},
@@ -254,7 +254,7 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     [
         ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "from 1.1.0 on"),
         ({"SNAPEXT_RESTORE_CALLER": "extension"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "refused (403)"),
-        ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {}, "none of its layers is the web adapter's", "no after-restore hook"),
+        ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {}, "no layer has the web adapter's name", "no after-restore hook"),
         (
             {"SNAPEXT_RESTORE_CALLER": "adapter"},
             {"image": True},
@@ -307,7 +307,7 @@ def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables
 
     assert diagnosis.findings == ()
     assert [subject] == [subject for subject, _ in diagnosis.not_judged]
-    assert "cannot be read off the template" in diagnosis.not_judged[0][1]
+    assert "the template does not give its value" in diagnosis.not_judged[0][1]
 
 
 def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():

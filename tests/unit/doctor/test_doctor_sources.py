@@ -279,8 +279,8 @@ def test_an_env_file_is_read_as_a_shell_would(tmp_path, text, expected):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no line"),
-        ("# nothing\n", "holds no line"),
+        ("", "has no line"),
+        ("# nothing\n", "has no line"),
         ("A=1\nsecret words\n", ":2 is not"),
         ("A='open\n", ":1 is not"),
         ("1=2\n", ":1 is not"),

@@ -1,14 +1,14 @@
 """What the kernel says of processes and sockets, taken from its text."""
 
-import dataclasses
 import struct
 
 import pytest
 
-from snapext_extension.kernel import processes, rest
+from snapext_extension.kernel import rest, tree
 from snapext_extension.kernel.accepting import epoll_watches, poll_watches, select_watches
-from snapext_extension.kernel.processes import Stat, is_extension, maps_python, parse_stat
+from snapext_extension.kernel.processes import Stat, maps_python, parse_stat
 from snapext_extension.kernel.sockets import listening_tcp, listening_unix, socket_inode
+from snapext_extension.kernel.tree import is_extension
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -127,9 +127,7 @@ def test_a_line_of_stat_is_read_whatever_the_name_is():
 
 def test_a_kernel_thread_is_known_by_its_flags():
     """PF_KTHREAD, as kthreadd has it."""
-    assert dataclasses.replace(parse_stat(STAT), is_kernel_thread=True) == parse_stat(
-        STAT.replace(b"4194560", b"2129984")
-    )
+    assert parse_stat(STAT)._replace(is_kernel_thread=True) == parse_stat(STAT.replace(b"4194560", b"2129984"))
 
 
 @pytest.mark.parametrize("line", [b"", b"7\n", b"7 (bash) S 1\n", b"x (bash) S " + b"1 " * 30])
@@ -173,7 +171,7 @@ OTHER_API = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9009"}
         (("python3", "app.py"), {}, API, False),
         (("python3", "app.py"), OTHER_API, API, False),
         (("python3", "app.py"), API, {}, False),
-        (("python3", "app.py"), API, {**API, **dict.fromkeys(processes._RUNTIMES_OWN, "x")}, False),
+        (("python3", "app.py"), API, {**API, **dict.fromkeys(tree._RUNTIMES_OWN, "x")}, False),
     ],
 )
 def test_an_extension_is_told_from_the_function(command, environ, own_environ, expected):

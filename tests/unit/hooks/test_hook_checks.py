@@ -6,18 +6,18 @@ import functools
 import types
 
 import pytest
+from phases import run_after_restore, run_before_snapshot
 
 import snapext
 from snapext.hooks import runner
 from snapext.hooks.checks import registered_twice, why_it_runs_nothing
-from snapext.hooks.runner import run_after_restore, run_before_snapshot
-from snapext.link import link
+from snapext.link import linking
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No hooks before and after each test, and no link to anything."""
-    monkeypatch.setattr(link, "hook_registered", lambda: None)
+    monkeypatch.setattr(linking, "hook_registered", lambda: None)
     registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
     kept = [list(registry) for registry in registries]
     for registry in registries:

@@ -9,7 +9,7 @@ import pytest
 
 import snapext
 from helpers import LIMIT_S, SRC, clean_environ
-from snapext.link import link
+from snapext.link import linking
 
 PHASES = [
     pytest.param(snapext.register_before_snapshot, snapext.get_before_snapshot, id="before_snapshot"),
@@ -20,7 +20,7 @@ PHASES = [
 @pytest.fixture(autouse=True)
 def empty_registries(monkeypatch):
     """Each test starts without hooks, links to nothing, and leaves the lists as it found them."""
-    monkeypatch.setattr(link, "hook_registered", lambda: None)
+    monkeypatch.setattr(linking, "hook_registered", lambda: None)
     registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
     kept = [list(registry) for registry in registries]
     for registry in registries:
@@ -81,7 +81,7 @@ def test_registering_never_raises(monkeypatch, capfd, error):
     def broken():
         raise error
 
-    monkeypatch.setattr(link, "hook_registered", broken)
+    monkeypatch.setattr(linking, "hook_registered", broken)
     snapext.register_after_restore(hook)
 
     assert len(snapext.get_after_restore()) == 1

@@ -8,12 +8,13 @@ import threading
 import time
 
 import pytest
+from phases import run_after_restore, run_before_snapshot
 
 import snapext
 from helpers import LIMIT_S, SRC, App, clean_environ, wait_until
 from snapext.hooks import loops, runner
-from snapext.hooks.runner import hook_name, run_after_restore, run_before_snapshot
-from snapext.link import link
+from snapext.hooks.runner import hook_name
+from snapext.link import linking
 
 PHASES = [
     pytest.param(snapext.register_before_snapshot, run_before_snapshot, id="before_snapshot"),
@@ -26,7 +27,7 @@ both_phases = pytest.mark.parametrize(("register", "run"), PHASES)
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No hooks and no loops before and after each test, and no link to anything."""
-    monkeypatch.setattr(link, "hook_registered", lambda: None)
+    monkeypatch.setattr(linking, "hook_registered", lambda: None)
     registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
     kept = [list(registry) for registry in registries]
     for registry in registries:
@@ -482,12 +483,12 @@ async def in_another_thread():
 
 snapext.register_before_snapshot(in_another_thread)
 snapext.register_after_restore(in_another_thread)
-runner.run_before_snapshot(5_000, print)
+runner.run(runner.before_snapshot(snapext.get_before_snapshot(), [], 5_000, print))
 if (child := os.fork()) == 0:
     gc.collect()
     os._exit(0)
 os.waitpid(child, 0)
-print(runner.run_after_restore(5_000, print).duration_ms < 4_000)
+print(runner.run(runner.after_restore(snapext.get_after_restore(), 5_000, print)).duration_ms < 4_000)
 """
 
 

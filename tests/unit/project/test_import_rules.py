@@ -12,10 +12,10 @@ from helpers import SRC
 
 def test_the_rules_see_imports():
     """The rules would notice: what is known to be imported is found, at import time or later."""
-    link = imports("snapext.link.link", at_import=True)
+    linking = imports("snapext.link.linking", at_import=True)
 
-    assert {"threading", "snapext.hooks.runner", "snapext.wire.messages"} <= link
-    assert "snapext.link.doorbell" in imports("snapext.link.link") - link
+    assert {"os", "snapext.hooks.loops", "snapext.link.link"} <= linking
+    assert "snapext.link.signal_handlers" in imports("snapext.link.linking") - linking
     assert {"click", "importlib", "snapext_tools.cli"} == imports("snapext_tools.cli.group") - {"__future__"}
     assert room("snapext.link.told") == "snapext.link"
     assert room("snapext_extension.extension") == "snapext_extension"

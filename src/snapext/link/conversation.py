@@ -1,0 +1,219 @@
+"""What is said on a connection to the extension: hello and welcome, how many hooks there are, and the phases."""
+
+from __future__ import annotations
+
+import os
+
+from snapext.errors import LocalProtocolError, RemoteProtocolError
+from snapext.guest import notice
+from snapext.guest.primitives import monotonic, sleep
+from snapext.hooks import registry
+from snapext.hooks.runner import hook_name
+from snapext.link import process
+from snapext.link.channel import Channel, UntrustedError, connect
+from snapext.link.orders import Orders
+from snapext.link.told import FIRST_LOOK_S, MAX_LOOK_S, Told
+from snapext.link.view import View
+from snapext.wire.messages import (
+    APP,
+    PROTOCOL_VERSION,
+    AfterRestore,
+    BeforeSnapshot,
+    Describe,
+    Described,
+    Hello,
+    HookCounts,
+    Hooks,
+    Message,
+    Shutdown,
+    Welcome,
+)
+from snapext.wire.place import socket_path
+
+CLIENT = "snapext-python/0.1.0"
+SIGNAL_TIMEOUT_S = 5.0
+"""The sender of the signal waits for us: it takes no time to be told what for."""
+MAX_NAMES = 250
+MAX_RARE_LOOK_S = 1.0
+LOOK_SHARE = 0.05
+"""How much longer an import seems to take because we look less often."""
+
+
+class ForeignError(Exception):
+    """The extension speaks a version of the protocol that we do not know."""
+
+
+class Conversation:
+    """What one process has to say, on the connection that it has now."""
+
+    def __init__(self, view: View, *, forked: bool, takes_part: bool) -> None:
+        self._view = view
+        self._forked = forked
+        self._told = Told(takes_part=takes_part)
+        self.orders = Orders(view, self._told, imports_are_over=self._imports_are_over, hang_up=self._hang_up)
+        self._channel: Channel | None = None
+        self._counts = HookCounts()  # as the extension knows them
+        self._importing = False
+
+    def is_connected(self) -> bool:
+        return self._channel is not None
+
+    def connect(self) -> Channel | None:
+        path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
+        try:
+            channel = connect(path, uid, self._view.lock)
+        except UntrustedError as error:
+            notice.once("not used", f"{path} is not used: {error}")
+            return None
+        except (OSError, ValueError):
+            return None  # nobody there yet, or nobody at all: the caller tries again
+        self._told.by(channel.pid)
+        return channel
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.abandon()
+
+    # --- as long as a connection lasts -----------------------------------------------------------------------------
+
+    def hold(self, channel: Channel) -> None:
+        """Speak with the extension until either side ends."""
+        self._hold(channel, only=None)
+
+    def hold_for(self, phase: str, channel: Channel) -> None:
+        """The same until this phase, for which we were signalled, is behind us or goes on by itself."""
+        channel.limit(SIGNAL_TIMEOUT_S)
+        self._hold(channel, only=phase)
+
+    def show_hooks(self) -> None:
+        """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
+        channel = self.connect()
+        if channel is not None:
+            self._counts = _hook_counts()
+            channel.post(self._hello(signalled=False))
+            channel.close()
+
+    def _hold(self, channel: Channel, only: str | None) -> None:
+        with self._view.lock:  # hello first: another thread may register a hook at any moment, and tell
+            previous, self._channel = self._channel, channel
+            self._counts, self._importing = _hook_counts(), only is None and process.imports()
+            channel.post(self._hello(signalled=only is not None))
+        kept = False
+        try:
+            for message in channel.messages(lambda: self._wait_while_importing(channel)):
+                kept = self._handle(message, channel, by_signal=only is not None)
+                if only is not None and _is_behind(only, message):
+                    return
+        except (OSError, RemoteProtocolError) as error:
+            notice.debug(f"the connection to the extension broke: {error!r}")
+        finally:
+            with self._view.lock:
+                if not kept:
+                    self._channel = previous
+            if not kept:
+                channel.close()
+
+    def _hello(self, *, signalled: bool) -> Hello:
+        return Hello(
+            protocol=PROTOCOL_VERSION,
+            pid=os.getpid(),
+            role=APP,
+            client=CLIENT,
+            name=process.name(),
+            hooks=self._counts,
+            generation=self._view.generation,
+            forked=self._forked,
+            signalled=signalled,
+            importing=self._importing,
+        )
+
+    def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
+        """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
+        if isinstance(message, Welcome):
+            self._welcomed(message)
+        elif isinstance(message, BeforeSnapshot | AfterRestore):
+            self.tell_hook_counts()  # those that came to light since
+            return self.orders.obey(message, channel, by_signal=by_signal)
+        elif isinstance(message, Describe):
+            _describe(message, channel)
+        elif isinstance(message, Shutdown):
+            self._view.ends()
+        return False
+
+    def _welcomed(self, message: Welcome) -> None:
+        if message.protocol != PROTOCOL_VERSION:
+            notice.once(
+                "protocol",
+                f"the extension speaks version {message.protocol} of the protocol, this client {PROTOCOL_VERSION}: the "
+                f"hooks of process {os.getpid()} will not run. Use the layer and the snapext in your package in the "
+                "same version",
+            )
+            raise ForeignError
+        self._view.welcomed(message)
+
+    def _hang_up(self, channel: Channel) -> None:
+        with self._view.lock:
+            if self._channel is channel:
+                self._channel = None
+        channel.close()
+
+    # --- how many hooks there are ----------------------------------------------------------------------------------
+
+    def tell_hook_counts(self) -> None:
+        """Tell the extension how many hooks there are now, if that has changed. Any thread may call this."""
+        with self._view.lock:
+            counts = _hook_counts()
+            channel = self._channel
+            if channel is None or counts == self._counts or channel.is_behind():
+                return  # not linked, nothing new, or the extension is slow: it hears of them before the phase
+            self._counts = counts
+            channel.post(Hooks(counts, self._importing))
+
+    def _wait_while_importing(self, channel: Channel) -> None:
+        """Before we wait for the extension for good: have told it that the main thread imports no more.
+
+        A server may run from within an import for as long as it lives: nobody asks any more when it is ready, and until
+        then the looks become rare.
+        """
+        look_s, began = FIRST_LOOK_S, monotonic()
+        while self._importing and self._view.phase != "ready" and not channel.is_readable(look_s):
+            most_s = min(MAX_RARE_LOOK_S, max(MAX_LOOK_S, (monotonic() - began) * LOOK_SHARE))
+            look_s = min(look_s * 1.5, most_s)
+            if not process.imports():
+                sleep(FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
+                if not process.imports():
+                    self._imports_are_over()
+
+    def _imports_are_over(self) -> None:
+        """Tell it once, with the hooks that there are then."""
+        with self._view.lock:
+            counts, was_importing, channel = _hook_counts(), self._importing, self._channel
+            news = was_importing or counts != self._counts
+            self._importing, self._counts = False, counts
+        if news and channel is not None:
+            channel.send(Hooks(counts))
+
+
+def _is_behind(phase: str, message: Message) -> bool:
+    """Whether, with this message, a phase that we were signalled for is done, or was not for us."""
+    if isinstance(message, Welcome):
+        return message.phase != phase or (phase == AfterRestore.type and message.generation > 0)
+    return isinstance(message, BeforeSnapshot | AfterRestore | Shutdown)
+
+
+def _hook_counts() -> HookCounts:
+    return HookCounts(*registry.counts())
+
+
+def _describe(message: Describe, channel: Channel) -> None:
+    """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
+    before = [hook_name(hook[0]) for hook in reversed(registry.get_before_snapshot())]
+    after = [hook_name(hook[0]) for hook in registry.get_after_restore()]
+    most = MAX_NAMES
+    while True:
+        try:
+            return channel.send(Described(message.id, tuple(before[:most]), tuple(after[:most])))
+        except LocalProtocolError:
+            most = most * 3 // 4

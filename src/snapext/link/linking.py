@@ -1,0 +1,90 @@
+"""The link of this process: made when it is first wanted, made anew in a forked child, ended with the process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+
+from snapext.guest import notice
+from snapext.guest.own import is_own_process
+from snapext.hooks import loops
+from snapext.link import process, uwsgi
+from snapext.link.link import Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_link = Link()
+
+
+def current() -> Link:
+    """The link of this process."""
+    return _link
+
+
+def hook_registered() -> None:
+    """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
+    _never_raising(join)
+    _never_raising(loops.bind_running_loop)
+    _link.tell_hook_counts()
+
+
+def join() -> None:
+    """Link this process: by the thread, or, where it cannot have one, by handlers of the two signals."""
+    if is_own_process():
+        return
+    _notice_a_fork()
+    if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
+        if not uwsgi.is_before_its_fork(lambda: _never_raising(join)):
+            _link.start()
+        return
+    from snapext.link import signal_handlers
+
+    why_not = signal_handlers.install(os.environ, lambda phase: current().answer_signal(phase))
+    if why_not is not None:
+        notice.once("transport", f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
+
+
+def _never_raising(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception as error:  # the rest is to be done all the same
+        notice.debug(f"{call.__name__}: {error!r}")
+
+
+def _before_fork() -> None:
+    _link.view.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _link.view.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _never_raising(process.forks_now)
+    _renew_link()
+
+
+def _renew_link() -> None:
+    global _link
+    _never_raising(loops.forget_loops)
+    try:
+        _link = _link.child()
+    except Exception as error:  # a fork must not fail because of us
+        notice.debug(f"a forked process is not linked: {error!r}")
+
+
+def _notice_a_fork() -> None:
+    """What forks in C without telling Python (uWSGI does) leaves the child with its parent's link."""
+    if _link.pid != os.getpid():
+        process.forked()
+        _renew_link()
+
+
+atexit.register(lambda: _link.end())
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -1,0 +1,86 @@
+"""Carry out a phase that the extension tells: here, or as a task of the loop that runs here; then answer."""
+
+from __future__ import annotations
+
+from snapext.guest.primitives import get_ident
+from snapext.hooks import loops, runner
+from snapext.link.channel import Channel
+from snapext.link.told import Order, Told, signal_mask
+from snapext.link.view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+
+class Orders:
+    """The phases that one process is told. A phase that is told twice runs once."""
+
+    def __init__(
+        self,
+        view: View,
+        told: Told,
+        *,
+        imports_are_over: Callable[[], None],
+        hang_up: Callable[[Channel], None],
+    ) -> None:
+        self._view = view
+        self._told = told
+        self._imports_are_over = imports_are_over
+        self._hang_up = hang_up
+        self.app_mask: set[int] = set()
+        """The signals that the app had blocked when the link's thread began, which itself blocks all."""
+        self.in_hook = 0
+        """The thread in which a hook runs that a signal has asked for."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def obey(self, order: Order, channel: Channel, *, by_signal: bool) -> bool:
+        """Run the hooks, or recall how that went. Returns whether it goes on, so that `channel` has to be kept."""
+        under_way = self._told.is_under_way(order)
+        self._told.ask(channel, order)
+        if under_way:
+            return True  # we are in the middle of one of its hooks; what runs them answers here, too
+        self._view.phase_begins(order)
+        outcome = self._told.outcome(order)
+        loop = loops.running_loop() if by_signal and outcome is None else None
+        if loop is not None:
+            loop.call_soon_threadsafe(self._obey_in_a_task, loop, order)  # it wakes the loop, unlike call_soon
+            return True
+        if outcome is None:
+            outcome = self._run(order, by_signal=by_signal)
+        self._conclude(order, outcome, keep=channel)
+        return False
+
+    def _run(self, order: Order, *, by_signal: bool) -> runner.Outcome:
+        phase = self._told.phase(order, self._imports_are_over)
+        if not by_signal:
+            with signal_mask(self.app_mask):
+                return runner.run(phase)
+        self.in_hook = get_ident()
+        try:
+            return runner.run(phase)
+        finally:
+            self.in_hook = 0
+
+    def _obey_in_a_task(self, loop: asyncio.AbstractEventLoop, order: Order) -> None:
+        task = loop.create_task(self._run_here(order))
+        self._tasks.add(task)  # the loop itself keeps none
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_here(self, order: Order) -> None:
+        def in_hook(begins: bool) -> None:
+            self.in_hook = get_ident() if begins else 0
+
+        phase = self._told.phase(order, self._imports_are_over)
+        self._conclude(order, await runner.run_here(phase, in_hook), keep=None)
+
+    def _conclude(self, order: Order, outcome: runner.Outcome, *, keep: Channel | None) -> None:
+        """Answer all connections that have asked, and hang up on those that were kept waiting for it."""
+
+        def answer() -> None:
+            for channel in self._told.answer(order, outcome):
+                if channel is not keep:
+                    self._hang_up(channel)
+
+        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)

@@ -1,0 +1,107 @@
+"""What this process knows of the boundary: written by the thread that speaks with the extension, read by the app's."""
+
+from __future__ import annotations
+
+import os
+
+from snapext.guest.primitives import Changes, Lock
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Shutdown, Welcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snapext.link.status import Status
+
+
+class View:
+    """The view of one process. `lock` is for it and for the connection; `fork` takes it."""
+
+    def __init__(
+        self, generation: int = 0, environment_id: str | None = None, restored_at: float | None = None
+    ) -> None:
+        self.lock = Lock()
+        self.phase = "init"
+        self.generation = generation
+        self.environment_id = environment_id
+        self.restored_at = restored_at
+        self.was_tried = False
+        """A first attempt to connect has ended, well or badly."""
+        self._answering = False
+        self._changes = Changes()
+
+    def child(self) -> View:
+        """What a forked child begins with. Called in the child, whose copy this is."""
+        self.lock = Lock()  # of the parent's threads none is left to release it
+        return View(self.generation, self.environment_id, self.restored_at)
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def has_tried(self) -> None:
+        self.was_tried = True
+        self._changes.happened()
+
+    def thread_ended(self) -> None:
+        """What a thread of the app waits for will not come from ours any more."""
+        self._changes.happened()
+
+    def welcomed(self, message: Welcome) -> None:
+        with self.lock:
+            self.phase, self.generation = message.phase, max(self.generation, message.generation)
+            self.environment_id = message.environment_id or self.environment_id
+        self.has_tried()
+
+    def learned(self, generation: int, environment_id: str | None) -> None:
+        """The extension's answer to a question, which does not change the phase."""
+        with self.lock:
+            self.generation = max(self.generation, generation)
+            self.environment_id = environment_id or self.environment_id
+
+    def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
+        self.phase = order.type
+        if isinstance(order, AfterRestore):
+            self.environment_id, self.restored_at = order.environment_id, order.restored_at
+
+    def phase_ends(self, order: BeforeSnapshot | AfterRestore, *, ok: bool, answer: Callable[[], None]) -> None:
+        """Take over what has come of a phase, then have `answer` say so."""
+        self._answering = True
+        try:
+            if isinstance(order, BeforeSnapshot):
+                self.phase = "snapshot"
+            elif ok:
+                with self.lock:  # before the answer: the next request to be served may ask is_restored()
+                    self.phase, self.generation = "ready", max(self.generation, order.generation)
+            answer()
+        finally:
+            self._answering = False
+            self._changes.happened()
+
+    def ends(self) -> None:
+        """The extension shuts down."""
+        self.phase = Shutdown.type
+
+    # --- what the app's threads ask --------------------------------------------------------------------------------
+
+    def is_over(self) -> bool:
+        return self.phase == Shutdown.type
+
+    def status(self, *, connected: bool) -> Status:
+        from snapext.link.status import Status  # the dataclass costs 20 ms, and nearly nobody asks
+
+        with self.lock:
+            return Status(
+                phase=self.phase,
+                generation=self.generation,
+                environment_id=self.environment_id,
+                restored_at=self.restored_at,
+                initialization_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
+                connected=connected,
+            )
+
+    def wait_restored(self, timeout: float | None) -> bool:
+        # Not before the answer is out: a process that waits for this may end at once.
+        return self._changes.wait_for(lambda: self.generation > 0 and not self._answering, timeout)
+
+    def wait_tried(self, or_else: Callable[[], bool], timeout_s: float) -> None:
+        """Wait for the first attempt to connect to end, or for `or_else`, which `thread_ended` has looked at again."""
+        self._changes.wait_for(lambda: self.was_tried or or_else(), timeout_s)

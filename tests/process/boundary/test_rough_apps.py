@@ -1,0 +1,27 @@
+"""Apps that fork, close and signal around their hooks: nothing hangs, nothing runs twice, theirs is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from lives import Simulate
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "pool in a hook",
+        "fork in a hook",
+        "pool closed by a hook",
+        "closes every descriptor",
+        "forks all the time",
+        "asks and forks in a signal handler",
+        "waits for a blocked signal",
+        "removes our modules and imports them again",
+    ],
+)
+def test_a_rough_app_passes_the_boundary_unharmed(simulate: Simulate, what: str) -> None:
+    """Its hook has run once in it, and its own sockets carry nothing but its own words."""
+    life = simulate("python rough.py", ROUGH=what)
+    assert life.status == 0, (life.document.get("errors"), life.stderr)
+    assert [event["status"] for event in life.events("invoke")] == [200]
