@@ -18,6 +18,8 @@ LEAST = 1.05
 """A smaller change than this is not worth an alarm: two runs of the same code differ by as much."""
 FEWEST = 10
 """With fewer figures in both runs together, nobody knows what the noise is."""
+BUSY_LOAD = 1.0
+"""From here on something else takes a processor from what is measured."""
 _SEED = 7  # the same two runs give the same verdict
 
 
@@ -62,21 +64,27 @@ def _relative(headline: Headline, parts: Parts) -> list[float]:
 def ratio_interval(then: Sequence[float], now: Sequence[float]) -> tuple[float, float, float]:
     """The ratio of the medians, now / then, and its interval by the bootstrap.
 
-    Both are drawn from the deviations of both runs together: a quick run's two or three figures do not show their own
-    spread, the recorded one's do.
+    Each is drawn from its own deviations or from those of both runs together, whichever lie further apart: the two or
+    three figures of a quick run do not show their spread, the recorded ones do; and on a busy machine there is more.
     """
     source = random.Random(_SEED)
-    then_median, now_median = statistics.median(then), statistics.median(now)
-    ratio = now_median / then_median
-    deviations = [*(value / then_median for value in then), *(value / now_median for value in now)]
+    own = [[value / statistics.median(values) for value in values] for values in (then, now)]
+    pooled = [*own[0], *own[1]]
+    below, above = (max(deviations, pooled, key=_spread) for deviations in own)
     noise = []
     for _ in range(RESAMPLES):
-        above, below = (statistics.median(source.choices(deviations, k=len(values))) for values in (now, then))
-        if above > 0 and below > 0:
-            noise.append(above / below)
+        numerator = statistics.median(source.choices(above, k=len(now)))
+        denominator = statistics.median(source.choices(below, k=len(then)))
+        if numerator > 0 and denominator > 0:
+            noise.append(numerator / denominator)
+    ratio = statistics.median(now) / statistics.median(then)
     tail = (1 - CONFIDENCE) / 2
     low, high = (quantile(noise, share) if noise else 1.0 for share in (tail, 1 - tail))
     return ratio, ratio * low, ratio * high
+
+
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def judge(ratio: float, low: float, high: float, *, at_least: bool) -> str:
@@ -103,9 +111,15 @@ def comparison(record: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[s
     )
     if any(change.verdict == "?" for change in found):
         lines.append(f"?: fewer than {FEWEST} figures in both runs together, too few to judge")
+    if _busy(results):
+        lines.append("The machine was busy before this run: measure again when it is idle, before you look for a cause")
     return "\n".join(lines), bool(worse)
 
 
 def _about(results: Mapping[str, Any]) -> str:
     run = results["about"]["run"]
     return ", ".join(str(run[name]) for name in ("date", "snapext", "Python", "machine") if name in run)
+
+
+def _busy(results: Mapping[str, Any]) -> bool:
+    return float(results["about"]["run"].get("load before the run", 0)) >= BUSY_LOAD

@@ -25,7 +25,7 @@ Everything that is compared is measured in the same run and in the same rounds, 
 the first rounds warm up and are thrown away. A ratio is taken pair by pair, within a round; its
 interval is the bootstrap's 95 % confidence interval of the median. p95 and p99 are of the figures themselves: of
 few figures p99 is about the largest. Absolute figures are this machine's; on it a simulated platform in Python is part
-of each. Nothing here was measured on Lambda.
+of each. Nothing here was measured on Lambda. `make bench COMPARE=1` measures again, and says what got worse than this.
 """
 
 _QUICK = """
@@ -154,7 +154,7 @@ def _beside_table(found: Sequence[Judged]) -> str:
 def _measured(one: Judged) -> tuple[str, str, str]:
     measured = one.measured
     if measured is None:
-        return ("not in this run", "", "0")
+        return ("not measured", "", "0")
     spread = f"{number(measured.p5)} to {number(measured.p95)}"
     return (f"{_interval(measured)}{_unit(one)}", spread, str(measured.n))
 

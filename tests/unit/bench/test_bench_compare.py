@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench import footprint, invocation, restore, scale, startup
+from bench.budgets import judged
 from bench.compare import FEWEST, LEAST, changes, comparison, judge, ratio_interval
 
 NOISE = [0.96, 1.03, 1.0, 0.98, 1.05, 1.01, 0.95, 1.04, 0.99, 1.02]
@@ -35,6 +36,7 @@ def parts(*, pages: float = 850, import_ms: float = 60, machine: float = 1, thro
             "throughput_per_s, buffered": {
                 invocation.WITH: [throughput * value for value in noisy(1)[::-1]],
                 invocation.WITHOUT: noisy(500),
+                invocation.AGAIN: noisy(500)[::-1],
             }
         },
     }
@@ -81,6 +83,41 @@ def test_a_quick_run_has_the_noise_of_the_recorded_one() -> None:
     assert low < 1 < high
     ratio, low, high = ratio_interval(then, [240.0, 242.0, 244.0])
     assert low > 1
+
+
+def test_a_run_on_a_busy_machine_has_its_own_noise() -> None:
+    """The recorded one was quiet: with its spread alone, everything would be a change."""
+    now = [1.0, 1.5, 0.7, 1.4, 0.8, 1.3]
+    ratio, low, high = ratio_interval([1.0, 1.01, 0.99] * 12, now)
+    assert ratio == pytest.approx(1.15)
+    assert low < 1 < high
+
+
+def test_what_slows_down_throughput_without_snapext_is_not_snapext() -> None:
+    """The noise of a run is measured in it, between two environments without."""
+    now = parts(throughput=400)
+    by_setup = now["invocation"]["throughput_per_s, buffered"]
+    by_setup[invocation.AGAIN] = [400 / 500 * value for value in by_setup[invocation.AGAIN]]
+    assert verdicts(parts(), now)[THROUGHPUT] == ""
+
+
+def test_a_busy_machine_is_named() -> None:
+    """Before somebody looks for a cause in the code."""
+    now = record(parts())
+    now["about"]["run"]["load before the run"] = "0.62"
+    assert "busy" not in comparison(record(parts()), now)[0]
+    now["about"]["run"]["load before the run"] = "9.83"
+    assert "The machine was busy" in comparison(record(parts()), now)[0]
+
+
+def test_a_floor_without_a_slope_gives_no_ratio() -> None:
+    """Of a short run on a busy machine it lies about 0; a ratio to it would be met, or not, by chance."""
+    flat = {"scale": {scale.BY_PROCESSES: {"1": [3.0] * 9, "64": [9.0] * 9}, scale.FLOOR: {"1": [1.2], "64": [1.1]}}}
+    flat["scale"][scale.FLOOR] = {count: values * 9 for count, values in flat["scale"][scale.FLOOR].items()}
+    assert [*verdicts(flat, flat)] == ["each further process, up to 64"]
+    (one,) = (one for one in judged(flat) if one.headline.title == "each further process / a bare line there and back")
+    assert one.met is None
+    assert one.measured is None
 
 
 def test_an_interval_is_the_same_each_time_and_narrows_with_the_figures() -> None:

@@ -123,7 +123,7 @@ def test_an_older_record_is_readable_and_what_it_lacks_is_said(results: dict[str
     del results["parts"]["limited"]
     title = f"from register until it listens / {startup.EXIT_ONLY}"
     text = document(results)
-    assert f"| {title} | not in this run |  | 0 | ≤ {LISTEN_TIMES:g} |  |" in text
+    assert f"| {title} | not measured |  | 0 | ≤ {LISTEN_TIMES:g} |  |" in text
     assert "0.1 CPU" not in text
 
 
@@ -133,7 +133,7 @@ def test_a_part_that_cannot_be_measured_says_why_and_the_rest_is_reported(result
     text = document(results)
     assert "## With 0.1 CPU\n" in text
     assert "Not measured here: no group\n" in text
-    assert "| exec to register at 0.1 CPU | not in this run |" in text
+    assert "| exec to register at 0.1 CPU | not measured |" in text
     assert "| exec to register: snapext / " in text
 
 
