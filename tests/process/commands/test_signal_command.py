@@ -112,7 +112,7 @@ def test_without_wait_they_are_told_and_no_more(place: Path, start: Start) -> No
     pid = start("standing.py")
     done = tell(place, "after-restore", "--pid", str(pid))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "told, not waited for" in done.stdout
+    assert "told; answer not awaited" in done.stdout
     wait_until(lambda: ran(place, pid) == ["up", *HOOKS["after"]])
 
 

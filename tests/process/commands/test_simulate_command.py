@@ -88,7 +88,7 @@ def test_a_command_that_cannot_be_started_has_a_document_too(tmp_path: Path) -> 
     broken.chmod(0o755)
     done = run("--json", "--port", str(free_port()), "--", str(broken))
     assert done.returncode == 2
-    assert "cannot be started" in json.loads(done.stdout)["errors"][0]["message"]
+    assert "cannot start" in json.loads(done.stdout)["errors"][0]["message"]
 
 
 def test_a_port_that_somebody_listens_on_is_refused() -> None:
@@ -188,9 +188,9 @@ ECHO = [sys.executable, "echoing.py"]
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ([], 1, "; no hook ran (--expect-hooks 0 if none is to run)"),
+        ([], 1, "; no hook ran (--expect-hooks 0 if none should)"),
         (["--expect-hooks", "0"], 0, "OK: 0 processes, 0 hooks run"),
-        (["--expect-hooks", "2"], 1, "; 0 hooks ran, and not 2 (--expect-hooks)"),
+        (["--expect-hooks", "2"], 1, "; 0 hooks ran, not 2 (--expect-hooks)"),
         (["--init-type", "on-demand"], 0, "OK: 0 processes, 0 hooks run"),
     ],
 )

@@ -608,7 +608,7 @@ def test_an_event_that_it_cannot_read_is_reported(journal, platform, start_adapt
     [
         (200, "application/json", b'{"batch": [ 1 ]}', b'{"batch": [1]}', ""),
         (200, "application/json", b"7", b"7", ""),
-        (500, "application/json", b'{"no": 1}', b'{"no": 1}', "answered 500; the invocation succeeds all the same"),
+        (500, "application/json", b'{"no": 1}', b'{"no": 1}', "answered 500; the invocation still succeeds"),
         (200, "text/plain", b"done", b"null", "is not JSON: the invocation's answer is null"),
         (200, "image/png", b"1", b"null", "is not JSON: the invocation's answer is null"),
         (204, "application/json", b"", b"null", "is not JSON: the invocation's answer is null"),

@@ -453,7 +453,7 @@ def test_a_wait_that_times_out_says_what_it_still_waited_for(sandbox):
 
     assert caught.value.failure.error_type == "Sandbox.Timeout"
     assert caught.value.failure.message == (
-        "init has not ended after 0.01 s: the runtime has not asked for restore/next or invocation/next; "
+        "init has not finished after 0.01 s: the runtime has not asked for restore/next or invocation/next; "
         "extension snapext has not asked for event/next"
     )
     assert box.platform.failure is None
@@ -471,7 +471,7 @@ def test_a_driver_that_acts_out_of_order_is_told_so(sandbox):
     """A restore before init has ended is the driver's mistake, not a failure of the environment."""
     box = sandbox()
 
-    with pytest.raises(SimulationError, match="init has not ended") as caught:
+    with pytest.raises(SimulationError, match="init has not finished") as caught:
         box.platform.restore()
     assert not isinstance(caught.value, PlatformFailure)
 
@@ -558,7 +558,7 @@ def test_leaving_the_platform_unblocks_every_caller_and_ends_every_thread(sandbo
         for call in (box.event, box.asked):
             with pytest.raises((OSError, http.client.HTTPException)):
                 call.result(LIMIT_S)
-        with pytest.raises(SimulationError, match="the platform has stopped"):
+        with pytest.raises(SimulationError, match="the platform stopped"):
             waiting.result(LIMIT_S)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)), LIMIT_S)

@@ -125,7 +125,7 @@ def test_an_extension_that_reports_right_after_restore_error_is_warned_of(tmp_pa
     life = failing(tmp_path, "hasty")
     assert life.document["errors"][0]["type"] == "Runtime.AfterRestoreError"
     assert life.warnings()["hasty_end"].startswith("Extension.ExitError ")
-    assert "names it in place of the hook's error" in life.warnings()["hasty_end"]
+    assert "reports it instead of the hook's error" in life.warnings()["hasty_end"]
 
 
 def test_an_extension_that_stays_after_shutdown_is_killed_in_the_end(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_credentials_that_are_no_keys_are_replaced_and_that_is_said(
     credentials = developers_credentials({"HOME": str(home), **environ})
 
     assert credentials.key_id.startswith("AKIASIMULATED")
-    assert f"your AWS credentials come from {named}, which" in credentials.doubt
+    assert f"your AWS credentials come from {named}, and simulate" in credentials.doubt
 
 
 @pytest.mark.parametrize("text", ["", "no section\n", "[default]\nregion = eu-central-1\n", "\x00"])

@@ -340,7 +340,7 @@ def test_init_ends_when_the_runtime_and_every_registered_extension_have_asked_fo
     for done, name in enumerate(order):
         assert {words[missing] for missing in order[done:]} == set(driver.missing_for_init())
         assert "init_end" not in driver.names()
-        with pytest.raises(SimulationError, match="init has not ended"):
+        with pytest.raises(SimulationError, match="init has not finished"):
             driver.restore()
         assert isinstance(steps[name](), Blocked)
 
@@ -910,9 +910,9 @@ def test_an_invocation_during_the_restore_is_held_until_the_runtime_is_ready():
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda d: d.registered(), "init has not ended"),
+        (lambda d: d.registered(), "init has not finished"),
         (lambda d: d.until_init_end(), "not been restored"),
-        (lambda d: d.until_ready().invoke(b"", 1), "still under way"),
+        (lambda d: d.until_ready().invoke(b"", 1), "still running"),
         (lambda d: d.until_ready().shutdown("spindown", 1), "shutting down"),
     ],
 )
