@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[tools]'
 	@touch $@
 
 demo: $(STAMP) ## simulate the life of a FastAPI app under gunicorn with 4 workers
@@ -45,7 +45,7 @@ coverage: $(STAMP) ## branch coverage of the machines by the tests that play the
 	$(BIN)/coverage report
 
 lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
-	$(BIN)/python tests/limited/limited_lives.py $(or $(ARGS),40)
+	$(BIN)/python -m tests.limited.limited_lives $(or $(ARGS),40)
 
 dist/psutil: $(STAMP)
 	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
@@ -67,7 +67,7 @@ test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
 $(BENCH)/.installed: pyproject.toml
 	"$$(.ci/pythons 3.12 3.13 3.11 | head -n 1)" -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable .
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable '.[tools]'
 	@touch $@
 
 bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)

@@ -73,7 +73,8 @@ def measure(quick: bool, only: tuple[str, ...], rounds: int | None) -> dict[str,
                 for metric, by_setup in result.figures.items()
             }
             about = {"rounds": result.rounds, "warm_up": result.warm_up, "dropped": result.dropped}
-            parts[part.name] = {**about, "figures": figures}
+            missing = {"missing": result.missing} if result.missing else {}
+            parts[part.name] = {**about, **missing, "figures": figures}
     run["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
     chosen = [*(f"--only {name}" for name in only), *([f"--rounds {rounds}"] if rounds else [])]
     command = " ".join(

@@ -13,16 +13,19 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.cpu_limit import entering
+
 _PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
 
 
 class Children:
-    """Started by name; what they write goes into one file."""
+    """Started by name; what they write goes into one file. `group`: the cgroup.procs of a group to start in."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, group: Path | None = None) -> None:
         # What a child leaves behind becomes ours, so that it can be waited for and no zombie of a fork is left.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.log = log
+        self.group = group
         self.pids: dict[str, int] = {}
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -30,7 +33,7 @@ class Children:
         """Start a process and return its pid. Raises OSError if it cannot be started."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                command,
+                command if self.group is None else entering(self.group, command),
                 env=dict(env),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,

@@ -45,7 +45,20 @@ def referenced(smaps: str) -> tuple[int, int]:
 
 def cpu_ms(pid: int) -> float:
     """How long its threads have run so far; in nanoseconds in the kernel, so that it is exact for a restore, too."""
-    ran_ns = 0
+    return _schedstat_ms(pid, 1)
+
+
+def demand_ms(pid: int) -> float:
+    """How long its threads have run so far, or waited for a processor to run on; 0 if the process is gone."""
+    try:
+        return _schedstat_ms(pid, 2)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def _schedstat_ms(pid: int, fields: int) -> float:
+    total_ns = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
-        ran_ns += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text(encoding="ascii").split()[0])
-    return ran_ns / 1e6
+        words = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text(encoding="ascii").split()
+        total_ns += sum(map(int, words[:fields]))
+    return total_ns / 1e6

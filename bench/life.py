@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
+import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bench.children import Children
+from bench.cpu_limit import change_limit, cpu_limit, throttled_s
+from bench.kernel import demand_ms
 from bench.stage import BenchError, Stage
 from snapext_tools.simulator import apigw
 from snapext_tools.simulator.folder import EXTENSION
@@ -21,18 +26,26 @@ from snapext_tools.simulator.platform import InitType, Platform, PlatformFailure
 IDLE_S = 0.15
 """Everything waits so long between init and the restore, as in a snapshot: caches and cores are cold."""
 TIMEOUT_S = 30.0
+REST_MS = 5.0
+"""An environment that wants less of a processor in IDLE_S is at rest: servers look around ten times a second."""
+UNLIMITED_PERCENT = 100 * (os.cpu_count() or 1)
 RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is set up in an environment. `command` is the runtime's; {python} and {port} stand in it."""
+    """What is set up in an environment. `command` is the runtime's; {python} and {port} stand in it.
+
+    `cpu_percent`: so much of one CPU is what the environment has from the end of init on. Init runs without a limit:
+    under it, each life would take half a minute to get to where it is measured.
+    """
 
     command: tuple[str, ...]
     adapter: str | None = None
     snapext: bool = False
     workers: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
+    cpu_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,7 @@ class Life:
         self._setup = setup
         self._stage = stage
         self.folder = stage.new_folder()
+        self._limits = contextlib.ExitStack()
         self.children = Children(self.folder / "log")
         self._opt = None
         self._names: list[str] = []
@@ -59,6 +73,8 @@ class Life:
         self.platform = Platform(init_type=InitType.SNAP_START, extension_names=self._names)
 
     def __enter__(self) -> Self:
+        if self._setup.cpu_percent is not None:
+            self.children.group = self._limits.enter_context(cpu_limit(UNLIMITED_PERCENT))
         self.platform.__enter__()
         try:
             self._start()
@@ -73,6 +89,7 @@ class Life:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.children.kill()
+        self._limits.close()
         self.platform.__exit__(kind, error, trace)
         self._stage.forget_compiled()
         gc.collect()  # here, so that it does not happen while something is timed
@@ -84,6 +101,10 @@ class Life:
     @property
     def extension_pid(self) -> int:
         return self.pid(EXTENSION)
+
+    def throttled_ms(self) -> float:
+        """How long the environment has been kept from running, in all."""
+        return 0.0 if self.children.group is None else throttled_s(self.children.group) * 1000
 
     def restore(self) -> Restored:
         """Restore for an invocation that waits already, as Lambda does, and hear its answer."""
@@ -113,7 +134,23 @@ class Life:
         self.children.start(RUNTIME, command, env, cwd=self._stage.apps)
         self.platform.runtime_started()
         self.platform.wait_init_end(TIMEOUT_S)
+        if self.children.group is not None and self._setup.cpu_percent is not None:
+            self._wait_rest(self.children.group)
+            change_limit(self.children.group, self._setup.cpu_percent)
         time.sleep(IDLE_S)  # this is the idle time itself, not a wait for something
+
+    def _wait_rest(self, group: Path) -> None:
+        """Until nothing of the environment wants to run: without snapext, other workers may be importing still."""
+        deadline = time.monotonic() + TIMEOUT_S
+        before_ms = -math.inf
+        while True:
+            now_ms = sum(demand_ms(int(pid)) for pid in group.read_text().split())
+            if now_ms - before_ms < REST_MS:
+                return
+            if time.monotonic() > deadline:
+                raise BenchError(f"{' '.join(self._setup.command)}: it does not come to rest")
+            before_ms = now_ms
+            time.sleep(IDLE_S)
 
     def _environ(self) -> dict[str, str]:
         port, gate_port = free_ports(2)

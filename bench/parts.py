@@ -1,11 +1,11 @@
-"""The six parts of a run: what each measures, how often, and what the report says of it."""
+"""The seven parts of a run: what each measures, how often, and what the report says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench import footprint, invocation, restore, scale, startup
+from bench import footprint, invocation, limited, restore, scale, startup
 from bench.rounds import Result
 from bench.stage import Stage
 
@@ -37,6 +37,10 @@ def _quick_restore(stage: Stage, rounds: int, tell: Tell) -> Result:
     result.figures |= of_4.figures
     result.dropped += of_4.dropped
     return result
+
+
+def _quick_limited(stage: Stage, rounds: int, tell: Tell) -> Result:
+    return limited.measure(stage, rounds, tell, (4,))
 
 
 def _quick_scale(stage: Stage, rounds: int, tell: Tell) -> Result:
@@ -109,11 +113,13 @@ Latencies are of all invocations. The stream is of 8 pieces of 1 KB.""",
         "Start-up, memory and import",
         """\
 `register_ms`: from `exec` of a program to its register call, which the start of the runtime waits for; one row is a
-bare interpreter that does nothing and ends, timed to its end. `pss_mb`: at that call, and for snapext around the
-boundary with one process linked (PSS: of pages that processes share, each has its part; other Pythons run here).
-`import_ms` and `import_mb`: `import snapext` in an interpreter that has imported nothing but `os`, `sys` and `time`;
-`first_hook_ms`: the first `register_after_restore` after it, which imports more and starts the link's thread. Below
-/opt nothing can be compiled for later, so from the layer each process compiles anew.""",
+bare interpreter that does nothing and ends, timed to its end. `listen_ms`: from the answer to that call until the
+extension listens, at its socket for the processes and at the gate; the runtime starts meanwhile, on the same processor.
+`pss_mb`: at that call, and for snapext around the boundary with one process linked (PSS: of pages that processes share,
+each has its part; other Pythons run here). `import_ms` and `import_mb`: `import snapext` in an interpreter that has
+imported nothing but `os`, `sys` and `time`; `first_hook_ms`: the first `register_after_restore` after it, which imports
+more and starts the link's thread. Below /opt nothing can be compiled for later, so from the layer each process compiles
+anew what the layer does not hold compiled.""",
         startup.measure,
         60,
         startup.measure,
@@ -132,5 +138,20 @@ environment left alone for 10 ms.""",
         20,
         footprint.measure,
         2,
+    ),
+    Part(
+        "limited",
+        "With 0.1 CPU",
+        """\
+What small functions have: on Lambda 1,769 MB make one CPU. The environment lives in a control group that may run for 10
+ms in every 100 ms; the platform stays outside. Init runs without the limit, since under it each life would take half a
+minute, and the limit begins when all has come to rest: otherwise workers that are still importing would be measured,
+which nothing waits for without snapext. `throttled_ms`: how long the group's processors were kept from running, up to
+the first response. `register_ms`, `import_ms` and `first_hook_ms` are under the limit from `exec` on.""",
+        limited.measure,
+        20,
+        _quick_limited,
+        2,
+        {"restore_ms": restore.HTTP_BARE, "first_response_ms": restore.HTTP_BARE, "register_ms": startup.EXIT_ONLY},
     ),
 )

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import scale
-from bench.budgets import Budget, budgets
+from bench.budgets import Judged, judged
 from bench.figures import Estimate, estimate, lines, ratios, summary
 from bench.parts import PARTS, Part
 from bench.rounds import Figures
 
 UNITS = {"ms": "ms", "mb": "MB", "s": "1/s"}
 NOT_PLOTTED = ("threads", "own", "import_mb", "first_byte_ms")
-HELD = {True: "held", False: "**not held**", None: ""}
+MET = {True: "met", False: "**not met**", None: ""}
 
 _HEAD = """\
 # Benchmarks
@@ -38,9 +38,12 @@ def document(results: Mapping[str, Any]) -> str:
     about, parts = results["about"], results["parts"]
     figures: dict[str, Figures] = {name: part["figures"] for name, part in parts.items()}
     pieces = [_HEAD.format(command=about["command"], quick=_QUICK if about["quick"] else "")]
-    pieces.append(_table(("this run", ""), [(name, str(value)) for name, value in about["run"].items()]))
+    found = judged(figures)
     pieces.append("## Budgets\n")
-    pieces.append(_budget_table(budgets(figures)))
+    pieces.append(_budget_table([one for one in found if one.headline.budget is not None]))
+    pieces.append(_beside_table([one for one in found if one.headline.budget is None]))
+    pieces.append("## This run\n")
+    pieces.append(_table(("this run", ""), [(name, str(value)) for name, value in about["run"].items()]))
     for part in PARTS:
         if part.name in parts:
             pieces += _part(part, parts[part.name])
@@ -83,6 +86,9 @@ def unit_of(metric: str) -> str:
 def _part(part: Part, measured: Mapping[str, Any]) -> Iterator[str]:
     figures: Figures = measured["figures"]
     yield f"## {part.title}\n\n{part.text}\n"
+    if measured.get("missing"):
+        yield f"Not measured here: {measured['missing']}\n"
+        return
     yield f"{measured['rounds']} rounds after {measured['warm_up']} to warm up.\n"
     for reason in measured["dropped"]:
         yield f"A round was dropped, because something in it failed: {reason}\n"
@@ -131,14 +137,30 @@ def _fit_table(figures: Figures) -> str:
     return _table(("fit, median of the rounds' own lines", "fixed, ms", "for each one, ms"), rows)
 
 
-def _budget_table(found: Sequence[Budget]) -> str:
+def _budget_table(found: Sequence[Judged]) -> str:
     rows = []
-    for budget in found:
-        measured, unit = budget.measured, f" {budget.unit}" if budget.unit else ""
-        limit = "" if budget.limit is None else f"{'≥' if budget.at_least else '≤'} {budget.limit:g}{unit}"
-        spread = f"{number(measured.p5)} to {number(measured.p95)}"
-        rows.append((budget.title, limit, _interval(measured), spread, str(measured.n), HELD[budget.held]))
-    return _table(("what", "budget", "median [95 % interval]", "p5 to p95", "n", ""), rows)
+    for one in found:
+        headline = one.headline
+        limit = f"{'≥' if headline.at_least else '≤'} {headline.budget:g}{_unit(one)}"
+        rows.append((headline.title, *_measured(one), limit, MET[one.met]))
+    return _table(("what", "measured: median [95 % interval]", "p5 to p95", "n", "budget", "met"), rows)
+
+
+def _beside_table(found: Sequence[Judged]) -> str:
+    rows = [(one.headline.title, *_measured(one)) for one in found]
+    return _table(("without a budget", "measured: median [95 % interval]", "p5 to p95", "n"), rows)
+
+
+def _measured(one: Judged) -> tuple[str, str, str]:
+    measured = one.measured
+    if measured is None:
+        return ("not in this run", "", "0")
+    spread = f"{number(measured.p5)} to {number(measured.p95)}"
+    return (f"{_interval(measured)}{_unit(one)}", spread, str(measured.n))
+
+
+def _unit(one: Judged) -> str:
+    return f" {one.headline.unit}" if one.headline.unit else ""
 
 
 def _interval(measured: Estimate) -> str:

@@ -15,12 +15,13 @@ MAX_DROPPED = 3
 
 @dataclass(slots=True)
 class Result:
-    """What one part measured. `dropped` says why a round is not in it."""
+    """What one part measured. `dropped` says why a round is not in it, `missing` why something was not measured."""
 
     figures: Figures = field(default_factory=dict)
     rounds: int = 0
     warm_up: int = 0
     dropped: list[str] = field(default_factory=list)
+    missing: str = ""
 
 
 def interleave(setups: Mapping[str, Measure], rounds: int, tell: Callable[[str], None], *, warm_up: int = 1) -> Result:

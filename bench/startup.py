@@ -14,8 +14,10 @@ from pathlib import Path
 
 from bench import restore
 from bench.children import Children
+from bench.cpu_limit import entering
 from bench.kernel import pss_mb
 from bench.life import TIMEOUT_S, Life
+from bench.listen import listening
 from bench.rounds import Measure, Result, interleave
 from bench.stage import REAL, BenchError, Stage, adapter_binary
 
@@ -39,29 +41,33 @@ _REQUESTS = (
 def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
     python = stage.python
     starts: dict[str, Measure] = {
-        SNAPEXT: _start(stage, [str(stage.layer / "extensions" / "snapext")]),
-        EXIT_ONLY: lambda: _exit_only(stage),
-        ISOLATED: _start(stage, [python, "-I", "-S", "-c", _CALL]),
-        ASYNCIO: _start(stage, [python, "-I", "-S", "-c", "import asyncio; " + _CALL]),
-        REQUESTS: _start(stage, [sys.executable, "-I", "-c", _REQUESTS]),
-        ADAPTER: _start(stage, [str(adapter_binary(REAL))]),
+        SNAPEXT: start(stage, [str(stage.layer / "extensions" / "snapext")]),
+        EXIT_ONLY: exit_only(stage),
+        ISOLATED: start(stage, [python, "-I", "-S", "-c", _CALL]),
+        ASYNCIO: start(stage, [python, "-I", "-S", "-c", "import asyncio; " + _CALL]),
+        REQUESTS: start(stage, [sys.executable, "-I", "-c", _REQUESTS]),
+        ADAPTER: start(stage, [str(adapter_binary(REAL))]),
         "boundary": lambda: _boundary(stage),
+        "listening": listening(stage, REAL),
     }
     starts |= {
-        PIP: _import(stage, stage.python, _as_pip_installs(stage)),
-        LAYER: _import(stage, stage.python, stage.layer / "snapext" / "python"),
-        BESIDE_UVICORN: _import(stage, sys.executable, _as_pip_installs(stage), "uvicorn"),
+        PIP: import_snapext(stage, stage.python, as_pip_installs(stage)),
+        LAYER: import_snapext(stage, stage.python, stage.layer / "snapext" / "python"),
+        BESIDE_UVICORN: import_snapext(stage, sys.executable, as_pip_installs(stage), "uvicorn"),
     }
     result = interleave(starts, rounds, tell)
     pss = result.figures["pss_mb"]
     for name in (BEFORE, AFTER):
         pss[name] = result.figures.pop(name)["boundary"]
+    result.figures["listen_ms"] = {SNAPEXT: result.figures["listen_ms"]["listening"]}
     return result
 
 
-def _start(stage: Stage, command: Sequence[str]) -> Measure:
-    def start() -> Mapping[str, float]:
-        children = Children(stage.root / "start.log")
+def start(stage: Stage, command: Sequence[str], group: Path | None = None) -> Measure:
+    """From `exec` to the register call; in a control group, if there is one."""
+
+    def once() -> Mapping[str, float]:
+        children = Children(stage.root / "start.log", group)
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(TIMEOUT_S)
             env = stage.environ(AWS_LAMBDA_RUNTIME_API=f"127.0.0.1:{server.getsockname()[1]}")
@@ -79,13 +85,20 @@ def _start(stage: Stage, command: Sequence[str]) -> Measure:
             finally:
                 children.kill()
 
-    return start
+    return once
 
 
-def _exit_only(stage: Stage) -> Mapping[str, float]:
-    began = time.perf_counter()
-    subprocess.run([stage.python, "-I", "-S", "-c", "pass"], env=stage.environ(), check=True)
-    return {"register_ms": (time.perf_counter() - began) * 1000}
+def exit_only(stage: Stage, group: Path | None = None) -> Measure:
+    """A bare interpreter that does nothing, from `exec` to its exit."""
+    command = [stage.python, "-I", "-S", "-c", "pass"]
+    command = command if group is None else entering(group, command)
+
+    def once() -> Mapping[str, float]:
+        began = time.perf_counter()
+        subprocess.run(command, env=stage.environ(), check=True)
+        return {"register_ms": (time.perf_counter() - began) * 1000}
+
+    return once
 
 
 def _boundary(stage: Stage) -> Mapping[str, float]:
@@ -96,7 +109,7 @@ def _boundary(stage: Stage) -> Mapping[str, float]:
         return {BEFORE: before_mb, AFTER: pss_mb(life.extension_pid)}
 
 
-def _as_pip_installs(stage: Stage) -> Path:
+def as_pip_installs(stage: Stage) -> Path:
     """A folder with snapext in it, compiled, as pip leaves it."""
     site = stage.root / "site"
     if not site.exists():
@@ -109,10 +122,13 @@ def _as_pip_installs(stage: Stage) -> Path:
     return site
 
 
-def _import(stage: Stage, python: str, path: Path, *first: str) -> Measure:
+def import_snapext(stage: Stage, python: str, path: Path, *first: str, group: Path | None = None) -> Measure:
+    """`import snapext` and the first hook, after the modules named `first`."""
     # /opt is read-only on Lambda: what is not compiled in the layer is compiled in every process.
     env = stage.environ(PYTHONPATH=str(path), PYTHONDONTWRITEBYTECODE="1")
     command = [python, str(stage.apps / "import_snapext.py"), *first]
+    if group is not None:
+        command = entering(group, command)
 
     def run() -> Mapping[str, float]:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

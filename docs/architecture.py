@@ -39,7 +39,7 @@ ARROWS = {
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
     "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
     "snapext": ("snapext.api", "snapext.guest"),
-    "snapext.__main__": ("snapext.command", "snapext_tools"),
+    "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
     "snapext_extension.boundary": ("snapext.wire",),
     "snapext_extension.kernel": ("snapext.wire", "snapext_extension.boundary", "snapext_extension.reactor"),
@@ -47,10 +47,16 @@ ARROWS = {
     "snapext_extension.reserve": (),
     "snapext_extension.reactor": (),
     "snapext_extension.door": ("snapext_extension.reactor",),
-    "snapext_extension.config": ("snapext.errors", "snapext.wire", "snapext_extension.log"),
+    "snapext_extension.values": ("snapext.errors",),
+    "snapext_extension.adapter_config": ("snapext.errors", "snapext_extension.values"),
+    "snapext_extension.config": (
+        *("snapext.errors", "snapext.wire", "snapext_extension.adapter_config", "snapext_extension.log"),
+        "snapext_extension.values",
+    ),
     "snapext_extension.platform": (
-        *("snapext.errors", "snapext_extension.boundary", "snapext_extension.config", "snapext_extension.door"),
-        *("snapext_extension.log", "snapext_extension.reactor", "snapext_extension.reserve"),
+        *("snapext.errors", "snapext_extension.adapter_config", "snapext_extension.boundary"),
+        *("snapext_extension.config", "snapext_extension.door", "snapext_extension.log"),
+        *("snapext_extension.reactor", "snapext_extension.reserve"),
     ),
     "snapext_extension.peers": (
         *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from snapext_extension.boundary import lifecycle
-from snapext_extension.boundary.lifecycle import ENDED, TRANSITIONS, State, Trigger
+from snapext_extension.boundary.states import ENDED, TRANSITIONS, State, Trigger
 
 TARGET = Path(__file__).with_suffix(".md")
 
@@ -40,7 +40,7 @@ def document() -> str:
     about = (lifecycle.__doc__ or "").strip()
     return (
         "# The boundary's lifecycle\n\nWritten by `docs/lifecycle.py` from the table in "
-        "`extension/snapext_extension/lifecycle.py`.\n\n"
+        "`extension/snapext_extension/boundary/states.py`.\n\n"
         f"```mermaid\n{diagram()}\n```\n\n```text\n{about}\n```\n\n{table()}\n"
     )
 

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Welcome
-from snapext_extension.boundary.attendance import Sighting
-from snapext_extension.boundary.events import (
+from snapext.wire.messages import (
+    AfterRestore,
+    BeforeSnapshot,
+    Done,
+    Hello,
+    HookCounts,
+    HookFailure,
+    Message,
+    Running,
+    Welcome,
+)
+from snapext_extension.boundary.actions import (
     Action,
     AnswerReadiness,
-    AppReady,
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
-    Event,
     Fail,
-    HookStarted,
-    Joined,
     Look,
-    Looked,
-    PhaseDone,
-    ReadinessAnswered,
     Report,
-    RestoreReturned,
     SetTimer,
     Tell,
-    TimerFired,
     TimerName,
 )
+from snapext_extension.boundary.attendance import Sighting
+from snapext_extension.boundary.events import (
+    AppReady,
+    Event,
+    Joined,
+    Looked,
+    ReadinessAnswered,
+    RestoreReturned,
+    Said,
+    TimerFired,
+)
 from snapext_extension.boundary.failures import Failure, Process
-from snapext_extension.boundary.lifecycle import Identity, Lifecycle, RestoreCaller, Settings, State
+from snapext_extension.boundary.lifecycle import Lifecycle
+from snapext_extension.boundary.settings import Identity, RestoreCaller, Settings
+from snapext_extension.boundary.states import State
 
 ONE_OF_EACH = HookCounts(1, 1)
 DEFAULTS = Settings(
@@ -136,9 +149,8 @@ class Driver:
     ) -> int:
         self._keys += 1
         process = Process(pid or 1000 + self._keys, name)
-        self.handle(
-            Joined(self._keys, process, parent_pid, hooks, generation, forked, start_ticks, signalled, importing)
-        )
+        hello = Hello(1, process.pid, "app", "test", name, hooks, generation, forked, signalled, importing)
+        self.handle(Joined(self._keys, process, hello, parent_pid, start_ticks))
         return self._keys
 
     def app_ready_and_settled(self) -> list[Action]:
@@ -159,14 +171,14 @@ class Driver:
         return [message for message in self.messages(key) if isinstance(message, (BeforeSnapshot, AfterRestore))]
 
     def done(self, key: int, id_offset: int = 0) -> list[Action]:
-        return self.handle(PhaseDone(key, Done(self.told(key)[-1].id + id_offset, True, 1.0)))
+        return self.handle(Said(key, Done(self.told(key)[-1].id + id_offset, True, 1.0)))
 
     def fail(self, key: int, hook: str, kind: str, message: str) -> list[Action]:
         error = HookFailure(kind, message, "the stack", hook)
-        return self.handle(PhaseDone(key, Done(self.told(key)[-1].id, False, 1.0, (), error)))
+        return self.handle(Said(key, Done(self.told(key)[-1].id, False, 1.0, (), error)))
 
     def hook_started(self, key: int, hook: str) -> None:
-        self.handle(HookStarted(key, self.told(key)[-1].id, hook))
+        self.handle(Said(key, Running(self.told(key)[-1].id, hook)))
 
     def reports(self, event: str) -> list[dict[str, object]]:
         """The fields of each log record of that name."""

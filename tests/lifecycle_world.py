@@ -10,46 +10,61 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from lifecycle_driver import Driver, settings
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, HookFailure, Message, Result, Welcome
-from snapext_extension.boundary.attendance import Sighting
-from snapext_extension.boundary.events import (
-    Acknowledged,
+from snapext.wire.messages import (
+    AfterRestore,
+    BeforeSnapshot,
+    Checkpoint,
+    Done,
+    Hello,
+    HookCounts,
+    HookFailure,
+    Hooks,
+    Message,
+    Result,
+    Running,
+    Welcome,
+)
+from snapext_extension.boundary.actions import (
     Action,
     AnswerReadiness,
-    AppReady,
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
-    CheckpointAsked,
+    End,
+    Fail,
+    Look,
+    Report,
+    SendSignals,
+    SetTimer,
+    Stop,
+    Tell,
+    TimerName,
+)
+from snapext_extension.boundary.attendance import Sighting
+from snapext_extension.boundary.events import (
+    Acknowledged,
+    AppReady,
     CommandJoined,
     CommandLeft,
-    End,
     Event,
-    Fail,
-    HooksChanged,
-    HookStarted,
     Joined,
     Left,
-    Look,
     Looked,
-    PhaseDone,
     ReadinessAnswered,
     ReadinessAsked,
     ReadinessHungUp,
-    Report,
     RestoreReturned,
-    Ring,
-    Rung,
-    SetTimer,
+    Said,
     ShutdownAsked,
     SignalsFailed,
-    Stop,
-    Tell,
+    SignalsSent,
     TimerFired,
-    TimerName,
 )
 from snapext_extension.boundary.failures import Failure, Process
-from snapext_extension.boundary.lifecycle import EARLY_LOOK_EVERY_MS, LOOK_EVERY_MS, RestoreCaller, State
+from snapext_extension.boundary.init import EARLY_LOOK_EVERY_MS
+from snapext_extension.boundary.member import SignalledPid
+from snapext_extension.boundary.settings import LOOK_EVERY_MS, RestoreCaller
+from snapext_extension.boundary.states import State
 
 BEFORE, AFTER = BeforeSnapshot, AfterRestore
 NO_HOOKS = HookCounts(0, 0)
@@ -245,17 +260,19 @@ class World(Driver):
             and BEFORE in process.answered
             and self.state is State.BEFORE_SNAPSHOT
         )
-        event = Joined(
-            self._keys,
-            Process(process.pid, "app"),
-            process.parent_pid,
-            process.hooks,
-            process.generation,
-            process.forked,
-            process.ticks,
-            signalled,
-            process.importing,
+        hello = Hello(
+            protocol=1,
+            pid=process.pid,
+            role="app",
+            client="test",
+            name="app",
+            hooks=process.hooks,
+            generation=process.generation,
+            forked=process.forked,
+            signalled=signalled,
+            importing=process.importing,
         )
+        event = Joined(self._keys, Process(process.pid, "app"), hello, process.parent_pid, process.ticks)
         if late:
             self.must_fail(event, "a hook was registered after its phase")
             return
@@ -303,9 +320,9 @@ class World(Driver):
                 self.handle(Left(key))
         if process.rung and not self.over:
             if by_signal and self.failed is None:
-                self.must_fail(Left(-process.pid), "it was to answer a signal")
+                self.must_fail(Left(SignalledPid(process.pid)), "it was to answer a signal")
             else:
-                self.handle(Left(-process.pid))
+                self.handle(Left(SignalledPid(process.pid)))
 
     def answer(self, process: Proc) -> None:
         """It has run its hooks, and says so."""
@@ -319,25 +336,25 @@ class World(Driver):
             return  # it has run them, and nobody has heard of it
         process.answered.add(kind)
         process.question = None
-        self.handle(PhaseDone(process.key, Done(number, True, 1.0)))
+        self.handle(Said(process.key, Done(number, True, 1.0)))
         if process.doorbell:
             self._hang_up(process)
 
     def answer_badly(self, process: Proc) -> None:
         if process.question is not None and process.key is not None:
             error = HookFailure("ValueError", "no", "", "app.hook")
-            self.must_fail(PhaseDone(process.key, Done(process.question[0], False, 1.0, (), error)), "a hook failed")
+            self.must_fail(Said(process.key, Done(process.question[0], False, 1.0, (), error)), "a hook failed")
 
     def answer_something_else(self, process: Proc, offset: int) -> None:
         if process.key is not None:
             state, number = self.state, (process.question or (500, None))[0]
-            self.handle(PhaseDone(process.key, Done(number + offset, True, 1.0)))
+            self.handle(Said(process.key, Done(number + offset, True, 1.0)))
             assert state is self.state
 
     def name_hook(self, process: Proc) -> None:
         if process.key is not None and process.question is not None:
             process.names_hook = True
-            self.handle(HookStarted(process.key, process.question[0], "app.hook"))
+            self.handle(Said(process.key, Running(process.question[0], "app.hook")))
 
     def register(self, process: Proc, before: int, after: int) -> None:
         """Register more hooks, of which a process that has lost its link can tell only when it is back."""
@@ -348,7 +365,7 @@ class World(Driver):
             process.hooks = more
             return
         process.hooks = process.known = more
-        event = HooksChanged(process.key, more, process.importing)
+        event = Said(process.key, Hooks(more, process.importing))
         if before and self.state is State.BEFORE_SNAPSHOT and process.question is None:
             self.must_fail(event, "a hook was registered after its phase")
         else:
@@ -358,7 +375,7 @@ class World(Driver):
         process.importing = False
         if process.key is not None:
             process.known = process.hooks
-            self.handle(HooksChanged(process.key, process.hooks, importing=False))
+            self.handle(Said(process.key, Hooks(process.hooks, importing=False)))
 
     def acknowledge(self, process: Proc, error: str | None = None) -> None:
         if error is not None and process.signalled:
@@ -409,7 +426,7 @@ class World(Driver):
         answered_at_once = not self.place.boundary or self.place.gate or self.state is State.READY
         self.callers[key] = True
         self.app_ready = self.app_ready or not (answered_at_once or self.place.gate)
-        self.handle(CheckpointAsked(key))
+        self.handle(Said(key, Checkpoint()))
         assert self.callers[key] is not answered_at_once
 
     def caller_leaves(self, key: int) -> None:
@@ -460,7 +477,7 @@ class World(Driver):
                 is_answer = isinstance(action, Tell) and isinstance(action.message, Result)
                 ends = isinstance(action, End) or (isinstance(action, SetTimer) and action.timer is TimerName.END)
                 assert is_answer or ends, f"{action} after a failure"
-            assert not isinstance(action, Ring) or number == len(actions) - 1, "a ring has to be the last action"
+            assert not isinstance(action, SendSignals) or number == len(actions) - 1, "a ring has to be the last action"
             self._carry_out(action, queue)
         self.log += [action for action in actions if isinstance(action, (Fail, Report))]
 
@@ -478,7 +495,7 @@ class World(Driver):
             case Look():
                 queue.extend(Left(key) for key in self.unnoticed)
                 self._allow_ends_that_a_look_shows()
-            case Ring():
+            case SendSignals():
                 queue.appendleft(self._answer_to(action))
             case AskEventNext():
                 assert not self.event_asked
@@ -567,7 +584,7 @@ class World(Driver):
             self.adapter_asked_restore = self.checks_answered >= self.place.makes
         return answered
 
-    def _answer_to(self, ring: Ring) -> Event:
+    def _answer_to(self, ring: SendSignals) -> Event:
         assert ring.callers == {20_000 + key for key, waits in self.callers.items() if waits}
         if self.signals_fail:
             self.cause = "signals cannot be sent"
@@ -588,7 +605,7 @@ class World(Driver):
         if missing is not None:
             self.cause = "one with hooks does not catch the signal any more"
         self.ring_is_over = not told and not fleeting
-        return Rung(tuple(Process(p.pid, "app") for p in told), SIGNAL, missing, fleeting)
+        return SignalsSent(tuple(Process(p.pid, "app") for p in told), SIGNAL, missing, fleeting)
 
     def _what_a_look_shows(self) -> tuple[Sighting, ...]:
         for process in self.processes:
@@ -618,7 +635,7 @@ class World(Driver):
         if not self.machine.generation and process.known == NO_HOOKS:
             return False
         return (
-            process.question is not None
+            (process.question is not None and process.question[1] is self._phase_kind())  # an older one is let go
             or process.asked_when_lost
             or (self.state is State.BEFORE_SNAPSHOT and process.hooks_of(AFTER) > 0)
         )
@@ -715,5 +732,5 @@ class World(Driver):
             assert TimerName.PHASE in running, f"{self.who_owes()} have no budget"
             assert not lost or TimerName.LOOK in running
         elif self.state is State.BEFORE_SNAPSHOT:
-            some = {TimerName.PHASE, TimerName.RING, TimerName.WAITING, TimerName.EVENT_NEXT}
+            some = {TimerName.PHASE, TimerName.SEARCH, TimerName.WAITING, TimerName.EVENT_NEXT}
             assert running & some, "it waits in silence"

@@ -1,17 +1,27 @@
-"""Every setting of the extension: environment variables in, one frozen dataclass out. All validation is here."""
+"""Every setting of the extension: environment variables in, one Config out. All validation is here."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
 from snapext.wire.place import ENV_SOCKET, socket_path
 from snapext.wire.signal_names import ENV_SIGNALS, ENV_TRANSPORT
+from snapext_extension import adapter_config
+from snapext_extension.adapter_config import (
+    ENV_LWA_AFTER_RESTORE_PATH,
+    ENV_LWA_BEFORE_CHECKPOINT_PATH,
+    ENV_LWA_PORT,
+    ENV_LWA_READINESS_PORT,
+    ENV_LWA_READINESS_PROTOCOL,
+    ENV_LWA_READINESS_TIMEOUT_S,
+    Readiness,
+    readiness_timeout_ms,
+)
 from snapext_extension.log import LEVELS
+from snapext_extension.values import choice, first, integer, optional
 
 ENV_MODE = "SNAPEXT_MODE"
 ENV_PORT = "SNAPEXT_PORT"
@@ -45,36 +55,13 @@ KNOWN = frozenset(
     }
 )
 
-ENV_LWA_PORT = "AWS_LWA_PORT"
-ENV_LWA_HOST = "AWS_LWA_HOST"
-ENV_LWA_READINESS_PORT = "AWS_LWA_READINESS_CHECK_PORT"
-ENV_LWA_READINESS_PATH = "AWS_LWA_READINESS_CHECK_PATH"
-ENV_LWA_READINESS_PROTOCOL = "AWS_LWA_READINESS_CHECK_PROTOCOL"
-ENV_LWA_HEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
-ENV_LWA_MIN_UNHEALTHY_STATUS = "AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS"
-ENV_LWA_BEFORE_CHECKPOINT_PATH = "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"
-ENV_LWA_AFTER_RESTORE_PATH = "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
-ENV_LWA_READINESS_TIMEOUT_S = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
 ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 DEFAULT_PORT = 9555
 DEFAULT_SETTLE_MS = 500
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """The adapter's own rule for "the app is ready", applied to the app's own port."""
-
-    host: str
-    port: int
-    path: str
-    healthy: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What the extension runs with. Times are in milliseconds.
 
     mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
@@ -108,15 +95,15 @@ class Config:
 
 def parse(environ: Mapping[str, str], uid: int) -> Config:
     """Read the settings. Raises ConfigError, whose text is one line, at the first that is not accepted."""
-    readiness = _readiness(environ)
-    port = _integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
+    readiness = adapter_config.readiness(environ)
+    port = integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
     mode = _mode(environ, port, readiness)
     path = socket_path(environ, uid)
     if not path.startswith("/") or len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
-    _choice(environ, ENV_RESEED, "1", ("0", "1"))
-    transport = _choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
-    workers = _optional(environ, ENV_WORKERS, lambda env, name: _integer(env, name, 0, 0, 1000))
+    choice(environ, ENV_RESEED, "1", ("0", "1"))
+    transport = choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
+    workers = optional(environ, ENV_WORKERS, lambda env, name: integer(env, name, 0, 0, 1000))
     if transport == "signal" and workers:
         accepted = f"only 0 with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
         raise ConfigError(ENV_WORKERS, environ[ENV_WORKERS], accepted)
@@ -126,29 +113,19 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         port=port,
         socket_path=path,
         readiness=readiness,
-        restore_caller=_optional(environ, ENV_RESTORE_CALLER, _caller),
+        restore_caller=optional(environ, ENV_RESTORE_CALLER, _caller),
         posts_before_checkpoint=bool(environ.get(ENV_LWA_BEFORE_CHECKPOINT_PATH)),
         posts_after_restore=bool(environ.get(ENV_LWA_AFTER_RESTORE_PATH)),
         readiness_timeout_ms=readiness_timeout_ms(environ.get(ENV_LWA_READINESS_TIMEOUT_S)),
         workers=workers,
-        before_snapshot_timeout_ms=_integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
-        after_restore_timeout_ms=_integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
-        ready_timeout_ms=_integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
-        settle_ms=_integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
-        log_level=_choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
+        before_snapshot_timeout_ms=integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
+        after_restore_timeout_ms=integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
+        ready_timeout_ms=integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
+        settle_ms=integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
+        log_level=choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
         signals=_signals_of(environ),
-        signal_ack=_choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
+        signal_ack=choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
     )
-
-
-def readiness_timeout_ms(value: str | None) -> float | None:
-    """How long the adapter (1.1 and later) waits for a readiness check; None without end.
-
-    It takes any positive number of seconds, and ignores what is none.
-    """
-    if value is None or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value, re.ASCII):
-        return None
-    return float(value) * 1000 or None
 
 
 def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
@@ -197,8 +174,8 @@ def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
 
 def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
     """Who says when the boundary begins. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if that is ours."""
-    mode = _choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit"))
-    variable, value = _first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
+    mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit"))
+    variable, value = first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
     ours = value == str(port)
     if mode == "gate" and not ours:
         raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
@@ -208,67 +185,16 @@ def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
         )
     if ours and readiness.port == port:
         raise ConfigError(
-            _first(environ, ENV_LWA_PORT, "PORT")[0],
+            first(environ, ENV_LWA_PORT, "PORT")[0],
             str(port),
             f"a port other than {ENV_PORT}, which the extension listens on",
         )
     if ours:
-        variable, value = _first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
+        variable, value = first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
         if (value or "http").lower() == "tcp":
             raise ConfigError(variable, value or "", "http (a TCP connect cannot be held until the boundary is behind)")
     return "gate" if ours else mode
 
 
-def _readiness(environ: Mapping[str, str]) -> Readiness:
-    """The adapter's settings under its own names, the older ones included, with its defaults."""
-    variable, value = _first(environ, ENV_LWA_PORT, "PORT")
-    port = _integer({variable: value} if value is not None else {}, variable, 8080, 1, 65535)
-    path = _first(environ, ENV_LWA_READINESS_PATH, "READINESS_CHECK_PATH")[1] or "/"
-    host = _first(environ, ENV_LWA_HOST, "HOST")[1] or "127.0.0.1"
-    return Readiness(host=host, port=port, path=path, healthy=_healthy(environ))
-
-
-def _healthy(environ: Mapping[str, str]) -> frozenset[int]:
-    text = environ.get(ENV_LWA_HEALTHY_STATUS)
-    if text is None:
-        limit = _integer(environ, ENV_LWA_MIN_UNHEALTHY_STATUS, 500, 101, 1000)
-        return frozenset(range(100, limit))
-    healthy: set[int] = set()
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        first, _, last = part.partition("-")
-        codes = (first, last) if "-" in part else (first,)
-        if not all(code.isascii() and code.isdigit() and len(code) == 3 for code in codes):
-            raise ConfigError(ENV_LWA_HEALTHY_STATUS, text, "codes and ranges of codes, such as 200-399,404")
-        healthy.update(range(int(first), int(last or first) + 1))
-    if not healthy:
-        raise ConfigError(ENV_LWA_HEALTHY_STATUS, text, "at least one status, or the app can never be ready")
-    return frozenset(healthy)
-
-
-def _first(environ: Mapping[str, str], name: str, older: str) -> tuple[str, str | None]:
-    """The variable that counts, and its value: the adapter reads the older name only where the new one is not set."""
-    return (older, environ[older]) if name not in environ and older in environ else (name, environ.get(name))
-
-
-def _optional(environ: Mapping[str, str], name: str, parse_one: Callable[[Mapping[str, str], str], T]) -> T | None:
-    return parse_one(environ, name) if name in environ else None
-
-
 def _caller(environ: Mapping[str, str], name: str) -> str:
-    return _choice(environ, name, "", ("extension", "adapter"))
-
-
-def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = environ.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
-        raise ConfigError(name, text, f"a whole number from {low} to {high}")
-    return int(text)
-
-
-def _choice(environ: Mapping[str, str], name: str, default: str, accepted: tuple[str, ...]) -> str:
-    value = environ.get(name, default)
-    if value not in accepted:
-        raise ConfigError(name, value, "one of " + ", ".join(accepted))
-    return value
+    return choice(environ, name, "", ("extension", "adapter"))

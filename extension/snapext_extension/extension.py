@@ -11,11 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from snapext.wire import signal_names
-from snapext.wire.messages import CONTROL, Checkpoint, Described, Done, Hello, Hooks, Message, Running, StatusRequest
+from snapext.wire.messages import CONTROL, Described, Hello, Message, StatusRequest
+from snapext.wire.phases import BEFORE_SNAPSHOT
 from snapext.wire.place import acknowledgement_path, start_command_path
-from snapext_extension.boundary import events, lifecycle
-from snapext_extension.boundary.failures import BEFORE_SNAPSHOT, Process
-from snapext_extension.config import ENV_LWA_READINESS_PORT, Config, warnings
+from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
+from snapext_extension.boundary import actions, events
+from snapext_extension.boundary.failures import Process
+from snapext_extension.boundary.lifecycle import Lifecycle
+from snapext_extension.boundary.member import SignalledPid
+from snapext_extension.boundary.settings import RestoreCaller, Settings
+from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.look import Looker
@@ -57,7 +62,7 @@ class Extension:
             pipe = acknowledgement_path(config.socket_path)
             self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
-        self._lifecycle = lifecycle.Lifecycle(self._settings(), new_identity, lambda: self._probe.last_answer)
+        self._lifecycle = Lifecycle(self._settings(), new_identity, lambda: self._probe.last_answer)
         self._looker = Looker(config.readiness.port, start_command_path(config.socket_path), extensions_folder)
         self._watch = ProcessWatch(self._reactor, self._ended)
         self._images: dict[int, watch.Image | None] = {}
@@ -95,7 +100,7 @@ class Extension:
             self._gate.close()
         self._reactor.close()
 
-    def _settings(self) -> lifecycle.Settings:
+    def _settings(self) -> Settings:
         config = self._config
         found = adapter.inspect(self._folder)
         decision = adapter.decide(found, config.mode, config.restore_caller, snap_start=config.snap_start)
@@ -104,13 +109,13 @@ class Extension:
         checks = found is not None and found.kind is adapter.Kind.ASKS_AND_CHECKS
         for message in (*decision.warnings, *warnings(config, adapter_checks=checks)):
             self._log.write("warning", "settings", message=message)
-        return lifecycle.Settings(
+        return Settings(
             boundary=config.snap_start,
             gate=config.mode == "gate",
             held=config.snap_start and config.mode in ("gate", "explicit"),
             signals=config.signals is not None,
             acknowledged=config.signal_ack,
-            restore_caller=lifecycle.RestoreCaller(decision.caller),
+            restore_caller=RestoreCaller(decision.caller),
             checks_before_snapshot=adapter.checks_before_snapshot(
                 found, posts_before_checkpoint=config.posts_before_checkpoint
             ),
@@ -137,33 +142,15 @@ class Extension:
         self._images[key] = watch.image(pid)
         if self._lost.pop(pid, None) is not None:
             self._watch.drop(pid)
-        self._event(
-            events.Joined(
-                key,
-                Process(pid, hello.name),
-                parent_pid,
-                hello.hooks,
-                hello.generation,
-                hello.forked,
-                start_ticks,
-                hello.signalled,
-                hello.importing,
-            )
-        )
+        self._event(events.Joined(key, Process(pid, hello.name), hello, parent_pid, start_ticks))
 
     def said(self, key: int, message: Message) -> None:
-        if isinstance(message, Running):
-            self._event(events.HookStarted(key, message.id, message.hook))
-        elif isinstance(message, Done):
-            self._event(events.PhaseDone(key, message))
-        elif isinstance(message, Hooks):
-            self._event(events.HooksChanged(key, message.hooks, message.importing))
-        elif isinstance(message, Described):
+        if isinstance(message, Described):
             self._desk.described(key, message)
-        elif isinstance(message, Checkpoint):
-            self._event(events.CheckpointAsked(key))
         elif isinstance(message, StatusRequest):
             self._desk.ask(key)
+        else:
+            self._event(events.Said(key, message))
 
     def left(self, key: int, pid: int) -> None:
         """A connection has ended; if its process has not, the kernel tells us when it does (pidfd_open(2))."""
@@ -194,7 +181,7 @@ class Extension:
         if key is not None:
             self._event(events.Left(key))
 
-    def _look(self, look: events.Look) -> None:
+    def _look(self, look: actions.Look) -> None:
         for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before
             self._watch.drop(pid)
             self._ended(pid)
@@ -209,8 +196,8 @@ class Extension:
     def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None:
         self._event(events.Acknowledged(pids, error, since_ticks))
 
-    def rung_ended(self, pid: int) -> None:
-        self._event(events.Left(-pid))
+    def signalled_ended(self, pid: int) -> None:
+        self._event(events.Left(SignalledPid(pid)))
 
     def _status(self) -> dict[str, Any]:
         return {"mode": self._config.mode, **self._lifecycle.describe()}
@@ -245,66 +232,66 @@ class Extension:
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, actions: list[events.Action]) -> None:
-        self._carry_out_now(actions)
+    def _carry_out(self, todo: list[actions.Action]) -> None:
+        self._carry_out_now(todo)
         while self._afterwards:
             self._afterwards.popleft()()
 
-    def _carry_out_now(self, actions: list[events.Action]) -> None:
-        for action in actions:
+    def _carry_out_now(self, todo: list[actions.Action]) -> None:
+        for action in todo:
             match action:
-                case events.Tell(key, message):
+                case actions.Tell(key, message):
                     self._bridge.send(key, message)
-                case events.SetTimer(timer, after_ms):
+                case actions.SetTimer(timer, after_ms):
                     self._reactor.set_timer(timer, after_ms, lambda name=timer: self._on_timer(name))  # type: ignore[misc]
-                case events.CancelTimer(timer):
+                case actions.CancelTimer(timer):
                     self._reactor.cancel_timer(timer)
-                case events.AnswerReadiness():
+                case actions.AnswerReadiness():
                     if self._gate is not None:
                         answered = self._gate.answer(self._app_status)
                         self._later(lambda count=answered: self._event(events.ReadinessAnswered(count)))  # type: ignore[misc]
-                case events.Ring():
-                    self._ring(action)
-                case events.Look():
+                case actions.SendSignals():
+                    self._send_signals(action)
+                case actions.Look():
                     self._later(lambda what=action: self._look(what))  # type: ignore[misc]
-                case events.AskEventNext():
+                case actions.AskEventNext():
                     self._ask(EVENT_NEXT, self._on_event_next)
-                case events.AskRestoreNext():
+                case actions.AskRestoreNext():
                     self._ask(RESTORE_NEXT, self._on_restore_next)
-                case events.Report(level, event, fields):
+                case actions.Report(level, event, fields):
                     self._log.write(level, event, **fields)
-                case events.ForgetTheQuiet():
+                case actions.ForgetTheQuiet():
                     self._later(self._watch_no_more_than_is_owed)
-                case events.Fail(failure):
+                case actions.Fail(failure):
                     report_to_runtime(self._api, self._log, failure)
-                case events.End(failure):
+                case actions.End(failure):
                     report_to_extensions(self._api, self._log, failure)
                     self._exit_status = failure.exit_status
                     self._reactor.stop()
-                case events.Stop():
+                case actions.Stop():
                     self._reactor.stop()
 
     def _later(self, call: Callable[[], None]) -> None:
         """Call once the actions at hand are carried out, and before anything else."""
         self._afterwards.append(call)
 
-    def _ring(self, ring: events.Ring) -> None:
+    def _send_signals(self, wanted: actions.SendSignals) -> None:
         """Signal those of the function's processes that catch the signal of this phase."""
         signals = self._config.signals
-        assert signals is not None and self._doorbell is not None, "BUG: rings without signals"  # noqa: S101, PT018
-        number = signals[0 if ring.phase == BEFORE_SNAPSHOT else 1]
-        self._exempt.update(pid for caller in ring.callers for pid in processes.ancestors(caller))
+        assert signals is not None and self._doorbell is not None, "BUG: no signals are set"  # noqa: S101, PT018
+        number = signals[0 if wanted.phase == BEFORE_SNAPSHOT else 1]
+        self._exempt.update(pid for caller in wanted.callers for pid in processes.ancestors(caller))
         try:
-            found = candidates(start_command_path(self._config.socket_path), ring.left_alone, self._exempt, number)
-            rung = self._doorbell.ring(found.told, number)
+            found = candidates(start_command_path(self._config.socket_path), wanted.left_alone, self._exempt, number)
+            signalled = self._doorbell.ring(found.told, number)
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return
-        self._warn_of_those_who_wait(ring.phase, number, found.waiting)
-        told = tuple(Process(process.pid, process.name) for process in rung)
-        fleeting = bool(found.fleeting) and not ring.accept_fleeting
-        missing = None if fleeting else _first_alive(ring.expected - {process.pid for process in rung})
-        self._event(events.Rung(told, signal_names.name(number), missing, fleeting))
+        self._warn_of_those_who_wait(wanted.phase, number, found.waiting)
+        told = tuple(Process(process.pid, process.name) for process in signalled)
+        fleeting = bool(found.fleeting) and not wanted.accept_fleeting
+        missing = None if fleeting else _first_alive(wanted.expected - {process.pid for process in signalled})
+        self._event(events.SignalsSent(told, signal_names.name(number), missing, fleeting))
 
     def _warn_of_those_who_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
         """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
@@ -316,7 +303,7 @@ class Extension:
                 )
                 self._log.write("warning", "not_signalled", pid=stat.pid, name=stat.name, phase=phase, message=why)
 
-    def _on_timer(self, timer: events.TimerName) -> None:
+    def _on_timer(self, timer: actions.TimerName) -> None:
         self._event(events.TimerFired(timer))
 
     def _ask(self, path: str, on_response: Callable[[Response], None]) -> None:

@@ -1,6 +1,6 @@
 """The `snapext` command, also as `python -m snapext`: the commands inside a function, and the tools where installed.
 
-No other module of this package imports the tools, and this one does so only for a command of theirs.
+No other module of this package imports the tools or the layer, and this one only for a command of theirs.
 """
 
 from __future__ import annotations
@@ -10,23 +10,85 @@ import sys
 
 from snapext.command import main as inside
 
-NO_TOOLS = "the tools are not installed ({}): pip install 'lambda-snapext[tools]'"
+TOOLS = ("snapext_tools", "click", "psutil", "requests", "yaml")
+"""What the tools import: our own package, and what the extra `tools` of pyproject.toml installs."""
+NEED_TOOLS = ("doctor", "signal", "simulate")
+INSTALL = "pip install 'lambda-snapext[tools]'"
+HELP = f"""\
+usage: snapext COMMAND
+
+SnapStart hooks in every process of a web server on AWS Lambda.
+
+  checkpoint                   in a function: cross the boundary
+  done [--failed MESSAGE]      in a signal handler: say that it is done
+  status [--json] [--watch]    say who is connected, with which hooks, and how far the environment is
+  layer build|install          make the Lambda layer, or lay its files into a container image
+
+{", ".join(NEED_TOOLS)}, shell completion and a help for each command need the tools:
+  {INSTALL}
+"""
 
 
 def main() -> None:
     """Run the command line. A plain command that runs inside a function does not even need click."""
+    arguments = sys.argv[1:]
     try:
-        status = inside.run(sys.argv[1:])
+        status = inside.run(arguments)
+        if status is None and (missing := _not_installed(TOOLS)):
+            status = _run_without_tools(arguments, missing)
     except KeyboardInterrupt:
         status = inside.EXIT_INTERRUPTED
     if status is None:
-        try:
-            from snapext_tools.cli.group import snapext
-        except ImportError as error:
-            status = inside.fail(NO_TOOLS.format(error), inside.EXIT_USAGE)
-        else:
-            snapext(prog_name="snapext")
+        from snapext_tools.cli.group import snapext
+
+        snapext(prog_name="snapext")
     os._exit(status or 0)  # nothing of ours is left to clean up, and a process waits for this one
+
+
+def _run_without_tools(arguments: list[str], missing: list[str]) -> int:
+    """What the standard library is enough for, with the exit status that the tools would give; else one line."""
+    without = f"packages that are not installed ({', '.join(missing)}): {INSTALL}"
+    if "_SNAPEXT_COMPLETE" in os.environ:
+        return inside.fail(f"shell completion needs {without}", inside.EXIT_USAGE)
+    match arguments:
+        case ["--version"]:
+            return _print_version()
+        case ["layer", *rest] if not _not_installed(("snapext_layer",)):
+            return _run_layer(rest)
+        case [name, *_] if name in NEED_TOOLS or name == "layer":
+            return inside.fail(f"{name} needs {without}", inside.EXIT_USAGE)
+        case []:
+            os.write(2, HELP.encode())
+            return inside.EXIT_USAGE
+    if {"-h", "--help"}.intersection(arguments):
+        os.write(1, HELP.encode())
+        return 0
+    return inside.fail(f"{' '.join(arguments)!r} is not understood: see snapext --help", inside.EXIT_USAGE)
+
+
+def _run_layer(arguments: list[str]) -> int:
+    from snapext.errors import SnapextError
+    from snapext_layer import command
+
+    try:
+        status = command.main(arguments)
+        sys.stdout.flush()
+    except SnapextError as error:
+        return inside.fail(str(error))
+    return status
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    os.write(1, f"snapext, version {version('lambda-snapext')}\n".encode())
+    return 0
+
+
+def _not_installed(packages: tuple[str, ...]) -> list[str]:
+    from importlib.util import find_spec
+
+    return [package for package in packages if find_spec(package) is None]
 
 
 if __name__ == "__main__":

@@ -724,8 +724,9 @@ class TestCommand:
         """And where the rest is to be had."""
         done = self.start(opt, folder, *words)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]\n")
-        assert "pip install lambda-snapext" in done.stderr
+        usage = "usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]\n"
+        assert done.stderr.startswith(usage)
+        assert "pip install 'lambda-snapext[tools]'" in done.stderr
 
     def test_neither_the_functions_modules_nor_its_packages_are_looked_at(
         self, opt: Path, folder: Path, tmp_path: Path

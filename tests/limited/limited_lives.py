@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpu_limit import NoLimitError, cpu_limit, throttled_s
+from bench.cpu_limit import NoLimitError, cpu_limit, throttled_s
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parent.parent.parent

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cpu_limit import NoLimitError, cpu_limit
 from limited_lives import LIMITS, Plan, judge, plans, play_all
+
+from bench.cpu_limit import NoLimitError, cpu_limit
 
 WHOLE = ["forked", "imported", "before", "after", "request"]
 

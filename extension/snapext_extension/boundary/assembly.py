@@ -7,11 +7,13 @@ workers after so many requests, and readiness checks are requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 
 from snapext_extension.boundary.attendance import Attendance, Sighting
+from snapext_extension.boundary.commands import Commands
 from snapext_extension.boundary.failures import Process, not_connected, too_few
 from snapext_extension.boundary.member import Member
+from snapext_extension.boundary.roll import Roll
 
 FIRST_LINK_MS = 10_000
 """Under a CPU limit the app may answer some time before the first link is made. Later, nobody has hooks."""
@@ -23,41 +25,30 @@ FORK_REMEDY = (
 
 
 class Assembly:
-    """A view of the lifecycle's `members`, `callers` (pids of commands) and `known` (pids of all that have joined).
+    """workers: how many must have joined; 0: nobody is missing, whatever a look shows; None: looks decide."""
 
-    It is asked for the first time when the app has answered its readiness check.
-    workers: how many must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
-    """
-
-    def __init__(
-        self,
-        workers: int | None,
-        members: Mapping[int, Member],
-        callers: Mapping[int, int],
-        known: Set[int],
-        attendance: Attendance,
-    ) -> None:
+    def __init__(self, workers: int | None, roll: Roll, commands: Commands, attendance: Attendance) -> None:
         self._workers = workers
-        self._members = members
-        self._callers = callers
-        self._known = known
+        self._roll = roll
+        self._commands = commands
         self._attendance = attendance
         self._answered_ms = float("inf")
-        self._anyone_has_joined = False
 
-    def somebody_joined(self) -> None:
-        """From now on all that may still join are waited for, also when that one ends."""
-        self._anyone_has_joined = True
+    def app_answered(self, now_ms: float) -> None:
+        """The app has answered its readiness check, or has asked for the checkpoint. The first time counts."""
+        self._answered_ms = min(self._answered_ms, now_ms)
 
     def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
-        """What is waited for, in words; empty when the boundary may begin. `patient`: for who has just come, too."""
+        """What is waited for, in words; empty when the boundary may begin.
+
+        patient: also for processes that the latest look shows for the first time.
+        """
         missing = [
-            not_connected(member.process, member.total_hooks(), now_ms - member.lost_ms)
-            for member in self._members.values()
-            if member.lost_ms is not None
+            not_connected(member.process, member.total_hooks(), now_ms - (member.lost_ms or 0.0))
+            for member in self._roll.lost()
         ]
         missing += self.incomplete(now_ms)
-        may_come = self._anyone_has_joined or now_ms - self._answered_ms < FIRST_LINK_MS
+        may_come = self._roll.anyone_has_joined or now_ms - self._answered_ms < FIRST_LINK_MS
         if self._workers is None and may_come:
             missing += [
                 f"{sighting.process} listens, has not joined, and may still be importing"
@@ -67,7 +58,6 @@ class Assembly:
 
     def incomplete(self, now_ms: float) -> list[str]:
         """What the settling begins anew after, in words: imports that go on, and workers that are missing."""
-        self._answered_ms = min(self._answered_ms, now_ms)
         missing = [f"{member.process} is still importing" for member in self.importing(now_ms)]
         if self._workers and len(self.counted(now_ms)) < self._workers:
             missing.append(self._too_few(now_ms))
@@ -75,10 +65,10 @@ class Assembly:
 
     def importing(self, now_ms: float) -> list[Member]:
         """Members that are in the middle of an import and do not serve from within it."""
-        pids = {member.process.pid for member in self._members.values() if member.importing}
+        pids = {member.process.pid for member in self._roll.members.values() if member.importing}
         return [
             member
-            for member in self._members.values()
+            for member in self._roll.members.values()
             if member.importing
             and member.lost_ms is None
             and not self._attendance.is_serving(member.process.pid, pids, now_ms, self._answered_ms)
@@ -89,8 +79,9 @@ class Assembly:
         return [member.process for member, why in self._judged(now_ms) if not why]
 
     def joined(self) -> set[int]:
-        """The pids of all that take part, or did and hung up; commands that wait at the door are ours as well."""
-        return {member.process.pid for member in self._members.values()} | self._known | set(self._callers.values())
+        """The pids of all that take part, or did and hung up; commands at the door are ours as well."""
+        members = self._roll.members.values()
+        return {member.process.pid for member in members} | self._roll.known_pids | self._commands.pids()
 
     def unlinked(self) -> list[Sighting]:
         """The Python processes that have not joined and cannot."""
@@ -107,7 +98,7 @@ class Assembly:
         for sighting in self._attendance.strangers(joined):
             message = f"{sighting.process} listens on the app's port and takes no part: it is not Python"
             yield "info", "stranger", sighting.process, {"message": message}
-        if not self._members:
+        if not self._roll.members:
             return
         for sighting in self._attendance.not_joined(joined):
             if (parent := self._hooked_parent(sighting)) is not None:
@@ -128,7 +119,7 @@ class Assembly:
         """The member with hooks whose copy a process is: it has the same hooks, and they do not run."""
         if not self._attendance.is_fork_of_parent(sighting):
             return None
-        members = (member for member in self._members.values() if member.process.pid == sighting.parent_pid)
+        members = (member for member in self._roll.members.values() if member.process.pid == sighting.parent_pid)
         return next((member for member in members if member.total_hooks()), None)
 
     def _judged(self, now_ms: float) -> Iterator[tuple[Member, str]]:
@@ -137,10 +128,10 @@ class Assembly:
         The parent of a fork that has joined is a preloading master: it serves nothing itself. What is true of all of
         them is looked up once: under a CPU limit the imports that are waited for need that time.
         """
-        masters = {member.parent_pid for member in self._members.values() if member.forked}
+        masters = {member.parent_pid for member in self._roll.members.values() if member.forked}
         supervisors = self._attendance.supervisors(self.joined())
         importing = {member.process.pid for member in self.importing(now_ms)}
-        for member in self._members.values():
+        for member in self._roll.members.values():
             pid, why = member.process.pid, ""
             if pid in masters:
                 why = "it has forked others that joined"

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapext.wire.messages import HookFailure
-
-BEFORE_SNAPSHOT = "before_snapshot"
-AFTER_RESTORE = "after_restore"
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
 # The managed Python runtime's error types and exit statuses for the same failures (awslambdaric).
 ERROR_TYPES = {BEFORE_SNAPSHOT: "Runtime.BeforeSnapshotError", AFTER_RESTORE: "Runtime.AfterRestoreError"}

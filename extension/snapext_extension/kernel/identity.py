@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from snapext_extension.boundary.lifecycle import Identity
+from snapext_extension.boundary.settings import Identity
 from snapext_extension.kernel.processes import read
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")

@@ -36,7 +36,7 @@ class Listener(Protocol):
     """Who hears what became of a signal."""
 
     def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
-    def rung_ended(self, pid: int) -> None: ...
+    def signalled_ended(self, pid: int) -> None: ...
 
 
 class Doorbell:
@@ -92,7 +92,7 @@ class Doorbell:
 
     def _ended(self, pid: int) -> None:
         self._forget(pid)
-        self._listener.rung_ended(pid)
+        self._listener.signalled_ended(pid)
 
     def _forget(self, pid: int) -> None:
         descriptor = self._rung.pop(pid, None)

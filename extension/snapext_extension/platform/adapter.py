@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from snapext.errors import ConfigError
-from snapext_extension.config import ENV_LWA_READINESS_PORT, ENV_MODE, ENV_RESTORE_CALLER
+from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
+from snapext_extension.config import ENV_MODE, ENV_RESTORE_CALLER
 
 ADAPTER_FILE = "lambda-adapter"
 """The adapter registers under this name, so its file must be called that."""
@@ -36,8 +37,7 @@ class Kind(enum.Enum):
     ASKS_AND_CHECKS = "asks for restore/next, and makes a readiness check after the restore"
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Behaviour(NamedTuple):
     """What an adapter does around the snapshot."""
 
     kind: Kind
@@ -52,8 +52,7 @@ class UnusableAdapterError(ConfigError):
         self.args = (message,)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Who asks for restore/next, `extension` or `adapter`; with an error init has to fail instead."""
 
     caller: str
@@ -61,7 +60,7 @@ class Decision:
     warnings: tuple[str, ...] = ()
 
 
-def inspect(folder: str) -> Adapter | None:
+def inspect(folder: str) -> Behaviour | None:
     """Look at the adapter in the extensions' folder; None when there is none, or it cannot be read."""
     marks = (RESTORE_NEXT_MARK, SNAPSTART_MARK, CHECK_BEFORE_CHECKPOINT_MARK)
     try:
@@ -71,10 +70,10 @@ def inspect(folder: str) -> Adapter | None:
     kind = Kind.NEVER_ASKS
     if RESTORE_NEXT_MARK in found:
         kind = Kind.ASKS_AND_CHECKS if SNAPSTART_MARK in found else Kind.ASKS_WITHOUT_CHECK
-    return Adapter(kind, CHECK_BEFORE_CHECKPOINT_MARK in found)
+    return Behaviour(kind, CHECK_BEFORE_CHECKPOINT_MARK in found)
 
 
-def decide(adapter: Adapter | None, mode: str, restore_caller: str | None, *, snap_start: bool) -> Decision:
+def decide(adapter: Behaviour | None, mode: str, restore_caller: str | None, *, snap_start: bool) -> Decision:
     """Who asks for restore/next, by what the adapter does and what is set.
 
     mode, restore_caller: as in Config. Only a gate can leave it to the adapter; after a checkpoint we ask ourselves.
@@ -89,7 +88,7 @@ def decide(adapter: Adapter | None, mode: str, restore_caller: str | None, *, sn
     return Decision(caller, error, () if error else tuple(_contradictions(kind, mode, restore_caller)))
 
 
-def checks_before_snapshot(adapter: Adapter | None, *, posts_before_checkpoint: bool) -> int:
+def checks_before_snapshot(adapter: Behaviour | None, *, posts_before_checkpoint: bool) -> int:
     """How many readiness checks come before restore/next: the first one, and another before that POST in some."""
     return 2 if posts_before_checkpoint and adapter is not None and adapter.checks_before_checkpoint else 1
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from snapext_extension.config import Readiness
+from snapext_extension.adapter_config import Readiness
 from snapext_extension.platform.http1 import HttpError, parse_status
 from snapext_extension.reactor import WRITE, Reactor, now_ms
 

@@ -16,8 +16,9 @@ from snapext.wire.place import acknowledgement_path, socket_path, why_refuse_dir
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_MESSAGE_BYTES = 2_000
 """With the pids of our parents before it, the line is short enough to be written in one piece (PIPE_BUF, pipe(7))."""
-USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json]
-snapext: the other commands (simulate, layer, doctor, signal) run on your own machine: pip install lambda-snapext"""
+WATCH_INTERVAL_S = 1.0
+USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]
+snapext: simulate, layer, doctor and signal run on your own machine: pip install 'lambda-snapext[tools]'"""
 
 
 def main(arguments: list[str]) -> int:
@@ -43,8 +44,8 @@ def run(arguments: list[str]) -> int | None:
             return done(None)
         case ["done", "--failed", message]:
             return done(message)
-        case ["status"] | ["status", "--json"]:
-            return status(as_json=len(arguments) > 1)
+        case ["status", *options] if {"--json", "--watch"}.issuperset(options):
+            return status(as_json="--json" in options, watch="--watch" in options)
     return None
 
 
@@ -83,7 +84,19 @@ def done(failed: str | None) -> int:
     return 0
 
 
-def status(*, as_json: bool) -> int:
+def status(*, as_json: bool, watch: bool) -> int:
+    """Print the status once, or every second until no extension answers."""
+    result = _print_status(as_json)
+    if watch:
+        import time
+
+        while result == 0:
+            time.sleep(WATCH_INTERVAL_S)
+            result = _print_status(as_json)
+    return result
+
+
+def _print_status(as_json: bool) -> int:
     import json
 
     from snapext.command.status_report import lines

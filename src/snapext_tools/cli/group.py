@@ -16,7 +16,7 @@ class _Lazily(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"snapext_tools.cli.{name}"), name)
+        command: click.Command = getattr(importlib.import_module(f"snapext_tools.cli.{COMMANDS[name]}"), name)
         return command
 
 

@@ -14,9 +14,7 @@ PID = click.IntRange(1, 2**22)  # the kernel assigns no higher ones
 
 @click.command()
 @click.argument("phase", type=click.Choice(["before-snapshot", "after-restore"]))
-@click.option(
-    "--pid", "pids", type=click.IntRange(1, 2**22), multiple=True, metavar="P", help="This process; repeatable."
-)
+@click.option("--pid", "pids", type=PID, multiple=True, metavar="P", help="This process; repeatable.")
 @click.option("--name", "pattern", metavar="GLOB", help="Processes whose name or script matches, such as 'gunicorn*'.")
 @click.option("--all", "everyone", is_flag=True, help="Every process on this machine that takes part.")
 @click.option("--wait", is_flag=True, help="Wait for their answers, and fail if one fails or does not come.")

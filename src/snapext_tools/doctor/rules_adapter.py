@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snapext_extension import config
+from snapext_extension import adapter_config, config
 from snapext_extension.platform.adapter import ADAPTER, EXTENSION
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.ours import number, our_port
 from snapext_tools.doctor.settings import Function, Opaque, UnreadableError
 
 ENV_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
-READINESS_PORT = (config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
-READINESS_PROTOCOL = (config.ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
+READINESS_PORT = (adapter_config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
+READINESS_PROTOCOL = (adapter_config.ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
 ASYNC_INIT = ("AWS_LWA_ASYNC_INIT", "ASYNC_INIT")
-APP_PORT = (config.ENV_LWA_PORT, "PORT")
+APP_PORT = (adapter_config.ENV_LWA_PORT, "PORT")
 
 WRAPPER = "/opt/snapext/bootstrap"
 ADAPTER_WRAPPER = "/opt/bootstrap"
@@ -107,7 +107,10 @@ def hook_paths(function: Function) -> Iterator[Finding]:
         "the web adapter (1.1.0 and later) POSTs to {} before snapext's after-restore hooks run: that route sees the "
         "state of the snapshot, and the restore fails if it waits for a hook; register an after-restore hook instead"
     )
-    for name, harm in ((config.ENV_LWA_BEFORE_CHECKPOINT_PATH, twice), (config.ENV_LWA_AFTER_RESTORE_PATH, stale)):
+    for name, harm in (
+        (adapter_config.ENV_LWA_BEFORE_CHECKPOINT_PATH, twice),
+        (adapter_config.ENV_LWA_AFTER_RESTORE_PATH, stale),
+    ):
         value = function.variable(name)[1]
         if value:
             wrong = f"{name} is set"
@@ -116,8 +119,8 @@ def hook_paths(function: Function) -> Iterator[Finding]:
 
 def readiness_timeout(function: Function) -> Iterator[Finding]:
     """The adapter (1.1 and later) must not give up while hooks run within their budgets."""
-    name, value = function.variable(config.ENV_LWA_READINESS_TIMEOUT_S)
-    given_ms = config.readiness_timeout_ms(value)
+    name, value = function.variable(adapter_config.ENV_LWA_READINESS_TIMEOUT_S)
+    given_ms = adapter_config.readiness_timeout_ms(value)
     if given_ms is None:
         return
     after_ms = number(function, config.ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000)
@@ -173,7 +176,7 @@ def checkpoint_beside_adapter(function: Function) -> Iterator[Finding]:
             Severity.WARNING,
             f"{config.ENV_MODE} is 'explicit', beside the web adapter's layer {layer}",
             "the web adapter does not wait for `snapext checkpoint`, and may serve before the hooks have run; remove "
-            f"its layer, or remove this line and set {config.ENV_LWA_READINESS_PORT} to {our_port(function)}",
+            f"its layer, or remove this line and set {adapter_config.ENV_LWA_READINESS_PORT} to {our_port(function)}",
             function.remove_variable(config.ENV_MODE),
         )
 

@@ -16,8 +16,8 @@ import psutil
 from snapext.errors import ConfigError, SimulationError, SnapextError
 from snapext.wire import signal_names
 from snapext.wire.messages import CONTROL, PROTOCOL_VERSION, AfterRestore, BeforeSnapshot, Done, Hello, Message, Welcome
+from snapext.wire.phases import BEFORE_SNAPSHOT
 from snapext.wire.place import ENV_SOCKET, acknowledgement_path
-from snapext_extension.boundary.failures import BEFORE_SNAPSHOT
 from snapext_extension.config import Config
 from snapext_extension.kernel import processes
 from snapext_extension.kernel.identity import new_identity
@@ -186,17 +186,17 @@ class Telling:
         try:
             process = os.pidfd_open(pid)
         except OSError:  # gone already
-            self.rung_ended(pid)
+            self.signalled_ended(pid)
             return
 
         def ended() -> None:
             self._reactor.unwatch(process)
             os.close(process)
-            self.rung_ended(pid)
+            self.signalled_ended(pid)
 
         self._reactor.watch(process, ended)
 
-    def rung_ended(self, pid: int) -> None:
+    def signalled_ended(self, pid: int) -> None:
         self._settle(pid, ok=False, outcome="ended before it answered")
 
     def crowded(self, limit: int) -> None:

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from helpers import LIMIT_S, Loop, MemoryLog, wait_until
-from snapext_extension.config import Readiness
+from snapext_extension.adapter_config import Readiness
 from snapext_extension.platform import gate as gate_module
 from snapext_extension.platform import probe as probe_module
 from snapext_extension.platform.gate import Gate, GateError

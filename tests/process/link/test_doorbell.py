@@ -42,7 +42,7 @@ class Ears:
         self.said.append((pids, error))
         self.since.append(since_ticks)
 
-    def rung_ended(self, pid: int) -> None:
+    def signalled_ended(self, pid: int) -> None:
         self.ended.append(pid)
 
 

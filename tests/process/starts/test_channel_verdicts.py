@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from snapext_extension.kernel.channels import Cause, is_python, why_unlinked
+from snapext_extension.kernel.channels import Cause, why_unlinked
+from snapext_extension.kernel.interpreter import is_python_name
 from snapext_layer.interpreters import PTH_LINE
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
@@ -134,7 +135,7 @@ class Scene:
         """What `channels` says of a process. In its namespace, which is the extension's on Lambda."""
         root, proc = Path(f"/proc/{pid}/root"), Path(f"/proc/{pid}")
         executable = os.readlink(proc / "exe")
-        assert is_python(executable)
+        assert is_python_name(executable)
         argv = [os.fsdecode(word) for word in (proc / "cmdline").read_bytes().split(b"\0")[:-1]]
         pairs = (item.partition(b"=") for item in (proc / "environ").read_bytes().split(b"\0"))
         environ = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

@@ -5,9 +5,8 @@ import re
 import pytest
 
 from snapext.wire.messages import HookFailure
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_extension.boundary.failures import (
-    AFTER_RESTORE,
-    BEFORE_SNAPSHOT,
     Late,
     Process,
     app_not_ready,

@@ -5,38 +5,33 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, HookedProcess, settings
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Shutdown, Welcome
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Hooks, Running, Shutdown, Welcome
 from snapext_extension.boundary import events
-from snapext_extension.boundary.events import (
+from snapext_extension.boundary.actions import (
     AnswerReadiness,
-    AppReady,
     AskEventNext,
     AskRestoreNext,
     CancelTimer,
     End,
     Fail,
     Look,
-    ReadinessAsked,
-    ReadinessHungUp,
     Report,
-    RestoreReturned,
     SetTimer,
-    ShutdownAsked,
     Stop,
-    TimerFired,
     TimerName,
 )
-from snapext_extension.boundary.lifecycle import (
-    ENDED,
-    MISSING_CHECK_MS,
-    REFUSAL_MS,
-    SHUTDOWN_WAIT_MS,
-    TRANSITIONS,
-    WAITING_EVERY_MS,
-    RestoreCaller,
-    State,
-    Trigger,
+from snapext_extension.boundary.checks import MISSING_CHECK_MS
+from snapext_extension.boundary.events import (
+    AppReady,
+    ReadinessAsked,
+    ReadinessHungUp,
+    RestoreReturned,
+    ShutdownAsked,
+    TimerFired,
 )
+from snapext_extension.boundary.lifecycle import REFUSAL_MS, SHUTDOWN_WAIT_MS
+from snapext_extension.boundary.settings import WAITING_EVERY_MS, RestoreCaller
+from snapext_extension.boundary.states import ENDED, TRANSITIONS, State, Trigger
 
 ADAPTER = RestoreCaller.ADAPTER
 
@@ -106,7 +101,7 @@ def test_a_life_leaves_these_lines_in_the_log() -> None:
     """With how long each phase took, which the status knows as well, and the identity that was made."""
     driver = Driver(settings())
     key = driver.join()
-    driver.handle(events.HooksChanged(key, HookCounts(1, 2)))
+    driver.handle(events.Said(key, Hooks(HookCounts(1, 2))))
     driver.app_ready_and_settled()
     driver.now_ms += 12
     driver.done(key)
@@ -160,9 +155,9 @@ def test_what_a_stranger_says_changes_nothing() -> None:
     """Any process of the user may send any message, without a hello as the app's."""
     driver = Driver(settings())
     for event in (
-        events.HooksChanged(99, HookCounts(1, 1)),
-        events.HookStarted(99, 1, "h"),
-        events.PhaseDone(99, Done(1, True, 1.0)),
+        events.Said(99, Hooks(HookCounts(1, 1))),
+        events.Said(99, Running(1, "h")),
+        events.Said(99, Done(1, True, 1.0)),
         events.Left(99),
     ):
         assert driver.handle(event) == []
@@ -506,7 +501,7 @@ class TestWhenTheAppIsComplete:
         driver = Driver(settings(workers=workers))
         key = driver.join()
         driver.handle(AppReady())
-        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(events.HooksChanged(key, HookCounts(2, 2)))
+        assert SetTimer(TimerName.SETTLE, 500) in driver.handle(events.Said(key, Hooks(HookCounts(2, 2))))
         driver.join()
         assert SetTimer(TimerName.SETTLE, 500) == driver.log[-1]
 
@@ -535,7 +530,7 @@ class TestWhenTheAppIsComplete:
         driver.join()
         driver.app_ready_and_settled()
         late = driver.join(hooks=HookCounts(0, 0))
-        driver.handle(events.HooksChanged(late, HookCounts(1, 1)))
+        driver.handle(events.Said(late, Hooks(HookCounts(1, 1))))
         driver.handle(events.Left(driver.join(hooks=HookCounts(0, 0))))
         assert TimerName.SETTLE not in driver.timers
         assert driver.handle(events.Looked(())) == []
@@ -658,7 +653,7 @@ class TestFailures:
         driver = Driver(settings())
         key = driver.join()
         driver.app_ready_and_settled()
-        driver.handle(events.PhaseDone(key, Done(driver.told(key)[-1].id, False, 7.0)))
+        driver.handle(events.Said(key, Done(driver.told(key)[-1].id, False, 7.0)))
         assert "gave no reason" in driver.failure.message
         assert driver.reported("error") == ["before_snapshot"]
 

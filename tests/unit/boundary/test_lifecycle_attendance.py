@@ -5,32 +5,25 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookCounts
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, HookCounts, Hooks, Running
+from snapext_extension.boundary.actions import Action, AnswerReadiness, Fail, ForgetTheQuiet, Look, SetTimer, TimerName
 from snapext_extension.boundary.assembly import FIRST_LINK_MS
 from snapext_extension.boundary.attendance import Attendance, Sighting
 from snapext_extension.boundary.events import (
-    Action,
-    AnswerReadiness,
     AppReady,
-    CheckpointAsked,
     CommandJoined,
-    Fail,
-    ForgetTheQuiet,
-    HooksChanged,
-    HookStarted,
     Left,
-    Look,
     Looked,
     ReadinessAsked,
     ReadinessHungUp,
     RestoreReturned,
-    SetTimer,
+    Said,
     ShutdownAsked,
     TimerFired,
-    TimerName,
 )
 from snapext_extension.boundary.failures import Process
-from snapext_extension.boundary.lifecycle import LOOK_EVERY_MS, RestoreCaller, State
+from snapext_extension.boundary.settings import LOOK_EVERY_MS, RestoreCaller
+from snapext_extension.boundary.states import State
 
 ADAPTER = RestoreCaller.ADAPTER
 NO_HOOKS = HookCounts(0, 0)
@@ -173,7 +166,7 @@ class TestInitWaits:
         driver.pass_ms(10_000)
         assert State.INIT is driver.state
         if importing:
-            driver.handle(HooksChanged(key, HookCounts(1, 1)))
+            driver.handle(Said(key, Hooks(HookCounts(1, 1))))
         else:
             driver.join(pid=11, parent_pid=9)
         driver.pass_ms(600)
@@ -197,7 +190,7 @@ class TestInitWaits:
         driver.settle()
         driver.pass_ms(30_000)
         assert State.INIT is driver.state
-        driver.handle(HooksChanged(second, HookCounts(1, 1)))
+        driver.handle(Said(second, Hooks(HookCounts(1, 1))))
         driver.pass_ms(500)
         assert [driver.told(key)[0].serving for key in (first, second)] == [False, False]
 
@@ -367,7 +360,7 @@ class TestEvidence:
         driver.sightings = (UNLINKED,)
         if not changes.get("gate", True):
             driver.handle(CommandJoined(900, 5900))
-            driver.handle(CheckpointAsked(900))
+            driver.handle(Said(900, Checkpoint()))
             driver.pass_ms(500)
         else:
             driver.settle()
@@ -756,7 +749,7 @@ class TestLateHooks:
         first, second = driver.join(pid=10), driver.join(pid=11)
         driver.settle()
         driver.done(first)
-        driver.handle(HooksChanged(first, HookCounts(2, 1)))
+        driver.handle(Said(first, Hooks(HookCounts(2, 1))))
         assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
         assert "process 10 (app) registered a before_snapshot hook" in driver.failure.message
         assert driver.told(second)
@@ -787,9 +780,9 @@ class TestLateHooks:
         driver = Watching(settings())
         key = driver.join(pid=10)
         driver.until_after_restore()
-        driver.handle(HooksChanged(key, HookCounts(1, 2)))
+        driver.handle(Said(key, Hooks(HookCounts(1, 2))))
         assert driver.reports("registered_too_late") == []
-        driver.handle(HooksChanged(key, HookCounts(2, 2)))
+        driver.handle(Said(key, Hooks(HookCounts(2, 2))))
         (fields,) = driver.reports("registered_too_late")
         assert fields["phase"] == "before_snapshot"
 
@@ -798,7 +791,7 @@ class TestLateHooks:
         driver = Watching(settings())
         key = driver.join(pid=10)
         driver.settle()
-        driver.handle(HooksChanged(key, HookCounts(2, 2)))
+        driver.handle(Said(key, Hooks(HookCounts(2, 2))))
         driver.done(key)
         assert State.SNAPSHOT is driver.state
         assert driver.reported("warning") == []
@@ -809,9 +802,9 @@ class TestLateHooks:
         first, second = driver.join(pid=10), driver.join(pid=11)
         driver.settle()
         driver.done(first)
-        driver.handle(HooksChanged(first, HookCounts(1, 2)))
+        driver.handle(Said(first, Hooks(HookCounts(1, 2))))
         driver.done(second)
-        driver.handle(HooksChanged(first, HookCounts(1, 3)))
+        driver.handle(Said(first, Hooks(HookCounts(1, 3))))
         assert State.SNAPSHOT is driver.state
         assert driver.reported("warning") == []
 
@@ -822,8 +815,8 @@ class TestLateHooks:
         key = driver.join(pid=10)
         driver.until_after_restore()
         driver.done(key)
-        driver.handle(HooksChanged(key, hooks))
-        driver.handle(HooksChanged(key, HookCounts(5, 5)))
+        driver.handle(Said(key, Hooks(hooks)))
+        driver.handle(Said(key, Hooks(HookCounts(5, 5))))
         (fields,) = driver.reports("registered_too_late")
         assert fields["phase"] == ("before_snapshot" if hooks.before_snapshot == 2 else "after_restore")
 
@@ -832,9 +825,9 @@ class TestLateHooks:
         driver = Watching(settings())
         driver.until_after_restore()
         late = driver.join(pid=10)
-        driver.handle(HooksChanged(late, HookCounts(2, 1)))
+        driver.handle(Said(late, Hooks(HookCounts(2, 1))))
         driver.lose(late)
-        driver.handle(HooksChanged(driver.come_back(10), HookCounts(3, 1)))
+        driver.handle(Said(driver.come_back(10), Hooks(HookCounts(3, 1))))
         assert len(driver.reports("registered_too_late")) == 1
 
     def test_a_late_process_that_was_owed_its_hooks_is_warned_of_as_well(self) -> None:
@@ -843,7 +836,7 @@ class TestLateHooks:
         driver.until_after_restore()
         late = driver.join(pid=10)
         driver.done(late)
-        driver.handle(HooksChanged(late, HookCounts(1, 2)))
+        driver.handle(Said(late, Hooks(HookCounts(1, 2))))
         assert len(driver.reports("registered_too_late")) == 1
 
     @pytest.mark.parametrize("boundary", [True, False])
@@ -853,7 +846,7 @@ class TestLateHooks:
         key = driver.join(pid=10)
         if not boundary:
             driver.handle(AppReady())
-        driver.handle(HooksChanged(key, HookCounts(5, 5)))
+        driver.handle(Said(key, Hooks(HookCounts(5, 5))))
         assert driver.reported("warning") == []
 
     def test_the_end_of_an_import_is_not_a_late_hook(self) -> None:
@@ -865,7 +858,7 @@ class TestLateHooks:
         driver.done(key)
         driver.handle(RestoreReturned(200, ""))
         driver.done(key)
-        driver.handle(HooksChanged(key, HookCounts(1, 1)))
+        driver.handle(Said(key, Hooks(HookCounts(1, 1))))
         assert driver.reported("warning") == []
 
     def test_a_process_that_began_after_the_restore_is_late_for_nothing(self) -> None:
@@ -875,7 +868,7 @@ class TestLateHooks:
         driver.until_after_restore()
         driver.done(key)
         fresh = driver.join(pid=9999, start_ticks=99, hooks=NO_HOOKS)
-        driver.handle(HooksChanged(fresh, HookCounts(3, 3)))
+        driver.handle(Said(fresh, Hooks(HookCounts(3, 3))))
         assert driver.reported("warning") == []
 
 
@@ -1043,7 +1036,7 @@ class TestRunning:
         old = driver.told(key)[-1].id
         driver.lose(key)
         back = driver.come_back(10)
-        driver.handle(HookStarted(back, old, "app.slow"))
+        driver.handle(Said(back, Running(old, "app.slow")))
         driver.handle(TimerFired(TimerName.PHASE))
         assert "hook app.slow in process 10" in driver.failure.message
 
@@ -1055,7 +1048,7 @@ class TestRunning:
         old = driver.told(key)[-1].id
         driver.done(key)
         driver.handle(RestoreReturned(200, ""))
-        driver.handle(HookStarted(key, old, "app.before"))
+        driver.handle(Said(key, Running(old, "app.before")))
         driver.handle(TimerFired(TimerName.PHASE))
         assert "app.before" not in driver.failure.message
 
@@ -1063,12 +1056,12 @@ class TestRunning:
 def test_a_failed_hook_is_said_to_have_failed_after_its_own_time() -> None:
     """Not after that of the whole phase."""
     from snapext.wire.messages import Done, HookFailure
-    from snapext_extension.boundary.events import PhaseDone
+    from snapext_extension.boundary.events import Said
 
     driver = Watching(settings())
     key = driver.join(pid=10)
     driver.settle()
     error = HookFailure("ValueError", "no", "", "app.hook", duration_ms=33.0)
-    driver.handle(PhaseDone(key, Done(driver.told(key)[-1].id, False, 1033.0, (), error)))
+    driver.handle(Said(key, Done(driver.told(key)[-1].id, False, 1033.0, (), error)))
     assert "app.hook in process 10 (app) failed after 33 ms" in driver.failure.message
     assert [action for action in driver.log if isinstance(action, Fail)]

@@ -8,27 +8,22 @@ from dataclasses import replace
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.wire.messages import Result, Welcome
+from snapext.wire.messages import Checkpoint, Result, Welcome
+from snapext_extension.boundary.actions import AskEventNext, AskRestoreNext, Fail, SetTimer, Tell, TimerName
 from snapext_extension.boundary.attendance import Sighting
 from snapext_extension.boundary.events import (
     AppReady,
-    AskEventNext,
-    AskRestoreNext,
-    CheckpointAsked,
     CommandJoined,
     CommandLeft,
     Crowded,
-    Fail,
     Left,
     RestoreReturned,
-    SetTimer,
+    Said,
     ShutdownAsked,
-    Tell,
     TimerFired,
-    TimerName,
 )
 from snapext_extension.boundary.failures import Process
-from snapext_extension.boundary.lifecycle import State
+from snapext_extension.boundary.states import State
 
 COMMAND = 900
 EXPLICIT = settings(gate=False, held=True)
@@ -40,7 +35,7 @@ class Explicit(Driver):
 
     def ask(self, key: int = COMMAND) -> None:
         self.handle(CommandJoined(key, 5000 + key))
-        self.handle(CheckpointAsked(key))
+        self.handle(Said(key, Checkpoint()))
 
     def results(self, key: int = COMMAND) -> list[Result]:
         return [message for message in self.messages(key) if isinstance(message, Result)]
@@ -179,7 +174,7 @@ def test_asking_twice_on_one_connection_is_asking_once() -> None:
     driver = Explicit(EXPLICIT)
     key = driver.join()
     driver.ask()
-    driver.handle(CheckpointAsked(COMMAND))
+    driver.handle(Said(COMMAND, Checkpoint()))
     driver.handle(CommandLeft(COMMAND))
     driver.ask(901)
     driver.cross()

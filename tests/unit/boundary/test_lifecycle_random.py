@@ -10,21 +10,16 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, sets, tuples
 
 from lifecycle_world import NO_HOOKS, PLACES, Place, Proc, World
 from snapext.wire.messages import HookCounts
-from snapext_extension.boundary.events import (
-    Acknowledged,
-    AppReady,
-    Crowded,
-    ReadinessAsked,
-    ShutdownAsked,
-    TimerFired,
-    TimerName,
-)
-from snapext_extension.boundary.lifecycle import State
+from snapext_extension.boundary.actions import TimerName
+from snapext_extension.boundary.events import Acknowledged, AppReady, Crowded, ReadinessAsked, ShutdownAsked, TimerFired
+from snapext_extension.boundary.settings import LOOK_EVERY_MS
+from snapext_extension.boundary.states import State
 
 LIVES = os.environ.get("SNAPEXT_LIVES")
 ONE_OF_EACH = HookCounts(1, 1)
@@ -318,6 +313,8 @@ class Life:
                 break
             self._everyone_does_their_part()
             world.pass_ms(300)
+        if well and not world.over:
+            world.pass_ms(LOOK_EVERY_MS)  # the next look shows whether a lost process executes another program
         assert not well or world.over or world.admitted, f"stuck in {world.state}"
         if not world.over and (world.place.held or world.app_ready):
             assert not world.who_owes(), f"stuck in {world.state}"
@@ -359,6 +356,7 @@ OFTEN = [
 ]
 
 
+@pytest.mark.timeout(900)  # on a machine that is busy with others it takes many times as long
 @settings(
     max_examples=int(LIVES or 1200),
     derandomize=LIVES is None,

@@ -5,28 +5,33 @@ from __future__ import annotations
 import pytest
 
 from lifecycle_driver import Driver, settings
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookCounts
-from snapext_extension.boundary.events import (
-    Acknowledged,
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, HookCounts
+from snapext_extension.boundary.actions import (
     Action,
     AnswerReadiness,
-    AppReady,
     AskEventNext,
     AskRestoreNext,
-    CheckpointAsked,
+    SendSignals,
+    SetTimer,
+    TimerName,
+)
+from snapext_extension.boundary.events import (
+    Acknowledged,
+    AppReady,
     CommandJoined,
     CommandLeft,
     Left,
     RestoreReturned,
-    Ring,
-    Rung,
-    SetTimer,
+    Said,
     SignalsFailed,
+    SignalsSent,
     TimerFired,
-    TimerName,
 )
 from snapext_extension.boundary.failures import Process
-from snapext_extension.boundary.lifecycle import GRACE_MS, LOOK_AGAIN_MS, MAX_LOOKS, SHUTDOWN_WAIT_MS, State
+from snapext_extension.boundary.lifecycle import SHUTDOWN_WAIT_MS
+from snapext_extension.boundary.member import SignalledPid
+from snapext_extension.boundary.signalling import GRACE_MS, MAX_SEARCHES, SEARCH_AGAIN_MS
+from snapext_extension.boundary.states import State
 
 SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
 
@@ -42,7 +47,7 @@ class Signalled(Driver):
         self.handle(TimerFired(TimerName.SETTLE))
 
     def rung(self, *processes: Process) -> list[Action]:
-        return self.handle(Rung(processes, "RTMIN+4"))
+        return self.handle(SignalsSent(processes, "RTMIN+4"))
 
     def acknowledge(self, *pids: int, error: str | None = None) -> list[Action]:
         return self.handle(Acknowledged(pids, error))
@@ -58,8 +63,8 @@ class Signalled(Driver):
         self.handle(RestoreReturned(200, ""))
 
     @property
-    def rings(self) -> list[Ring]:
-        return [action for action in self.log if isinstance(action, Ring)]
+    def rings(self) -> list[SendSignals]:
+        return [action for action in self.log if isinstance(action, SendSignals)]
 
 
 def test_a_ring_is_the_last_action() -> None:
@@ -67,7 +72,7 @@ def test_a_ring_is_the_last_action() -> None:
     driver = Signalled()
     driver.handle(AppReady())
     actions = driver.handle(TimerFired(TimerName.SETTLE))
-    assert isinstance(actions[-1], Ring)
+    assert isinstance(actions[-1], SendSignals)
     assert State.BEFORE_SNAPSHOT is driver.state
 
 
@@ -86,7 +91,7 @@ def test_whoever_waits_for_the_checkpoint_is_named_to_it() -> None:
     driver = Signalled(gate=False)
     for key in (900, 901):
         driver.handle(CommandJoined(key, 5000 + key))
-        driver.handle(CheckpointAsked(key))
+        driver.handle(Said(key, Checkpoint()))
     driver.handle(CommandLeft(901))
     driver.handle(TimerFired(TimerName.SETTLE))
     assert [frozenset({5900})] == [ring.callers for ring in driver.rings]
@@ -97,7 +102,7 @@ def test_who_is_on_the_socket_is_left_alone() -> None:
     driver = Signalled()
     driver.join(pid=5)
     driver.begin()
-    assert [Ring("before_snapshot", frozenset({5}), frozenset())] == driver.rings
+    assert [SendSignals("before_snapshot", frozenset({5}), frozenset())] == driver.rings
 
 
 def test_no_snapshot_before_who_was_signalled_has_acknowledged() -> None:
@@ -141,7 +146,7 @@ def test_after_the_restore_everyone_is_rung_at_once_more() -> None:
     """What was said before the snapshot is no answer to what is asked after the restore."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    assert Ring("after_restore", frozenset(), frozenset()) == driver.rings[-1]
+    assert SendSignals("after_restore", frozenset(), frozenset()) == driver.rings[-1]
     driver.rung(SHELL)
     assert State.AFTER_RESTORE is driver.state
 
@@ -183,7 +188,7 @@ def test_a_process_that_ends_on_the_signal_fails_the_phase() -> None:
     driver = Signalled()
     driver.begin()
     driver.rung(SHELL)
-    driver.handle(Left(-SHELL.pid))
+    driver.handle(Left(SignalledPid(SHELL.pid)))
     assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
     for part in ("process 77 (bash)", "RTMIN+4", "exit"):
         assert part in driver.failure.message
@@ -208,7 +213,7 @@ def test_one_that_comes_to_the_socket_is_told_there_and_waited_for_there() -> No
     driver.rung(SHELL)
     key = driver.join(pid=SHELL.pid, name="app", signalled=True)
     assert [AfterRestore] == [type(message) for message in driver.told(key)]
-    driver.handle(Left(-SHELL.pid))
+    driver.handle(Left(SignalledPid(SHELL.pid)))
     driver.done(key)
     assert State.AFTER_RESTORE is driver.state
     assert AnswerReadiness() in driver.rung()
@@ -300,7 +305,7 @@ def test_one_with_hooks_that_does_not_catch_the_signal_any_more_fails_the_restor
     driver.rung()
     driver.handle(RestoreReturned(200, ""))
     assert frozenset({SHELL.pid}) == driver.rings[-1].expected
-    driver.handle(Rung((NGINX,), "RTMIN+5", missing=SHELL))
+    driver.handle(SignalsSent((NGINX,), "RTMIN+5", missing=SHELL))
     assert SetTimer(TimerName.END, SHUTDOWN_WAIT_MS) == driver.log[-1]
     assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
     for part in ("process 77 (bash)", "does not catch RTMIN+5 any more"):
@@ -313,10 +318,10 @@ def test_forks_too_young_to_tell_are_looked_at_again_and_not_for_ever() -> None:
     driver.begin()
     while not driver.rings[-1].accept_fleeting:
         assert State.BEFORE_SNAPSHOT is driver.state
-        driver.handle(Rung((), "RTMIN+4", fleeting=True))
-        assert SetTimer(TimerName.RING, LOOK_AGAIN_MS) == driver.log[-1]
-        driver.handle(TimerFired(TimerName.RING))
-    assert len(driver.rings) == MAX_LOOKS
+        driver.handle(SignalsSent((), "RTMIN+4", fleeting=True))
+        assert SetTimer(TimerName.SEARCH, SEARCH_AGAIN_MS) == driver.log[-1]
+        driver.handle(TimerFired(TimerName.SEARCH))
+    assert len(driver.rings) == MAX_SEARCHES
     driver.rung()
     assert State.SNAPSHOT is driver.state
     driver.handle(RestoreReturned(200, ""))
@@ -330,12 +335,12 @@ def test_one_that_is_found_when_the_budget_is_used_up_is_not_waited_for_without_
     driver.rung(SHELL)
     driver.pass_ms(59_990)
     driver.acknowledge(SHELL.pid)
-    driver.handle(Rung((), "RTMIN+4", fleeting=True))
+    driver.handle(SignalsSent((), "RTMIN+4", fleeting=True))
     driver.pass_ms(10)
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.pass_ms(10)
     driver.rung(NGINX)
-    driver.pass_ms(LOOK_AGAIN_MS)
+    driver.pass_ms(SEARCH_AGAIN_MS)
     assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
     assert "process 78 (nginx)" in driver.failure.message
 
@@ -374,7 +379,7 @@ def test_one_that_ends_after_it_has_answered_leaves_a_line() -> None:
     driver.begin()
     driver.rung(SHELL, NGINX)
     driver.acknowledge(SHELL.pid)
-    driver.handle(Left(-SHELL.pid))
+    driver.handle(Left(SignalledPid(SHELL.pid)))
     (fields,) = driver.reports("process_ended")
     assert "process 77 (bash) ended after it was sent RTMIN+4" in str(fields["message"])
     assert [fields["signal"] for fields in driver.reports("before_snapshot")] == ["RTMIN+4"]
@@ -449,7 +454,7 @@ def test_without_signals_nobody_is_rung() -> None:
     driver = Driver(settings())
     driver.join(hooks=HookCounts(1, 1))
     driver.until_after_restore()
-    assert not [action for action in driver.log if isinstance(action, Ring)]
+    assert not [action for action in driver.log if isinstance(action, SendSignals)]
 
 
 def test_the_status_names_the_signal_and_both_durations() -> None:
@@ -458,9 +463,9 @@ def test_the_status_names_the_signal_and_both_durations() -> None:
     driver.until_restored(SHELL)
     driver.rung(SHELL)
     driver.now_ms += 12
-    running = driver.machine.describe()["processes"][-SHELL.pid]
+    running = driver.machine.describe()["processes"][SignalledPid(SHELL.pid)]
     driver.acknowledge(SHELL.pid)
-    described = driver.machine.describe()["processes"][-SHELL.pid]
+    described = driver.machine.describe()["processes"][SignalledPid(SHELL.pid)]
     assert (running["how"], running["running"]) == ("RTMIN+4", "the handler of RTMIN+4")
     assert described["durations_ms"] == {"before_snapshot": 0.0, "after_restore": 12.0}
     assert described["running"] is None

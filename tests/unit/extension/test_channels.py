@@ -8,10 +8,10 @@ from snapext_extension.kernel.channels import (
     MAX_FILE_CHARS,
     MAX_SHOWN,
     Cause,
-    is_python,
     why_not_to_us,
     why_unlinked,
 )
+from snapext_extension.kernel.interpreter import is_python_name
 
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
 USER_BASE = f"{AUTOSTART}/user-base"
@@ -59,7 +59,7 @@ def said(*args, **files):
 )
 def test_an_interpreter_is_known_by_its_name(executable, expected):
     """Whatever its version; a program that embeds Python is none."""
-    assert is_python(executable) is expected
+    assert is_python_name(executable) is expected
 
 
 @pytest.mark.parametrize(

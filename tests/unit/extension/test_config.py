@@ -6,7 +6,8 @@ import pytest
 
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
-from snapext_extension.config import KNOWN, parse, readiness_timeout_ms, unknown_names, warnings
+from snapext_extension.adapter_config import readiness_timeout_ms
+from snapext_extension.config import KNOWN, parse, unknown_names, warnings
 
 UID = 1000
 

@@ -8,7 +8,7 @@ from snapext_extension.platform.adapter import (
     CHECK_BEFORE_CHECKPOINT_MARK,
     RESTORE_NEXT_MARK,
     SNAPSTART_MARK,
-    Adapter,
+    Behaviour,
     Kind,
     checks_before_snapshot,
     decide,
@@ -16,10 +16,10 @@ from snapext_extension.platform.adapter import (
 )
 from snapext_tools.simulator.folder import lay_out
 
-NEVER = Adapter(Kind.NEVER_ASKS, checks_before_checkpoint=False)
-UNCHECKED = Adapter(Kind.ASKS_WITHOUT_CHECK, checks_before_checkpoint=False)
-CHECKED = Adapter(Kind.ASKS_AND_CHECKS, checks_before_checkpoint=False)
-LATER = Adapter(Kind.ASKS_AND_CHECKS, checks_before_checkpoint=True)
+NEVER = Behaviour(Kind.NEVER_ASKS, checks_before_checkpoint=False)
+UNCHECKED = Behaviour(Kind.ASKS_WITHOUT_CHECK, checks_before_checkpoint=False)
+CHECKED = Behaviour(Kind.ASKS_AND_CHECKS, checks_before_checkpoint=False)
+LATER = Behaviour(Kind.ASKS_AND_CHECKS, checks_before_checkpoint=True)
 
 
 def inspect_bytes(tmp_path, data):
@@ -46,7 +46,7 @@ def test_no_adapter_is_none(tmp_path, where):
         (b"x" + RESTORE_NEXT_MARK + b"y", UNCHECKED),
         (RESTORE_NEXT_MARK + SNAPSTART_MARK[:-1], UNCHECKED),
         (RESTORE_NEXT_MARK + b"\x00" + SNAPSTART_MARK + b"_AFTER_RESTORE_PATH", CHECKED),
-        (RESTORE_NEXT_MARK[:-1] + b"\x00" + CHECK_BEFORE_CHECKPOINT_MARK, Adapter(Kind.NEVER_ASKS, True)),
+        (RESTORE_NEXT_MARK[:-1] + b"\x00" + CHECK_BEFORE_CHECKPOINT_MARK, Behaviour(Kind.NEVER_ASKS, True)),
         (CHECK_BEFORE_CHECKPOINT_MARK + SNAPSTART_MARK + RESTORE_NEXT_MARK, LATER),
     ],
 )
@@ -141,7 +141,7 @@ TABLE = [
 
 
 def ids(value):
-    return value.kind.name if isinstance(value, Adapter) else None
+    return value.kind.name if isinstance(value, Behaviour) else None
 
 
 def test_the_table_has_every_cell():

@@ -7,7 +7,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PERIOD_US = 100_000
@@ -20,7 +20,7 @@ class NoLimitError(Exception):
 
 @contextlib.contextmanager
 def cpu_limit(percent: int) -> Iterator[Path]:
-    """Make a group that gets so much of one CPU, and yield its cgroup.procs: who writes its pid there is in it.
+    """Make a group that gets so much of one CPU, and yield its cgroup.procs: writing a pid there puts the process in.
 
     Raises NoLimitError where that is not possible.
     """
@@ -31,12 +31,22 @@ def cpu_limit(percent: int) -> Iterator[Path]:
         raise NoLimitError(f"a CPU limit needs a control group: {error}") from error
     try:
         try:
-            _limit(group, PERIOD_US * percent // 100)
+            change_limit(group / "cgroup.procs", percent)
         except OSError as error:
             raise NoLimitError(f"a CPU limit needs a control group with the CPU controller: {error}") from error
         yield group / "cgroup.procs"
     finally:
         _end(group)
+
+
+def change_limit(procs: Path, percent: int) -> None:
+    """From now on the group gets so much of one CPU."""
+    _limit(procs.parent, PERIOD_US * percent // 100)
+
+
+def entering(procs: Path, command: Sequence[str]) -> list[str]:
+    """The command that enters the group and then becomes `command`, under the same pid."""
+    return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(procs), *command]
 
 
 def throttled_s(procs: Path) -> float:

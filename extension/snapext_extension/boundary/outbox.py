@@ -1,0 +1,30 @@
+"""The actions of one turn, in the order in which they are to be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snapext_extension.boundary.actions import Action, Report
+from snapext_extension.boundary.member import Member
+
+
+class Outbox:
+    """All parts of the lifecycle put their actions here; the lifecycle hands them out at the end of a turn."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+
+    def do(self, action: Action) -> None:
+        self._actions.append(action)
+
+    def do_all(self, actions: Iterable[Action]) -> None:
+        self._actions.extend(actions)
+
+    def report(self, level: str, event: str, member: Member | None = None, **fields: object) -> None:
+        """Something for the log; with a member, it begins with that one's pid and name."""
+        about = {} if member is None else {"pid": member.process.pid, "name": member.process.name}
+        self.do(Report(level, event, {**about, **fields}))
+
+    def take(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
