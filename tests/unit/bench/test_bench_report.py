@@ -171,7 +171,7 @@ def test_a_part_alone_makes_a_report(results: dict[str, Any]) -> None:
 def test_a_dropped_round_is_in_the_report(results: dict[str, Any]) -> None:
     """Nobody has to look for what failed."""
     results["parts"]["restore"]["dropped"] = ["gunicorn: no answer"]
-    assert "A round was dropped, because something in it failed: gunicorn: no answer" in document(results)
+    assert "A round was dropped because of a failure: gunicorn: no answer" in document(results)
 
 
 def test_each_plot_that_is_shown_is_drawn_and_the_same_each_time(results: dict[str, Any], tmp_path: Path) -> None:
