@@ -242,7 +242,7 @@ def free(): return [number for number in (0, 1, 2) if not os.path.exists(f"/proc
 
 
 def test_what_we_open_never_takes_a_standard_descriptor(listener: Listener, start: Start):
-    """An app that has closed 0, 1 and 2 finds them free: what it prints would otherwise reach our socket."""
+    """An app that has closed 0, 1 and 2 finds them free: its output would otherwise reach our socket."""
     app = start(DESCRIPTORS + "snapext.register_after_restore(lambda: tell(free()))\nimport time; time.sleep(60)")
     peer = listener.accept()
     peer.greet()
@@ -278,7 +278,7 @@ PATCH = {
 @pytest.mark.parametrize("patch", PATCH.values(), ids=PATCH)
 @pytest.mark.parametrize("when", ["before", "after", "between"])
 def test_an_app_that_is_patched_at_any_time_is_told_all(listener: Listener, start: Start, patch: str, when: str):
-    """Before snapext is imported, after it is linked, or between two phases; the app goes on meanwhile."""
+    """Before snapext is imported, after it is linked, or between two phases; the app keeps running."""
     middle = "say('waits')\nwhile not ran: time.sleep(0.01)\n" if when == "between" else ""
     app = start(
         ("import warnings; warnings.simplefilter('ignore')\n" + patch if when == "before" else "")
