@@ -46,7 +46,7 @@ def test_a_worker_whose_start_takes_longer_is_not_left_out(simulate: Simulate, s
 
 
 def test_a_server_that_has_started_without_hooks_is_named_and_not_waited_for(simulate: Simulate) -> None:
-    """It holds the app's port beside one that has joined, and waits for connections: it has imported no hook module."""
+    """It holds the app's port beside a joined process, and waits for connections: it has imported no hook module."""
     life = simulate(script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py"))
     check_everybody_ran(life, 1)
     (notice,) = life.events("without_hooks")

@@ -129,7 +129,7 @@ def test_a_process_whose_main_thread_has_ended_lives(
 def test_another_process_of_the_same_number_is_not_watched(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
 ) -> None:
-    """The start tells them apart, and one that was watched before it has ended."""
+    """Their start times differ, and the one watched before has ended."""
     app = start(LIVES)
     pid, ticks = app.process.pid, start_ticks(app.process.pid)
     assert not loop.call(lambda: watch.watch(pid, start_ticks=ticks - 1))

@@ -146,7 +146,7 @@ def test_the_end_of_one_that_was_signalled_is_heard_once(loop: Loop, bell: Doorb
 
 
 def test_the_candidates_are_the_start_command_and_its_descendants(start: Start, tmp_path: Path) -> None:
-    """But for those that are left alone, those that wait for a checkpoint, and whoever is not below it."""
+    """Except processes that are left alone, wait for a checkpoint, or are not below it."""
     parent = start(
         """
         import subprocess, sys
