@@ -411,7 +411,7 @@ class TestLauncher:
         env = {"PATH": str(Path(PYTHON).parent), "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}
         done = subprocess.run([opt / "extensions/snapext"], env=env, capture_output=True, text=True, timeout=20)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "127.0.0.1:1 (AWS_LAMBDA_RUNTIME_API) cannot be reached" in done.stderr
+        assert "cannot reach the platform at 127.0.0.1:1 (AWS_LAMBDA_RUNTIME_API)" in done.stderr
 
     def test_without_a_python_it_says_so(self, opt: Path) -> None:
         """In a namespace in which no interpreter can be run, in one line of JSON."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snapext.errors import LocalProtocolError
 from snapext.wire.messages import Describe, Described, Message, Result
+from snapext.wire.phases import PHASES
 from snapext_extension.reactor import Reactor
 
 TYPE_CHECKING = False
@@ -57,7 +58,7 @@ class StatusDesk:
         self._silent.discard(key)
         request = self._requests.get(message.id)
         if request is not None and key in request.missing:
-            names = {"before_snapshot": list(message.before_snapshot), "after_restore": list(message.after_restore)}
+            names = {phase: list(getattr(message, phase)) for phase in PHASES}
             request.names[key] = names
             request.missing.discard(key)
             self._answer_if_complete(message.id)

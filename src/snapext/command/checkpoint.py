@@ -6,12 +6,13 @@ import os
 import sys
 
 from snapext.errors import CheckpointError, ControlError
+from snapext.guest.own import is_snap_start
 from snapext.wire.ask import START_TIMEOUT_S, ask
 
 
 def checkpoint() -> None:
     """Take this environment across the boundary. See `snapext.checkpoint`."""
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+    if not is_snap_start(os.environ):
         return
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:

@@ -124,7 +124,7 @@ def fail(message: str, status: int = EXIT_FAILED) -> int:
 def _start_ticks() -> int:
     """When this command was started, in clock ticks since boot: an answer begun before the restore is none after it."""
     with open("/proc/self/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+        return start_ticks_in(file.read())
 
 
 def _ancestors() -> list[int]:
@@ -133,10 +133,21 @@ def _ancestors() -> list[int]:
     try:
         while found[-1] > 1:
             with open(f"/proc/{found[-1]}/stat", "rb") as file:
-                found.append(int(file.read().rpartition(b")")[2].split()[1]))
+                found.append(parent_pid_in(file.read()))
     except (OSError, ValueError, IndexError):
         pass
     return [pid for pid in found if pid > 0]
+
+
+# The extension reads these lines in kernel/processes.py, which a command does not import.
+
+
+def start_ticks_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[19])
+
+
+def parent_pid_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[1])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 
 from snapext.errors import ControlError
 from snapext.guest.descriptors import socket_above_standard
+from snapext.wire.phases import PHASES
 from snapext.wire.place import UntrustedError, connect, socket_path
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ def _hello(command: str) -> dict[str, Any]:
         "role": "control",
         "client": "snapext-command",
         "name": f"snapext {command}",
-        "hooks": {"before_snapshot": 0, "after_restore": 0},
+        "hooks": dict.fromkeys(PHASES, 0),
         "generation": 0,
     }
 

@@ -124,7 +124,8 @@ class BeforeSnapshot(Message, title="before_snapshot", senders=(EXTENSION,)):
 class AfterRestore(Message, title="after_restore", senders=(EXTENSION,)):
     """Run the after-restore hooks and answer with `done` of the same id within `timeout_ms`.
 
-    `restored_at` is in Unix seconds.
+    restored_at: in Unix seconds, by the wall clock as it was then: the platform may set it only afterwards.
+    restored_monotonic: the same moment by CLOCK_MONOTONIC, in seconds, with which the first can be corrected.
     """
 
     id: int = natural()
@@ -132,6 +133,7 @@ class AfterRestore(Message, title="after_restore", senders=(EXTENSION,)):
     timeout_ms: int = natural()
     environment_id: str = text()
     restored_at: float = number()
+    restored_monotonic: float | None = number(default=None, absent=None, said=False)
 
 
 class Running(Message, title="running", senders=(APP,)):

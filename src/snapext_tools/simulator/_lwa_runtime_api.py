@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import requests
 from requests.adapters import HTTPAdapter
 
-from snapext.errors import LambdaApiError
 from snapext_tools.simulator.apigw import STREAMING_CONTENT_TYPE
+from snapext_tools.simulator.errors import LambdaApiError
 
 Payload = bytes | Iterator[bytes]
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snapext.errors import ConfigError
+from snapext_extension.config import is_snap_start
 
 ENV_RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
-ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 ENV_HOST = "AWS_LWA_HOST"
 ENV_PORT = "AWS_LWA_PORT"
 ENV_PLAIN_PORT = "PORT"
@@ -81,7 +81,7 @@ def read_settings(environ: Mapping[str, str]) -> AdapterSettings:
     port = _port(environ, ENV_PORT if ENV_PORT in environ else ENV_PLAIN_PORT, default=8080)
     return AdapterSettings(
         runtime_api=runtime_api,
-        snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
+        snap_start=is_snap_start(environ),
         host=environ.get(ENV_HOST, "127.0.0.1"),
         port=port,
         readiness_port=_port(environ, ENV_READINESS_PORT, default=port),

@@ -25,12 +25,13 @@ from urllib.parse import unquote
 
 import requests
 
-from snapext.errors import ConfigError, LambdaApiError, SimulationError
+from snapext.errors import ConfigError
 from snapext_tools.simulator import apigw
 from snapext_tools.simulator._lwa_app import App, AppError, body_of, log
 from snapext_tools.simulator._lwa_runtime_api import Payload, RuntimeApi, RuntimeApiGoneError
 from snapext_tools.simulator._lwa_settings import ENV_READINESS_TIMEOUT, AdapterSettings, read_settings
 from snapext_tools.simulator.apigw import HttpRequest
+from snapext_tools.simulator.errors import LambdaApiError, SimulationError
 
 HeaderPairs = Iterable[tuple[str, str]]
 
@@ -42,7 +43,7 @@ UNSUPPORTED_EVENT_ERROR = "Runtime.UnsupportedEvent"
 STREAM_ERROR = "Runtime.StreamError"
 
 
-class Adapter:
+class StandIn:
     """The adapter's life from registration on: phases in order, then one invocation after another."""
 
     def __init__(self, settings: AdapterSettings) -> None:
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        adapter = Adapter(read_settings(os.environ))
+        adapter = StandIn(read_settings(os.environ))
         adapter.register(options.name)
         if options.generation == "1.0":
             adapter.start_1_0()

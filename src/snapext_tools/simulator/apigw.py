@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 
 STREAMING_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 PRELUDE_END = b"\x00" * 8

@@ -7,7 +7,7 @@ hold it open: whoever asked then looks with `reply_to()` after each later change
 
 from __future__ import annotations
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.extension_calls import ExtensionCalls
 from snapext_tools.simulator.invocation import Invocation
 from snapext_tools.simulator.outcomes import InvocationResult

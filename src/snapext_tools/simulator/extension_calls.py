@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.machine import Machine
 from snapext_tools.simulator.replies import (
     ACCEPTED,
@@ -41,7 +41,7 @@ class ExtensionCalls(Machine):
         if events is None:
             message = 'the body must be a JSON object such as {"events": ["SHUTDOWN"]}'
             return self._refuse(call, "InvalidRequestFormat", message)
-        extension = self._extensions.get(name) or Extension(name, False, self._new_id())
+        extension = self._extensions.get(name) or PlatformExtension(name, False, self._new_id())
         kind, allowed = ("external", ("INVOKE", "SHUTDOWN")) if extension.external else ("internal", ("INVOKE",))
         for event in events:
             if event not in allowed:
@@ -108,7 +108,7 @@ class ExtensionCalls(Machine):
                 self._record_haste(extension.name, fatal)
         return ACCEPTED
 
-    def _identified(self, call: ExtensionCall, headers: Headers) -> Extension | Reply:
+    def _identified(self, call: ExtensionCall, headers: Headers) -> PlatformExtension | Reply:
         given = headers.get("lambda-extension-identifier", "")
         if not given:
             message = "Lambda-Extension-Identifier is missing"
@@ -124,7 +124,7 @@ class ExtensionCalls(Machine):
         message = f"no extension has the identifier {identifier}"
         return self._refuse(call, "Extension.UnknownExtensionIdentifier", message)
 
-    def _move_extension(self, extension: Extension, call: ExtensionCall) -> Reply | None:
+    def _move_extension(self, extension: PlatformExtension, call: ExtensionCall) -> Reply | None:
         """Make the transition, or return the refusal."""
         if extension.move(call):
             return None

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext.errors import SimulationError
+from snapext_extension.config import ENV_INITIALIZATION_TYPE
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
+from snapext_tools.simulator.errors import SimulationError
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
@@ -79,7 +80,7 @@ def extension_environment(
         **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
         **({} if credentials is None else credentials.variables(address)),
         "AWS_LAMBDA_RUNTIME_API": address,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
+        ENV_INITIALIZATION_TYPE: str(plan.init_type),
         "AWS_LAMBDA_FUNCTION_NAME": "local",
         "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.outcomes import InvocationResult
 from snapext_tools.simulator.replies import Headers, Reply
 
@@ -19,7 +19,7 @@ class Invocation:
     asked_ms: float
     event: Reply
     extension_event: Mapping[str, Any]
-    extensions: Sequence[Extension] = ()
+    extensions: Sequence[PlatformExtension] = ()
     is_handed_out: bool = False
     headers: Headers = field(default_factory=dict)
     body: bytes = b""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.invocation import Invocation
 from snapext_tools.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext_tools.simulator.replies import Blocked, Reply, json_reply
@@ -62,7 +62,7 @@ class Machine:
         self._function_name = function_name
         # SnapStart exists for published versions only.
         self._version = "1" if init_type is InitType.SNAP_START else "$LATEST"
-        self._extensions = {name: Extension(name, True, new_id()) for name in extension_names}
+        self._extensions = {name: PlatformExtension(name, True, new_id()) for name in extension_names}
         self._held: deque[Blocked] = deque()  # calls of the runtime
         self._invocation: Invocation | None = None
         self._results: dict[str, InvocationResult] = {}
@@ -121,7 +121,7 @@ class Machine:
         missing = [words[self.runtime]] if self.runtime in words else []
         return missing + self._without_event_next(invocation.extensions, ExtensionState.RUNNING)
 
-    def _without_event_next(self, extensions: Iterable[Extension], state: ExtensionState) -> list[str]:
+    def _without_event_next(self, extensions: Iterable[PlatformExtension], state: ExtensionState) -> list[str]:
         return [f"extension {e.name} has not asked for event/next" for e in extensions if e.state is state]
 
     def _check_init_end(self) -> None:
@@ -165,7 +165,7 @@ class Machine:
             duration_ms=result.duration_ms,
         )
 
-    def _send(self, event_type: str, event: Mapping[str, Any]) -> list[Extension]:
+    def _send(self, event_type: str, event: Mapping[str, Any]) -> list[PlatformExtension]:
         """Send an event to every extension that subscribed to it and still lives, and return those."""
         subscribed = [e for e in self._extensions.values() if event_type in e.events and not e.is_over]
         for extension in subscribed:

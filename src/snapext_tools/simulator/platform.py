@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.credentials import Credentials
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext_tools.simulator.platform_server import PlatformServer
 from snapext_tools.simulator.shared_environment import PlatformFailure, SharedEnvironment

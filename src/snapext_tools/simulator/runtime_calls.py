@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.machine import Machine
 from snapext_tools.simulator.outcomes import Failure
 from snapext_tools.simulator.replies import (

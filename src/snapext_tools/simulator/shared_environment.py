@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure, PlatformEvent
 from snapext_tools.simulator.replies import Answer, Blocked, Reply
 

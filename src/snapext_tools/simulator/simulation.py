@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from snapext.errors import SimulationError
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
-from snapext_tools.simulator import apigw
+from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.folder import (
     EXTENSION,
     NO_ADAPTER,
@@ -28,7 +28,7 @@ from snapext_tools.simulator.folder import (
 )
 from snapext_tools.simulator.plan import Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
-from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
+from snapext_tools.simulator.recorder import Happening, Recorder, Trouble, seen_by_users
 from snapext_tools.simulator.sandbox import Sandbox
 from snapext_tools.simulator.verdict import judge
 
@@ -288,44 +288,7 @@ class Simulation:
 
     def _on_record(self, record: dict[str, Any]) -> None:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
-        event, pid = record["event"], record.get("pid")
-        if event == "process_joined":
-            forked = bool(record.get("forked"))
-            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
-        elif event == "process_signalled":
-            self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
-        elif event == "joined_too_late":
-            self.recorder.joined_too_late(at_ms, record["pid"], record["name"], lost=record["lost"])
-        elif event == "process_left":
-            self.recorder.left(record["pid"], alive=record["alive"])
-        elif event == "hooks_changed":
-            self.recorder.hooks_changed(record["pid"], record["hooks"])
-        elif event in ("before_snapshot", "after_restore"):
-            fields = {
-                key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
-            }
-            self.recorder.ran(at_ms, event, record["pid"], **fields)
-        elif event == "unconfirmed":
-            said = {key: record[key] for key in ("pid", "name", "phase", "signal")}
-            self.recorder.unconfirmed(at_ms, **said)
-        elif event == "not_linked":
-            said = {key: record.get(key) for key in ("pid", "name", "command", "cause", "remedy")}
-            self.recorder.add(at_ms, event, **said)
-        elif event == "waiting":
-            self.recorder.add(at_ms, event, message=record["message"], waited_ms=record.get("waited_ms"))
-        elif event in NOTICES:
-            said = {key: record[key] for key in ("pid", "name", "message")}
-            self.recorder.add(at_ms, event, **said)
-        elif event == "restore":
-            self.recorder.environment_id = record["environment_id"]
-        elif event == "failed":
-            seen = _seen(record["phase"], record["error_type"])
-            self.recorder.trouble(
-                Trouble(record["phase"], pid, record["hook"], record["type"], record["message"], record["stack"], seen)
-            )
-        elif record["level"] in ("warning", "error"):
-            said = {key: value for key, value in record.items() if key not in ("time", "level", "source", "event")}
-            self.recorder.add(at_ms, "warning", **{"about": event, **said})
+        extension_log.hear(self.recorder, at_ms, record)
 
     # --- small things ----------------------------------------------------------------------------------------------
 
@@ -335,7 +298,7 @@ class Simulation:
     def _add_failure(self, failure: Failure) -> None:
         """A failure that the platform saw; the extension's own account of it, if it gave one, says more."""
         if self.recorder.ok:
-            seen = _seen(failure.phase, failure.error_type)
+            seen = seen_by_users(failure.phase, failure.error_type)
             if failure.error_type == "Sandbox.Timeout":
                 seen = ""  # ours alone: on Lambda it would have gone on
             if failure.stored is not None:
@@ -362,17 +325,6 @@ class Simulation:
 def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
     text = f"{request}: {message}"
     return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
-
-
-def _seen(phase: str, error_type: str) -> str:
-    """What the function's users would have been told."""
-    if error_type == "Runtime.RestoreHookUserTimeout":
-        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", "after_restore"):
-        return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", "before_snapshot"):
-        return "no version is published: its initialisation failed, and no request is ever served by it"
-    return "the environment is reset, and the invocation in it fails"
 
 
 __all__ = ["Event", "Plan", "Request", "Simulation"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from snapext.errors import ConfigError, SimulationError, SnapextError
+from snapext.errors import ConfigError, SnapextError
 from snapext.wire import signal_names
 from snapext.wire.messages import CONTROL, PROTOCOL_VERSION, AfterRestore, BeforeSnapshot, Done, Hello, Message, Welcome
 from snapext.wire.phases import BEFORE_SNAPSHOT
@@ -25,6 +25,7 @@ from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
 from snapext_extension.peers.signals import Doorbell
 from snapext_extension.reactor import Reactor, now_ms
+from snapext_tools.simulator.errors import SimulationError
 
 JOIN_WINDOW_MS = 1_500
 """A process that has looked for an extension in vain looks again once a second."""

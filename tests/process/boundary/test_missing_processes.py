@@ -47,7 +47,8 @@ def test_a_worker_whose_start_takes_longer_is_not_left_out(simulate: Simulate, s
 
 def test_a_server_that_has_started_without_hooks_is_named_and_not_waited_for(simulate: Simulate) -> None:
     """It holds the app's port beside one that has joined, and waits for connections: it has imported no hook module."""
-    life = simulate(script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py"))
+    both = script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py")
+    life = simulate(both, SNAPEXT_SETTLE_MS="2500")  # time for the second to start on a busy machine
     check_everybody_ran(life, 1)
     (notice,) = life.events("without_hooks")
     assert {notice["pid"]} == {line["pid"] for line in life.trace if line["phase"] == "up"} - life.pids
@@ -115,7 +116,7 @@ def test_two_servers_in_one_script_are_two_workers(simulate: Simulate, last: str
 def test_too_few_workers_are_named_with_those_that_are_not_counted(simulate: Simulate) -> None:
     """Three of them are wanted; a process that serves another thing has not joined."""
     servers = "PORT=$OTHER python tracing_http_server.py & exec python tracing_http_server.py"
-    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="2000")
+    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="5000")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert "2 of 3 processes have joined (SNAPEXT_WORKERS): " in error["message"]

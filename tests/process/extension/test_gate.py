@@ -617,7 +617,7 @@ def test_how_often_and_how_long_it_was_the_same_is_said(probe):
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [([], "the connection is closed without an answer"), ([b"SSH-2.0\r\n"], "not a status line: 'SSH-2.0'")],
+    [([], "the app closed the connection without an answer"), ([b"SSH-2.0\r\n"], "not a status line: 'SSH-2.0'")],
     ids=["closes", "no http"],
 )
 def test_what_is_no_answer_is_said(probe, answer, said):
@@ -641,13 +641,13 @@ def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, pro
         probe(silent.getsockname()[1])
         assert re.search(r"/: it has not answered for 0\.0 s|/: it accepts", probe.last_answer())
         with silent.accept()[0]:
-            wait = r"/: it accepts the connection, and has not answered for \d+\.[1-9] s$"
+            wait = r"/: it accepts the connection, but has not answered for \d+\.[1-9] s$"
             assert wait_until(lambda: re.search(wait, probe.last_answer()))
         monkeypatch.setattr(probe_module, "SLOW_S", 0.1)
         with silent.accept()[0]:
             said = (
                 r"/: Connection reset by peer; "
-                r"since then it accepts the connection, and has not answered for \d+\.[1-9] s$"
+                r"since then it accepts the connection, but has not answered for \d+\.[1-9] s$"
             )
             assert wait_until(lambda: re.search(said, probe.last_answer()))
 

@@ -245,6 +245,35 @@ def test_nothing_runs_before_the_welcome(listener, start):
     assert app.end()[0] == "[]\n"
 
 
+def test_the_time_of_the_restore_follows_the_clock(listener, start):
+    """The platform sets the wall clock after the restore: asked then, the time is right, also in a fork."""
+    app = start(
+        HOOKS
+        + """
+import os, time
+def show():
+    really = time.time
+    offset = really() - time.monotonic()
+    shown = [snapext.status().restored_at]
+    time.time = lambda: really() + 3600  # nobody may set this machine's clock
+    shown.append(snapext.status().restored_at)
+    if not os.fork():
+        say(*(round(at - offset, 1) for at in (*shown, snapext.status().restored_at)))
+        os._exit(0)
+    os.wait()
+snapext.register_after_restore(show)
+"""
+        + REPORT
+    )
+    peer = listener.accept()
+    peer.greet()
+    assert peer.ask(BEFORE).ok
+    assert peer.ask(AFTER.replace(restored_at=1.0, restored_monotonic=5.0)).ok
+
+    assert app.line() == "5.0 3605.0 3605.0"
+    app.end()
+
+
 # --- state -----------------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.credentials import Credentials
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformFailure
 
 RUNTIME = "/2018-06-01/runtime"

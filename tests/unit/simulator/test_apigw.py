@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.apigw import (
     HttpResponse,
     buffered_response,
@@ -13,6 +12,7 @@ from snapext_tools.simulator.apigw import (
     parse_response,
     response_prelude,
 )
+from snapext_tools.simulator.errors import SimulationError
 
 BODIES = [b"", b'{"a": 1}', "žluť".encode(), b"\xff\x00\xfe", b"\x00" * 16]
 

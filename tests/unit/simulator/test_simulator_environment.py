@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure
 from snapext_tools.simulator.replies import DROPPED, Blocked, Reply
 from snapext_tools.simulator.states import ExtensionState, InitType, RuntimeState

@@ -189,6 +189,7 @@ FIELDS = [
     (Side.PROCESS, AFTER, ("id", "generation", "timeout_ms"), WRONG_INTEGERS),
     (Side.PROCESS, AFTER, ("environment_id",), [*WRONG_STRINGS, "null"]),
     (Side.PROCESS, AFTER, ("restored_at",), WRONG_FLOATS),
+    (Side.PROCESS, AFTER.replace(restored_monotonic=1.5), ("restored_monotonic",), WRONG_FLOATS),
     (Side.PROCESS, Shutdown("spindown", 1), ("deadline_ms",), WRONG_INTEGERS),
 ]
 MISTYPED = [

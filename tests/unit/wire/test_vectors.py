@@ -103,6 +103,7 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
         *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing")),
         ("hooks", "importing"),
         ("before_snapshot", "serving"),
+        ("after_restore", "restored_monotonic"),
         ("done", "hooks"),
     }
     assert optional <= {(m["type"], name) for m in said for name in m}
