@@ -80,7 +80,7 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable '.[tools]'
 	@touch $@
 
-bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)
+bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: rough figures in two minutes, in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
 	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
 
