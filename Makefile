@@ -80,7 +80,7 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable '.[tools]'
 	@touch $@
 
-bench: $(BENCH)/.installed ## measure, write docs/benchmarks.md (QUICK=1: rough, COMPARE=1: against it; both in build/)
+bench: $(BENCH)/.installed ## measure all, write docs/benchmarks.md (QUICK=1: rough, COMPARE=1: against it; both in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
 	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick) $(if $(COMPARE),--compare docs/benchmarks/results.json) \
 	  $(if $(QUICK)$(COMPARE),-o build) $(ARGS)
