@@ -19,9 +19,10 @@ from snapext_extension.boundary import actions, events
 from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.lifecycle import Lifecycle
 from snapext_extension.boundary.member import SignalledPid
-from snapext_extension.boundary.settings import RestoreCaller, Settings
+from snapext_extension.boundary.settings import Identity, RestoreCaller, Settings
 from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
+from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
@@ -65,7 +66,9 @@ class Extension:
             pipe = acknowledgement_path(config.socket_path)
             self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
-        self._lifecycle = Lifecycle(self._settings(), new_identity, lambda: self._probe.last_answer)
+        self._clock = ClockWatch(self._reactor, self._on_clock_set)
+        self._restored_monotonic: float | None = None
+        self._lifecycle = Lifecycle(self._settings(), self._new_identity, lambda: self._probe.last_answer)
         self._looker: Looker | None = None
         self._watch = ProcessWatch(self._reactor, self._ended)
         self._images: dict[int, watch.Image | None] = {}
@@ -85,6 +88,8 @@ class Extension:
             self._looker = self._make_looker()
 
     def run(self) -> int:
+        if self._config.snap_start:
+            self._clock.start()
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None:
@@ -97,6 +102,7 @@ class Extension:
 
     def close(self) -> None:
         self._probe.stop()
+        self._clock.close()
         self._watch.close()
         self._bridge.close()
         if self._doorbell is not None:
@@ -104,6 +110,21 @@ class Extension:
         if self._gate is not None:
             self._gate.close()
         self._reactor.close()
+
+    def _new_identity(self) -> Identity:
+        identity = new_identity()
+        self._restored_monotonic = identity.restored_monotonic
+        return identity
+
+    def _on_clock_set(self, by_s: float) -> None:
+        """Somebody set the wall clock: what was read off it before, is wrong by that much."""
+        after_s, when = None, "before the restore"
+        if self._restored_monotonic is not None:
+            after_s = time.monotonic() - self._restored_monotonic
+            when = f"{after_s * 1000:.0f} ms after the restore"
+        message = f"the wall clock was set by {by_s:+.3f} s, {when}"
+        after_ms = None if after_s is None else round(after_s * 1000, 3)
+        self._log.write("info", "clock_set", by_s=round(by_s, 3), after_restore_ms=after_ms, message=message)
 
     def _settings(self) -> Settings:
         config = self._config

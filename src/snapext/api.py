@@ -22,6 +22,7 @@ __all__ = [
     "is_restored",
     "register_after_restore",
     "register_before_snapshot",
+    "register_generator",
     "reseed",
     "status",
     "wait_restored",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this 
 
     from snapext.link.status import Status
 
+    G = TypeVar("G")
     P = ParamSpec("P")
     R = TypeVar("R")
 
@@ -57,6 +59,20 @@ def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwar
     """
     registry.add(registry.get_after_restore(), (func, args, kwargs))
     return func
+
+
+def register_generator(generator: G, reseed: Callable[[int], object] | None = None) -> G:
+    """Have a random generator of your own renewed in this process after a restore, before the first hook. Returns it.
+
+    For a `random.Random`, a generator of numpy or torch, and whatever has a method `reseed(n)` or `seed(n)`; for
+    anything else `reseed` is called with a whole number below 2 ** 512. A fork has its parent's. It is kept for as long
+    as the process lives. Never raises and never blocks; one that could not be renewed fails the boundary.
+    """
+    from snapext.hooks import generators
+
+    generators.register(generator, reseed)
+    connect()
+    return generator
 
 
 def _link_this_process() -> None:
@@ -161,9 +177,10 @@ def checkpoint() -> None:
 
 
 def reseed() -> None:
-    """Reseed `random`, and the global generators of numpy and torch where they are already imported.
+    """Renew `random`, OpenSSL's generators, those of numpy and torch, and all that were registered.
 
-    Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0.
+    Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0. docs/generators.md has the whole
+    list. Raises RuntimeError, after all others are renewed, if a registered generator could not be.
     """
     from snapext.hooks import reseed
     from snapext.link import linking

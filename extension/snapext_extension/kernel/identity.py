@@ -23,7 +23,7 @@ def new_identity() -> Identity:
     for clock_ns, spread in zip(clocks, _SPREAD, strict=True):
         mixed ^= clock_ns * spread & _MASK
     boot_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
-    return Identity(f"{mixed:032x}", time.time(), boot_ticks, _last_pid())
+    return Identity(f"{mixed:032x}", time.time(), boot_ticks, _last_pid(), time.monotonic())
 
 
 def _last_pid() -> int:

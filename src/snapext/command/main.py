@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 
 from snapext.errors import CheckpointError, ControlError
-from snapext.wire.place import acknowledgement_path, socket_path, why_refuse_directory
+from snapext.wire.place import UntrustedError, acknowledgement_path, check_pipe, socket_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_MESSAGE_BYTES = 2_000
@@ -73,12 +72,12 @@ def done(failed: str | None) -> int:
     # A line of its own, even behind one that somebody has not ended.
     line = b"\n" + ",".join(map(str, _ancestors())).encode() + since + what + b"\n"
     try:
-        why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
-        if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
-            return fail(f"{path} is not used: {why or 'it is not a pipe'}")
+        check_pipe(path, os.geteuid())
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
         os.write(pipe, line)
+    except UntrustedError as error:
+        return fail(f"{path} is not used: {error}")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
             return fail(f"nobody waits for this: no extension reads {path}; is SNAPEXT_SIGNALS set?")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from snapext.wire.phases import AFTER_RESTORE, PHASES
+
 NOTICES = ("link_lost", "link_restored", "stranger", "without_hooks")
 """Lines of the extension's log that are no warnings, and that a person should see all the same."""
 
@@ -126,7 +128,7 @@ class Recorder:
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
         """A process was told by a signal. If it comes to the socket for that, it is one that has joined as well."""
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
-        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": {"before_snapshot": 0, "after_restore": 0}})
+        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0)})
 
     def unconfirmed(self, at_ms: float, **fields: Any) -> None:
         """A signal was sent to a handler that cannot say when it is done: it has run as far as anybody knows."""
@@ -141,14 +143,14 @@ class Recorder:
             registered = self._processes.get(pid, {}).get("hooks", {}).get(phase, 0)
             count = registered or int("signal" in fields)
         self.hooks_run += count
-        if phase == "after_restore":
+        if phase == AFTER_RESTORE:
             self._ran_after_restore[pid] += count
         self.add(at_ms, phase, pid=pid, **fields)
 
     def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
         """The runtime is ready: what has not run by now, in a process that is not excused, has not run in time."""
         owed = (
-            Debt(process["pid"], process["name"], process["hooks"]["after_restore"] - self._ran_after_restore[pid])
+            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - self._ran_after_restore[pid])
             for pid, process in list(self._processes.items())
         )
         self.debts = tuple(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from snapext.errors import SimulationError
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, PHASES
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
 from snapext_tools.simulator import apigw
@@ -300,7 +301,7 @@ class Simulation:
             self.recorder.left(record["pid"], alive=record["alive"])
         elif event == "hooks_changed":
             self.recorder.hooks_changed(record["pid"], record["hooks"])
-        elif event in ("before_snapshot", "after_restore"):
+        elif event in PHASES:
             fields = {
                 key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
             }
@@ -368,9 +369,9 @@ def _seen(phase: str, error_type: str) -> str:
     """What the function's users would have been told."""
     if error_type == "Runtime.RestoreHookUserTimeout":
         return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", "after_restore"):
+    if phase in ("restore", AFTER_RESTORE):
         return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", "before_snapshot"):
+    if phase in ("init", BEFORE_SNAPSHOT):
         return "no version is published: its initialisation failed, and no request is ever served by it"
     return "the environment is reset, and the invocation in it fails"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
@@ -58,7 +59,7 @@ class Story:
         self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
 
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
-        if self._chapter == "after_restore" and chapter == "init":
+        if self._chapter == AFTER_RESTORE and chapter == "init":
             chapter = self._chapter  # a process that joins late stays in the chapter in which it joined
         label = chapter if chapter != self._chapter else ""
         self._chapter = chapter
@@ -163,10 +164,10 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "extension_registered": Story._registered,
     "process_joined": Story._joined,
     "process_signalled": Story._signalled,
-    "before_snapshot": Story._before,
+    BEFORE_SNAPSHOT: Story._before,
     "snapshot": Story._snapshot,
     "restore": Story._restore,
-    "after_restore": Story._after,
+    AFTER_RESTORE: Story._after,
     "ready": Story._ready,
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_tools.simulator.recorder import Recorder, Trouble
 
 EXPECT_HOOKS = "--expect-hooks"
@@ -37,7 +38,7 @@ def _not_in_time(recorder: Recorder) -> Iterator[Trouble]:
         hooks = f"{debt.hooks} after-restore hook{'' if debt.hooks == 1 else 's'}"
         late = "had not run when the runtime asked for its first invocation"
         message = f"{hooks} of process {debt.pid} ({debt.name}) {late}"
-        yield Trouble("after_restore", debt.pid, None, "NotInTime", message, "")
+        yield Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", message, "")
 
 
 def _joined_too_late(recorder: Recorder) -> Iterator[Trouble]:
@@ -45,13 +46,13 @@ def _joined_too_late(recorder: Recorder) -> Iterator[Trouble]:
     hooks_of = {process["pid"]: process["hooks"] for process in recorder.processes}
     for late in recorder.latecomers:
         hooks = hooks_of.get(late.pid, {})
-        missed = [f"{_number(hooks.get('before_snapshot', 0), 'before-snapshot hook')} did not run"]
+        missed = [f"{_number(hooks.get(BEFORE_SNAPSHOT, 0), 'before-snapshot hook')} did not run"]
         if late.after_ready:
-            missed.append(f"{_number(hooks.get('after_restore', 0), 'after-restore hook')} ran late")
+            missed.append(f"{_number(hooks.get(AFTER_RESTORE, 0), 'after-restore hook')} ran late")
         missed = [words for words in missed if not words.startswith("0 ")]
         if missed:
             message = f"process {late.pid} ({late.name}) joined too late: {' and '.join(missed)}"
-            yield Trouble("before_snapshot", late.pid, None, "JoinedTooLate", message, "")
+            yield Trouble(BEFORE_SNAPSHOT, late.pid, None, "JoinedTooLate", message, "")
 
 
 def _number(number: int, what: str) -> str:

@@ -1,7 +1,6 @@
 """The real bridge against hostile peers, and good peers beside them."""
 
 import contextlib
-import dataclasses
 import os
 import resource
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import BEFORE, HELLO, LIMIT_S, WELCOME, App, Loop, MemoryLog, clean_environ, wait_until
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
     BeforeSnapshot,
     Checkpoint,
@@ -63,7 +62,7 @@ class Process:
         except OSError:
             self.socket.close()
             raise
-        self.connection = Connection(Role.PROCESS)
+        self.connection = Connection(Side.PROCESS)
 
     def send(self, *messages):
         for message in messages:
@@ -290,7 +289,7 @@ def test_another_users_process_is_refused(serve, log, recorder, loop, is_served)
         os.setuid(65534)
         peer = socket.socket(socket.AF_UNIX); peer.connect({str(path)!r})
         try:
-            peer.sendall({Connection(Role.PROCESS).send(HELLO)!r}); print(peer.recv(100))
+            peer.sendall({Connection(Side.PROCESS).send(HELLO)!r}); print(peer.recv(100))
         except OSError as error:
             print(b"")
     """
@@ -365,7 +364,7 @@ def test_a_role_has_its_own_words(serve, log, recorder, connect, is_served, role
     serve()
     bad = connect()
     with contextlib.suppress(BrokenPipeError):
-        bad.send(dataclasses.replace(HELLO, role=role), message)
+        bad.send(HELLO.replace(role=role), message)
 
     assert bad.is_hung_up()
     assert len(log.reasons("connection_closed")) == 1
@@ -377,7 +376,7 @@ def test_a_command_may_ask(serve, recorder, connect):
     """For the status, and for the checkpoint."""
     serve()
     command = connect()
-    command.send(dataclasses.replace(HELLO, role="control"), StatusRequest(), Checkpoint())
+    command.send(HELLO.replace(role="control"), StatusRequest(), Checkpoint())
 
     assert [StatusRequest(), Checkpoint()] == wait_until(lambda: len(recorder.messages) == 2 and recorder.messages)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,7 +127,7 @@ def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
     app = start(import_app)
     peer = joined(listener)
     assert app.line() == "half"
-    assert peer.ask(replace(BEFORE, serving=True)).ok
+    assert peer.ask(BEFORE.replace(serving=True)).ok
     assert peer.ask(AFTER).ok
     (thread,) = {entry.name for entry in Path(f"/proc/{app.process.pid}/task").iterdir()} - {str(app.process.pid)}
     wakes = Path(f"/proc/{app.process.pid}/task/{thread}/status")

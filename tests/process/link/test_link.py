@@ -1,6 +1,5 @@
 """Real client processes on a real socket, with the extension's end of it in the test's hands."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -35,7 +34,7 @@ def test_hello_says_who_the_process_is(listener, path, start):
     client = hello.client.partition("/")[0]
     assert Hello(
         PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
-    ) == dataclasses.replace(hello, client=client)
+    ) == hello.replace(client=client)
     assert client == "snapext-python"
 
 
@@ -244,6 +243,35 @@ def test_nothing_runs_before_the_welcome(listener, start):
     assert peer.is_hung_up()
 
     assert app.end()[0] == "[]\n"
+
+
+def test_the_time_of_the_restore_follows_the_clock(listener, start):
+    """The platform sets the wall clock after the restore: asked then, the time is right, also in a fork."""
+    app = start(
+        HOOKS
+        + """
+import os, time
+def show():
+    really = time.time
+    offset = really() - time.monotonic()
+    shown = [snapext.status().restored_at]
+    time.time = lambda: really() + 3600  # nobody may set this machine's clock
+    shown.append(snapext.status().restored_at)
+    if not os.fork():
+        say(*(round(at - offset, 1) for at in (*shown, snapext.status().restored_at)))
+        os._exit(0)
+    os.wait()
+snapext.register_after_restore(show)
+"""
+        + REPORT
+    )
+    peer = listener.accept()
+    peer.greet()
+    assert peer.ask(BEFORE).ok
+    assert peer.ask(AFTER.replace(restored_at=1.0, restored_monotonic=5.0)).ok
+
+    assert app.line() == "5.0 3605.0 3605.0"
+    app.end()
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
