@@ -59,6 +59,8 @@ ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 DEFAULT_PORT = 9555
 DEFAULT_SETTLE_MS = 500
+DEFAULT_BEFORE_SNAPSHOT_MS = 60_000
+DEFAULT_AFTER_RESTORE_MS = 9_000
 
 
 class Config(NamedTuple):
@@ -118,8 +120,10 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         posts_after_restore=bool(environ.get(ENV_LWA_AFTER_RESTORE_PATH)),
         readiness_timeout_ms=readiness_timeout_ms(environ.get(ENV_LWA_READINESS_TIMEOUT_S)),
         workers=workers,
-        before_snapshot_timeout_ms=integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
-        after_restore_timeout_ms=integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
+        before_snapshot_timeout_ms=integer(
+            environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, DEFAULT_BEFORE_SNAPSHOT_MS, 1, 900_000
+        ),
+        after_restore_timeout_ms=integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, DEFAULT_AFTER_RESTORE_MS, 1, 10_000),
         ready_timeout_ms=integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
         settle_ms=integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
         log_level=choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
@@ -133,6 +137,30 @@ def is_snap_start(environ: Mapping[str, str]) -> bool:
     return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
 
 
+class LongPhase(NamedTuple):
+    """A phase that may take longer than the adapter waits for its readiness check.
+
+    variables: the settings whose sum is `may_take_ms`; fails: what fails when the adapter has given up.
+    """
+
+    name: str
+    may_take_ms: int
+    variables: str
+    fails: str
+
+
+def longer_than(
+    timeout_ms: float | None, *, settle_ms: int, before_snapshot_timeout_ms: int, after_restore_timeout_ms: int
+) -> list[LongPhase]:
+    """The phases in which the adapter (1.1 and later) may give up; none where it waits without end (None)."""
+    before = f"{ENV_SETTLE_MS} + {ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}"
+    phases = (
+        LongPhase("after-restore", after_restore_timeout_ms, ENV_AFTER_RESTORE_TIMEOUT_MS, "the restore"),
+        LongPhase("before-snapshot", settle_ms + before_snapshot_timeout_ms, before, "init"),
+    )
+    return [phase for phase in phases if timeout_ms is not None and timeout_ms < phase.may_take_ms]
+
+
 def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
     """Settings that work against the hooks. adapter_checks: the web adapter is 1.1.0 or later, and reads them."""
     found: list[str] = []
@@ -144,22 +172,17 @@ def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
             "run: the route sees the state of the snapshot, and the restore fails if it waits for a hook; unset it, "
             "and register an after-restore hook instead"
         )
-    if config.readiness_timeout_ms is not None:
-        for phase, needed_ms, budget in (
-            ("after-restore", config.after_restore_timeout_ms, ENV_AFTER_RESTORE_TIMEOUT_MS),
-            (
-                "before-snapshot",
-                config.settle_ms + config.before_snapshot_timeout_ms,
-                f"{ENV_SETTLE_MS} + {ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}",
-            ),
-        ):
-            if config.readiness_timeout_ms < needed_ms:
-                fails = "the restore" if phase == "after-restore" else "init"
-                found.append(
-                    f"{ENV_LWA_READINESS_TIMEOUT_S}={config.readiness_timeout_ms / 1000:g} is shorter than the "
-                    f"{needed_ms / 1000:g} s that the {phase} hooks may take ({budget}): the web adapter gives up "
-                    f"first, and {fails} fails; unset it, or set more"
-                )
+    found += [
+        f"{ENV_LWA_READINESS_TIMEOUT_S}={(config.readiness_timeout_ms or 0) / 1000:g} is shorter than the "
+        f"{phase.may_take_ms / 1000:g} s that the {phase.name} hooks may take ({phase.variables}): the web adapter "
+        f"gives up first, and {phase.fails} fails; unset it, or set more"
+        for phase in longer_than(
+            config.readiness_timeout_ms,
+            settle_ms=config.settle_ms,
+            before_snapshot_timeout_ms=config.before_snapshot_timeout_ms,
+            after_restore_timeout_ms=config.after_restore_timeout_ms,
+        )
+    ]
     return found
 
 

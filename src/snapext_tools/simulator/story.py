@@ -1,4 +1,4 @@
-"""What `snapext simulate` prints: the story of one environment, a line for each thing that happened."""
+"""What `snapext simulate` prints: the story of one environment, a line for each event."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ class Story:
             self._tell_trouble(what)
             return
         for text in _LINES.get(what.event, _plain)(self, what.fields):
-            elsewhere = (self._chapter or "init") if what.event in NOTICES else what.fields.get("phase", what.event)
-            chapter = _CHAPTERS.get(what.event, str(elsewhere))
-            self._line(chapter, what.at_ms, text)
+            self._line(self._chapter_of(what), what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
         """The last line: whether every check passed, and if not, which failed."""
@@ -57,6 +55,13 @@ class Story:
         word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
         self._write("", 0)
         self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
+
+    def _chapter_of(self, what: Happening) -> str:
+        if what.event in _CHAPTERS:
+            return _CHAPTERS[what.event]
+        if what.event in NOTICES:
+            return self._chapter or "init"  # it belongs to where it happened
+        return str(what.fields.get("phase", what.event))
 
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
         if self._chapter == AFTER_RESTORE and chapter == "init":
