@@ -23,13 +23,13 @@ DIGITS = 4
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Few rounds: a coarse look, within two minutes.")
+@click.option("--quick", is_flag=True, help="Few rounds: rough figures, within two minutes.")
 @click.option("--only", multiple=True, type=click.Choice([part.name for part in PARTS]), help="One part; repeatable.")
-@click.option("--rounds", type=click.IntRange(min=2), help="So many rounds of each part, in place of its own number.")
+@click.option("--rounds", type=click.IntRange(min=2), help="The number of rounds of each part, instead of its own.")
 @click.option("--render", is_flag=True, help="Measure nothing; write the report again from results.json.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, metavar="DIR")
 def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, output: Path) -> None:
-    """Measure snapext against what else one could use, and write DIR/benchmarks.md."""
+    """Measure snapext against the alternatives, and write DIR/benchmarks.md."""
     folder = output / "benchmarks"
     raw = folder / "results.json"
     try:
@@ -47,15 +47,15 @@ def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, o
 
 
 def dumped(results: dict[str, Any]) -> str:
-    """JSON with each list of figures on one line: ten thousand lines of one number are no easier to read."""
+    """JSON with each list of figures on one line: ten thousand lines of one number each are unreadable."""
     text = json.dumps(results, indent=1)
     return re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def measure(quick: bool, only: tuple[str, ...], rounds: int | None) -> dict[str, Any]:
-    """Everything that results.json holds."""
+    """Everything in results.json."""
     run, began = describe(), time.monotonic()
-    gc.disable()  # a collection is not to fall into what is timed; each life collects when it ends
+    gc.disable()  # no collection while something is timed; each life collects when it ends
     parts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
         stage = Stage(Path(root))

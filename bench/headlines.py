@@ -1,4 +1,4 @@
-"""The headlines of a run: what each is called, how it is taken from the figures, and its budget, if it has one."""
+"""The headlines of a run: the title of each, how to take it from the figures, and its budget, if it has one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bench.rounds import Figures
 
 SLOPE_UP_TO = 64
 LISTEN_TIMES = 7.3
-"""Half of what it was when it was first measured, with Python 3.12: 14.6 times a bare interpreter's start."""
+"""Half of its first measurement, with Python 3.12: 14.6 times the start of a bare interpreter."""
 
 Parts = Mapping[str, Figures]
 Take = Callable[[Parts], list[float]]
-"""Takes one figure a round. Raises KeyError if it was not measured, as in an older record."""
+"""Takes one figure per round. Raises KeyError if it was not measured, as in an older record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`budget`: what is good enough, at most or `at_least`; None for a figure that helps to judge the others.
+    """`budget`: the good-enough value, at most or `at_least`; None for a figure that helps to judge the others.
 
-    `beside`: what was measured in the same rounds and slows down with the machine; another run is compared by their
-    ratio. `compared`: whether another run should have the same figure.
+    `beside`: a figure of the same rounds that slows down with the machine; runs are compared by the ratio to it.
+    `compared`: whether another run should have the same figure.
     """
 
     part: str
@@ -38,7 +38,7 @@ class Headline:
 
 
 def taken(take: Take, parts: Parts) -> list[float]:
-    """The figures; empty if they are not in this run."""
+    """The figures; empty if this run has none."""
     try:
         return take(parts)
     except KeyError:
@@ -58,7 +58,7 @@ def total(first: Take, second: Take) -> Take:
 
 
 def net(setup: str) -> Take:
-    """A restore of one worker, without what measuring it takes."""
+    """A restore of one worker, without the cost of measuring it."""
 
     def take(parts: Parts) -> list[float]:
         by_setup = parts["restore"][RESTORE]
@@ -69,7 +69,7 @@ def net(setup: str) -> Take:
 
 
 def slope(metric: str, at_most: int | None = None) -> Take:
-    """What each one more costs, by the line of each round."""
+    """The cost of each further one, by the line of each round."""
     return lambda parts: [each for _, each in lines(parts["scale"][metric], at_most=at_most)]
 
 
@@ -120,7 +120,7 @@ def _throughput(mode: str) -> tuple[Headline, ...]:
 
 
 def _limited(words: str) -> tuple[Headline, ...]:
-    """What a user sees of a restore in a small function. The same rounds have the floor's under the same limit."""
+    """A restore as a user sees it in a small function. The same rounds have the floor under the same limit."""
     floor = figure("limited", f"restore_ms, {words}", restore.FLOOR)
     return tuple(
         Headline("limited", f"{what} {LIMITED}, {words}: {name}", take, unit="ms", beside=floor, compared=name == REAL)

@@ -24,7 +24,6 @@ from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
 from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
-from snapext_extension.kernel.look import Looker
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
@@ -37,6 +36,10 @@ from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, Lamb
 from snapext_extension.platform.probe import AppProbe
 from snapext_extension.platform.report import report_to_extensions, report_to_runtime
 from snapext_extension.reactor import Reactor, now_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snapext_extension.kernel.look import Looker
 
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
@@ -66,7 +69,7 @@ class Extension:
         self._clock = ClockWatch(self._reactor, self._on_clock_set)
         self._restored_monotonic: float | None = None
         self._lifecycle = Lifecycle(self._settings(), self._new_identity, lambda: self._probe.last_answer)
-        self._looker = Looker(config.readiness.port, start_command_path(config.socket_path), extensions_folder)
+        self._looker: Looker | None = None
         self._watch = ProcessWatch(self._reactor, self._ended)
         self._images: dict[int, watch.Image | None] = {}
         self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
@@ -81,6 +84,8 @@ class Extension:
             )
         elif config.snap_start and config.mode == "auto":
             log.write("warning", "no_gate", message=NO_GATE.format(port=config.port))
+        if config.snap_start:  # now, while there are descriptors to import it with
+            self._looker = self._make_looker()
 
     def run(self) -> int:
         if self._config.snap_start:
@@ -208,8 +213,15 @@ class Extension:
             self._ended(pid)
         if not look.lost_only:
             started_ms = now_ms()
+            self._looker = self._looker or self._make_looker()
             sightings = self._looker.look()
             self._event(events.Looked(sightings, now_ms() - started_ms))
+
+    def _make_looker(self) -> Looker:
+        # Its modules take 15 ms of CPU where they are not compiled. Most environments without SnapStart need none.
+        from snapext_extension.kernel.look import Looker
+
+        return Looker(self._config.readiness.port, start_command_path(self._config.socket_path), self._folder)
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from snapext.guest import notice
-from snapext.guest.own import is_expected, is_own_process
+from snapext.guest.own import is_expected, is_own_process, is_snap_start
 from snapext.hooks import registry
 from snapext.hooks.registry import get_after_restore, get_before_snapshot
 
@@ -143,7 +143,7 @@ def is_restored() -> bool:
     """
     from snapext.link import linking
 
-    if not linking.current().view.generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if not linking.current().view.generation and is_snap_start(os.environ):
         connect()
         linking.current().ask_generation()
     return linking.current().view.generation > 0
@@ -156,7 +156,7 @@ def wait_restored(timeout: float | None = None) -> bool:
     """
     from snapext.link import linking
 
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+    if not is_snap_start(os.environ):
         return is_restored()
     connect()  # a process without hooks has no link yet, and would never learn of the restore
     return linking.current().view.wait_restored(timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snapext_extension.boundary import reports
 from snapext_extension.boundary.actions import CancelTimer, Look, Report, SetTimer, TimerName
 from snapext_extension.boundary.assembly import Assembly
 from snapext_extension.boundary.attendance import Attendance, Sighting
@@ -102,7 +103,6 @@ class Init:
         self._outbox.do(SetTimer(TimerName.LOOK, max(self._look_every_ms(), LOOK_SHARE * look.took_ms)))
         self._roll.report_lost(now_ms)
         if not self.app_is_ready:
-            self._assembly.app_answered(now_ms)
             return False
         if self._assembly.incomplete(now_ms) or self._settle_started_ms is None:
             self.settle(now_ms)  # or a look has shown that a process that seemed to import serves
@@ -134,8 +134,8 @@ class Init:
         if workers != 0 and (hooks_are_lost or (workers and len(self._assembly.counted(now_ms)) < workers)):
             return not_ready(timeout_ms, "; ".join(missing))
         if missing:
-            message = "; ".join(missing)
-            self._outbox.report("warning", "gave_up_waiting", waited_ms=timeout_ms, message=message)
+            fields: dict[str, object] = {"waited_ms": timeout_ms, "message": "; ".join(missing)}
+            self._outbox.do(Report("warning", "gave_up_waiting", fields))
         self._serving_pids = {
             member.process.pid
             for member in self._assembly.importing(now_ms)
@@ -166,7 +166,7 @@ class Init:
     def report_absent(self) -> None:
         """Name the function's processes that take no part."""
         for level, event, process, fields in self._assembly.absent():
-            self._outbox.do(Report(level, event, {"pid": process.pid, "name": process.name, **fields}))
+            self._outbox.do(reports.of_process(level, event, process, **fields))
 
     def _missing(self, now_ms: float) -> list[str]:
         """What init waits for, in words; empty when the boundary may begin."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from snapext.wire.messages import HookCounts
 from snapext.wire.phases import BEFORE_SNAPSHOT
+from snapext_extension.boundary import reports
 from snapext_extension.boundary.actions import SetTimer, TimerName
 from snapext_extension.boundary.member import Key, Member, SignalledPid
 from snapext_extension.boundary.outbox import Outbox
@@ -39,7 +40,8 @@ class Roll:
             hooks = earlier.hooks
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
             member.told_ids = earlier.told_ids
-            self._report_return(member, earlier, now_ms)
+            if earlier.said_lost:
+                self._outbox.do(reports.link_restored(member, now_ms - (earlier.lost_ms or 0.0)))
         self.members[key] = member
         self.known_pids.add(pid)
         self.anyone_has_joined = True
@@ -117,14 +119,7 @@ class Roll:
         for member in self.lost():
             if not member.said_lost and now_ms - (member.lost_ms or 0.0) >= LOOK_EVERY_MS:
                 member.said_lost = True
-                message = f"{member.process} lost its connection and lives: it is waited for until it is back or ends"
-                self._outbox.report("info", "link_lost", member, message=message)
-
-    def _report_return(self, member: Member, earlier: Member, now_ms: float) -> None:
-        if earlier.said_lost:
-            lost_ms = round(now_ms - (earlier.lost_ms or 0.0), 3)
-            message = f"{member.process} is connected again after {lost_ms:.0f} ms"
-            self._outbox.report("info", "link_restored", member, lost_ms=lost_ms, message=message)
+                self._outbox.do(reports.link_lost(member))
 
 
 def _is_lost(member: Member) -> bool:

@@ -29,7 +29,7 @@ def new_identity() -> Identity:
 def _last_pid() -> int:
     """The pid that was given out last: the last field of /proc/loadavg (see proc(5)).
 
-    Where it cannot be read, no pid is higher: a process that started in this very clock tick is owed its hooks.
+    Where it cannot be read, this is the highest pid: a process that started in this very clock tick is owed its hooks.
     """
     try:
         return int(read("/proc/loadavg").split()[-1])

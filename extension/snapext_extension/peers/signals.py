@@ -10,15 +10,16 @@ import contextlib
 import os
 import re
 import signal
-import stat as file_modes
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.errors import SnapextError
+from snapext.wire.place import why_refuse_pipe
 from snapext_extension.kernel import processes, tree
 from snapext_extension.kernel.processes import Stat
 from snapext_extension.log import Log
+from snapext_extension.peers import own_file
 from snapext_extension.reactor import Reactor
 
 MAX_LINE_BYTES = 4096
@@ -32,8 +33,8 @@ class SignalError(SnapextError):
     """Signals cannot be sent, or not be answered. The text says why, in one line."""
 
 
-class Listener(Protocol):
-    """Who hears what became of a signal."""
+class SignalListener(Protocol):
+    """Hears what became of a signal."""
 
     def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
     def signalled_ended(self, pid: int) -> None: ...
@@ -42,7 +43,7 @@ class Listener(Protocol):
 class Doorbell:
     """Sends signals, and reads the answers from the pipe at `path`. Raises SignalError if that cannot be made."""
 
-    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: Listener) -> None:
+    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: SignalListener) -> None:
         self._path = path
         self._reactor = reactor
         self._log = log
@@ -50,7 +51,7 @@ class Doorbell:
         self._rung: dict[int, int] = {}
         self._received = b""
         self._pipe = _make_pipe(path, uid)
-        self._identity = _identity(os.fstat(self._pipe))
+        self._made = os.fstat(self._pipe)
         reactor.watch(self._pipe, self._readable)
 
     def ring(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
@@ -63,8 +64,7 @@ class Doorbell:
         self._reactor.unwatch(self._pipe)
         os.close(self._pipe)
         with contextlib.suppress(OSError):  # gone already
-            if _identity(os.lstat(self._path)) == self._identity:
-                os.unlink(self._path)
+            own_file.remove(self._path, self._made)
 
     def _send(self, process: Stat, number: int) -> bool:
         """The descriptor keeps the pid from being given to another (pidfd_open(2)): looked at, it cannot be reused."""
@@ -173,16 +173,11 @@ def _may_be_about_to_exec(process: Stat, number: int) -> bool:
     return processes.catches(process.pid, number) and processes.catches(process.parent_pid, number)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    """What tells a file from another that has been put in its place."""
-    return status.st_dev, status.st_ino
-
-
 def _make_pipe(path: str, uid: int) -> int:
     """Make the pipe, and open it. A pipe of ours that is there was left by an extension that was killed."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            why = _why_refuse_pipe(os.lstat(path), uid)
+            why = why_refuse_pipe(os.lstat(path), uid)
             if why is not None:
                 raise SignalError(f"{path} is in the way: {why}; remove it, or set SNAPEXT_SOCKET to another folder")
             os.unlink(path)
@@ -191,13 +186,3 @@ def _make_pipe(path: str, uid: int) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise SignalError(f"{path} cannot be made: {error.strerror}") from error
-
-
-def _why_refuse_pipe(status: os.stat_result, uid: int) -> str | None:
-    if file_modes.S_ISREG(status.st_mode):
-        return "it is a file, not our pipe (a shell makes one that writes there when there is no pipe)"
-    if not file_modes.S_ISFIFO(status.st_mode):
-        return "it is not a pipe"
-    if status.st_uid != uid:
-        return f"it belongs to user {status.st_uid}, we are user {uid}"
-    return None

@@ -171,8 +171,7 @@ def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
         channel.send(Done(number, error is None, outcome.duration_ms, outcome.hooks, error))
     except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
         if error is not None:
-            stack = error.stack[-runner.MAX_STACK_CHARS // 2 :]
-            error = HookFailure(error.type, error.message, stack, error.hook, error.duration_ms)
+            error = error.replace(stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
         channel.send(Done(number, error is None, outcome.duration_ms, (), error))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Shutdown, Welcome
 
@@ -102,7 +103,7 @@ class View:
                 generation=self.generation,
                 environment_id=self.environment_id,
                 restored_at=self._when_restored(),
-                initialization_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
+                initialization_type=os.environ.get(ENV_INITIALIZATION_TYPE),
                 connected=connected,
             )
 

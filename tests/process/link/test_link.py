@@ -1,6 +1,5 @@
 """Real client processes on a real socket, with the extension's end of it in the test's hands."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -35,7 +34,7 @@ def test_hello_says_who_the_process_is(listener, path, start):
     client = hello.client.partition("/")[0]
     assert Hello(
         PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
-    ) == dataclasses.replace(hello, client=client)
+    ) == hello.replace(client=client)
     assert client == "snapext-python"
 
 
@@ -139,7 +138,7 @@ def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
 
 
 def test_the_apps_default_timeout_does_not_cut_the_link(listener, start):
-    """socket.setdefaulttimeout in the app leaves our connection as it is: one that is cut could miss a restore."""
+    """socket.setdefaulttimeout in the app does not change our connection: a cut one could miss a restore."""
     app = start("import socket; socket.setdefaulttimeout(0.01)" + HOOKS + "time.sleep(0.3); say('slept')" + READ)
     peer = listener.accept()
     peer.greet()
@@ -222,7 +221,7 @@ GARBAGE = [b"garbage\n", b'{"type":"welcome"}\n', b"x" * 70_000, b'{"type":"hell
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=["garbage", "malformed", "long", "misdirected", "half"])
 def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start, garbage):
-    """What is not the protocol runs no hook, disturbs nothing, and does not end the link for good."""
+    """Malformed input runs no hook, disturbs nothing, and does not end the link for good."""
     app = start(HOOKS + REPORT)
     peer = listener.accept()
     peer.next(Hello)
@@ -236,7 +235,7 @@ def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start
 
 
 def test_nothing_runs_before_the_welcome(listener, start):
-    """An order from one who has not greeted is refused."""
+    """An order from a peer that has not greeted is refused."""
     app = start(HOOKS + REPORT)
     peer = listener.accept()
     peer.next(Hello)
@@ -269,7 +268,7 @@ snapext.register_after_restore(show)
     peer = listener.accept()
     peer.greet()
     assert peer.ask(BEFORE).ok
-    assert peer.ask(dataclasses.replace(AFTER, restored_at=1.0, restored_monotonic=5.0)).ok
+    assert peer.ask(AFTER.replace(restored_at=1.0, restored_monotonic=5.0)).ok
 
     assert app.line() == "5.0 3605.0 3605.0"
     app.end()
@@ -331,7 +330,7 @@ def test_wait_restored_does_not_wait_where_no_restore_comes(start):
 
 
 def test_a_process_that_joins_after_the_restore_is_restored_at_once(listener, start):
-    """One that began after the restore has nothing to run and is told so by its welcome."""
+    """A process that started after the restore has nothing to run, and its welcome says so."""
     app = start(HOOKS + "print(snapext.wait_restored(20), ran, snapext.status().environment_id)")
     listener.accept().greet(Welcome(1, "ready", 1, ENVIRONMENT_ID))
 
@@ -425,7 +424,7 @@ def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
 
 
 def test_a_fork_in_a_thread_with_the_ident_of_a_link_that_gave_up_is_linked(listener, start):
-    """The C library gives the ident of a thread that has ended to the next one: that is no hook which forks."""
+    """The C library reuses the ident of a thread that has ended: the new thread is not a hook that forks."""
     app = start(
         "import os, threading\npath = os.environ['SNAPEXT_SOCKET']\n"
         "os.environ.update(SNAPEXT_SOCKET='/nobody/here.sock', AWS_LAMBDA_RUNTIME_API='127.0.0.1:1')\n"
@@ -625,7 +624,7 @@ def test_a_hook_that_seeds_has_the_last_word(listener, start):
 
 
 def test_hooks_registered_with_snapshot_restore_py_run_too(listener, start):
-    """A hook that was registered with AWS's own module is counted and run in its place."""
+    """A hook registered with AWS's own module is counted, and runs in its place."""
     pytest.importorskip("snapshot_restore_py")
     app = start(
         HOOKS + "import snapshot_restore_py as theirs; theirs.register_after_restore(ran.append, 'theirs')\n"

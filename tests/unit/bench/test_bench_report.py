@@ -1,4 +1,4 @@
-"""The benchmarks' report, from figures that are made up: what is held, what is not, and nothing without its spread."""
+"""The benchmarks' report, from made-up figures: each budget is met or not, and each figure has its spread."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_budget_is_met_or_not_by_its_median() -> None:
 
 
 def test_every_headline_is_measured_when_every_part_is() -> None:
-    """None asks for a figure by a name that no part has."""
+    """None uses a name that no part has."""
     found = judged(figures())
     assert [one.headline for one in found] == [*HEADLINES]
     assert [one.headline.title for one in found if one.measured is None] == []
@@ -169,13 +169,13 @@ def test_a_part_alone_makes_a_report(results: dict[str, Any]) -> None:
 
 
 def test_a_dropped_round_is_in_the_report(results: dict[str, Any]) -> None:
-    """Nobody has to look for what failed."""
+    """A reader sees the failure there."""
     results["parts"]["restore"]["dropped"] = ["gunicorn: no answer"]
-    assert "A round was dropped, because something in it failed: gunicorn: no answer" in document(results)
+    assert "A round was dropped because of a failure: gunicorn: no answer" in document(results)
 
 
 def test_each_plot_that_is_shown_is_drawn_and_the_same_each_time(results: dict[str, Any], tmp_path: Path) -> None:
-    """Figures alone make the file: a run that is rendered again changes nothing."""
+    """The file depends only on the figures: rendering a run again changes nothing."""
     results["parts"] = {name: results["parts"][name] for name in ("scale", "footprint")}
     shown = {name for part in PARTS[1::3] for name in plot_names(part, results["parts"][part.name]["figures"]).values()}
     write_plots(results, tmp_path)
