@@ -546,6 +546,69 @@ def test_reseeding_can_be_switched_off(listener, start, setting, reseeds):
     assert reseeds == (f"{random.random()}\n" != app.end()[0])
 
 
+GENERATORS = """
+import os, random, ssl, sys, snapext
+def say(*words): print(*words, flush=True)
+class Own:
+    seeds = []
+    def reseed(self, seed):
+        self.seeds.append(seed)
+stirred = []
+import _ssl
+_ssl.RAND_add = lambda seed, _entropy: stirred.append(seed)
+random.seed(42)
+snapext.register_generator(Own())
+"""
+RENEWED = "say(random.random() != random.Random(42).random(), len(set(Own.seeds)), stirred[-1][:32].decode())\n"
+
+
+def test_a_process_without_hooks_is_reseeded(listener, start):
+    """It has a link; a generator that it registers makes one. The seed begins with the environment id."""
+    app = start(GENERATORS + READY + "snapext.wait_restored(20)\n" + RENEWED)
+    peer = listener.accept()
+    assert peer.greet().hooks == HookCounts()
+    assert peer.ask(BEFORE).ok
+    assert peer.ask(AFTER).ok
+
+    assert app.line() == f"True 1 {ENVIRONMENT_ID}"
+    app.end()
+
+
+def test_a_fork_of_a_stale_parent_is_reseeded(listener, start):
+    """It was forked before its parent was restored, and has found no more than the parent had."""
+    app = start(
+        GENERATORS
+        + READY
+        + READ
+        + "if not os.fork():\n    snapext.wait_restored(20)\n    "
+        + RENEWED
+        + "    os._exit(0)\nos.wait()\n"
+    )
+    parent = listener.accept()
+    parent.greet()
+    assert parent.ask(BEFORE).ok
+    app.go()
+    child = listener.accept()
+    assert child.greet().forked
+    assert child.ask(AFTER).ok
+
+    assert app.line() == f"True 1 {ENVIRONMENT_ID}"
+    app.end()
+
+
+@pytest.mark.parametrize(("setting", "ok"), [("1", False), ("0", True)])
+def test_a_generator_that_cannot_be_renewed_fails_the_phase(listener, start, setting, ok):
+    """Before the snapshot, when the hooks have run: no version is published whose clones draw the same."""
+    app = start(HOOKS + "snapext.register_generator(object())\n" + REPORT, SNAPEXT_RESEED=setting)
+    peer = listener.accept()
+    peer.greet()
+    done = peer.ask(BEFORE)
+    assert done.ok == ok
+    assert ok or (done.error.type, done.error.hook) == ("NotRenewedError", None)
+
+    assert app.end()[0] == "['before']\n"
+
+
 def test_a_hook_that_seeds_has_the_last_word(listener, start):
     """A seed that an after-restore hook sets is not overwritten: reseeding comes before the first hook."""
     app = start(
