@@ -3,8 +3,8 @@
 const crypto = require("node:crypto"), fs = require("node:fs"), net = require("node:net"), path = require("node:path");
 const file = process.env.SNAPEXT_SOCKET || `/tmp/snapext-${process.geteuid()}/bridge.sock`;
 const hooks = { before_snapshot: [], after_restore: [] };
-const outcomes = new Map(); // told twice of one boundary, the hooks still run once
-const asked = new Map(); // who has asked last hears which hook runs
+const outcomes = new Map(); // on a repeated message the hooks still run only once
+const asked = new Map(); // the last peer to ask gets the name of the running hook
 let environment = "", draws = 0;
 let generation = 0, attempts = 0, unlinked = "no extension answers";
 
@@ -33,7 +33,7 @@ exports.randomUUID = () => {
 
 function connect() {
   const folder = fs.lstatSync(path.dirname(file), { throwIfNoEntry: false });
-  // Only its owner can put a socket into such a folder; who the peer is, Node cannot ask.
+  // Only its owner can put a socket into such a folder; Node cannot ask for the identity of the peer.
   if (!folder?.isDirectory() || folder.uid !== process.geteuid() || folder.mode & 0o077) return connectLater();
   const socket = net.connect(file).setEncoding("utf8").unref(); // it must not keep the app from ending
   const send = (message) => socket.write(JSON.stringify(message) + "\n");

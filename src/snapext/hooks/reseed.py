@@ -20,6 +20,7 @@ def prepare() -> None:
     """
     if is_wanted():
         generators.check()
+        random.Random(b"")  # noqa: S311 - from Python 3.13 on, the first seed imports a hash function
         libcrypto.look(thorough=True)
 
 

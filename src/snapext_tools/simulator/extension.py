@@ -23,7 +23,7 @@ class PlatformExtension:
 
     @property
     def is_over(self) -> bool:
-        """True once the extension has reported an error or has ended."""
+        """True once the extension reported an error or ended."""
         return self.state in (ExtensionState.INIT_ERROR, ExtensionState.EXIT_ERROR, ExtensionState.EXITED)
 
     def move(self, call: ExtensionCall) -> bool:

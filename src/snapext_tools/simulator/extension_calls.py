@@ -33,7 +33,7 @@ class ExtensionCalls(Machine):
     """The calls of extensions. A refused call gets a Reply."""
 
     def register(self, now_ms: float, headers: Headers = NO_HEADERS, body: bytes = b"") -> Answer:
-        """POST /extension/register. A name that is no file in the extensions folder is an internal extension's."""
+        """POST /extension/register. An extension without a file of its name in the extensions folder is internal."""
         self.tick(now_ms)
         call, name, events = ExtensionCall.REGISTER, headers.get("lambda-extension-name", ""), _events_in(body)
         if not name:
@@ -48,10 +48,10 @@ class ExtensionCalls(Machine):
                 message = f"{event}: an {kind} extension may ask for {' or '.join(allowed)}"
                 return self._refuse(call, "Extension.InvalidEventType", message)
         if not extension.external and self.runtime is not RuntimeState.STARTED:
-            message = "registration has ended: the runtime has initialised"
+            message = "registration is closed: the runtime has initialised"
             return self._refuse(call, "Extension.RegistrationClosed", message)
         if name not in self._extensions and len(self._extensions) >= MAX_EXTENSIONS:
-            message = f"there are {MAX_EXTENSIONS} extensions already"
+            message = f"there are already {MAX_EXTENSIONS} extensions"
             return self._refuse(call, "Extension.TooManyExtensions", message)
         if refusal := self._move_extension(extension, call):
             return refusal
@@ -134,7 +134,7 @@ class ExtensionCalls(Machine):
 
 
 def _events_in(body: bytes) -> tuple[str, ...] | None:
-    """The events that a registration asks for; None when the body is not what it should be."""
+    """The events that a registration asks for; None when the body is malformed."""
     request = object_in(body)
     if request is None:
         return None

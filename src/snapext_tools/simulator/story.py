@@ -1,4 +1,4 @@
-"""What `snapext simulate` prints: the story of one environment, a line for each thing that happened."""
+"""What `snapext simulate` prints: the story of one environment, a line for each event."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ SHORT_LIFE = f"require({json.dumps(str(NODE / 'snapext'))}).afterRestore(() => {
 @pytest.mark.parametrize("code", [SHORT_LIFE, SHORT_LIFE.partition(";")[0]], ids=["works on", "ends at once"])
 @NODE_RUNS
 def test_a_node_app_without_an_extension_is_left_alone(tmp_path: Path, code: str) -> None:
-    """It ends when it would have ended, and nothing is said."""
+    """It ends when it would have ended, without a message."""
     env = {**os.environ, "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
     app = subprocess.run(["node", "-e", code], env=env, capture_output=True, text=True, timeout=20)
     assert (app.returncode, app.stdout, app.stderr) == (0, "", "")
@@ -195,7 +195,7 @@ def test_nginx_is_reloaded_by_the_script_that_is_signalled(simulate: Simulate, o
 
 @pytest.mark.needs("nginx")
 def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_path: Path, open_folder: str) -> None:
-    """The script says what it could not do, and that is the reason that the platform gets."""
+    """The script reports its failure, and the platform gets that as the reason."""
     nginx = tmp_path / "nginx"
     real = shutil.which("nginx", path=WITH_SERVERS)
     nginx.write_text(f'#!/bin/sh\ncase "$*" in *reload) exit 1; esac\nexec {real} "$@"\n')

@@ -7,11 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from snapext_extension.extension import Extension
 from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.reactor import Reactor
+
+SET = "the wall clock was set by +24.500 s"
 
 
 @pytest.fixture
@@ -94,3 +98,25 @@ def test_without_a_timer_nothing_is_watched(reactor: Reactor, monkeypatch: pytes
     watch.start()
     watch.close()
     assert timers() == []
+
+
+@pytest.mark.parametrize(
+    ("restored_ago_s", "fields"),
+    [
+        (None, {"by_s": 24.5, "after_restore_ms": None, "message": f"{SET}, before the restore"}),
+        (0.0, {"by_s": 24.5, "after_restore_ms": 0.0, "message": f"{SET}, 0 ms after the restore"}),
+    ],
+)
+def test_the_log_says_by_how_much_and_when(
+    monkeypatch: pytest.MonkeyPatch, restored_ago_s: float | None, fields: dict[str, object]
+) -> None:
+    """One line of the story: a person sees which of the times in the log are the snapshot's."""
+    monkeypatch.setattr(time, "monotonic", lambda: 81.5)
+    said: list[tuple[str, str, dict[str, object]]] = []
+    extension = Extension.__new__(Extension)
+    vars(extension).update(
+        _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
+        _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
+    )
+    extension._on_clock_set(24.5)
+    assert said == [("info", "clock_set", fields)]

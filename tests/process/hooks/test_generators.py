@@ -116,6 +116,19 @@ def test_what_was_not_found_before_the_snapshot_is_found_at_the_restore(prepare:
     assert renewed[0] != renewed[1]
 
 
+def test_the_restore_does_not_look_again() -> None:
+    """Reseeding imports nothing that is not there after the look before the snapshot: a look takes milliseconds."""
+    code = """
+from snapext.hooks import libcrypto, reseed
+reseed.prepare()
+libcrypto.look = lambda **how: print(json.dumps("looked"))
+reseed.reseed()
+import wave
+reseed.reseed()
+"""
+    assert run(code) == (["looked"], "")
+
+
 def test_reseeding_can_be_called_by_hand() -> None:
     """snapext.reseed() in a hook renews them as well."""
     draw = DRAWS["Python's ssl"] + "\nimport snapext\ndraw()\n"

@@ -1,4 +1,4 @@
-"""The real signal transport and real processes: nobody is signalled who was not meant, or who would be ended by it."""
+"""The real transport and real processes: no other process is signalled, and none that the signal would kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Start = Callable[[str], App]
 
 
 class Ears:
-    """Hears what the transport hears."""
+    """Records the transport's events."""
 
     def __init__(self) -> None:
         self.said: list[tuple[tuple[int, ...], str | None]] = []
@@ -104,7 +104,7 @@ def test_who_catches_the_signal_is_sent_it(loop: Loop, bell: SignalTransport, st
 
 
 def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: SignalTransport, start: Start) -> None:
-    """Whoever has it now would even catch the signal: it is the start that tells them apart."""
+    """The new process would even catch the signal: only its start time differs."""
     app = start(CATCHES)
     seen = look(app)
     assert ring(loop, bell, seen._replace(start_ticks=seen.start_ticks - 1)) == []
@@ -148,7 +148,7 @@ def test_the_end_of_one_that_was_signalled_is_heard_once(
 
 
 def test_the_candidates_are_the_start_command_and_its_descendants(start: Start, tmp_path: Path) -> None:
-    """But for those that are left alone, those that wait for a checkpoint, and whoever is not below it."""
+    """Except processes that are left alone, wait for a checkpoint, or are not below it."""
     parent = start(
         """
         import subprocess, sys
@@ -247,7 +247,7 @@ def test_a_file_that_a_shell_has_left_there_is_refused(loop: Loop, ears: Ears, l
 
 
 def test_closing_takes_the_pipe_away_but_not_anothers(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> None:
-    """What somebody has put in its place meanwhile is not removed."""
+    """It does not remove a file that another process put in its place."""
     path = tmp_path / "done"
     bell = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     path.rename(tmp_path / "moved")
@@ -295,7 +295,7 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: SignalTransport, ears:
 def test_a_line_that_nobody_ends_does_not_take_the_next_answer_with_it(
     loop: Loop, bell: SignalTransport, ears: Ears, tmp_path: Path
 ) -> None:
-    """`snapext done` begins a line of its own."""
+    """`snapext done` begins a new line."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
         pipe.write(b"x" * 3_000)
         env = clean_environ(SNAPEXT_SOCKET=str(tmp_path / "bridge.sock"))
@@ -319,7 +319,7 @@ JUNK = {
 def test_junk_is_refused_and_what_comes_after_it_counts(
     loop: Loop, bell: SignalTransport, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
 ) -> None:
-    """It is logged ten times, then with the 100th and the 1000th; nobody is taken to be done."""
+    """It is logged ten times, then at the 100th and the 1000th; no process counts as done."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
         view = memoryview(junk)
         while view:

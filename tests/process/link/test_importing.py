@@ -123,7 +123,7 @@ def test_a_program_that_serves_from_within_an_import_is_not_waited_for(
 def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
     listener: Listener, start: Start, import_app: str
 ):
-    """After the restore nobody asks any more: its link's thread sleeps until it is told something."""
+    """After the restore nothing asks any more: its link's thread sleeps until a message comes."""
     app = start(import_app)
     peer = joined(listener)
     assert app.line() == "half"
@@ -141,7 +141,7 @@ def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
 
 
 def test_a_restore_does_not_wait_for_an_import(listener: Listener, start: Start, import_app: str):
-    """What is imported lazily while requests are served must not cost a restore its time."""
+    """Lazy imports while requests are served must not delay a restore."""
     app = start(import_app)
     peer = joined(listener)
     assert app.line() == "half"
