@@ -32,14 +32,19 @@ def registered_too_late(member: Member, phase: str) -> Report:
 
 
 def answered(member: Member, phase: str, done: Done) -> Report:
-    """The event is named after the phase."""
-    hooks = [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks]
-    fields: dict[str, object] = {"ok": done.ok, "duration_ms": done.duration_ms, "hooks": hooks}
+    """The event is named after the phase. A restore waits for this line of each member: its fields are copied once."""
+    fields: dict[str, object] = {
+        "pid": member.process.pid,
+        "name": member.process.name,
+        "ok": done.ok,
+        "duration_ms": done.duration_ms,
+        "hooks": [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks],
+    }
     if done.error is not None:
         fields["failed_hook"] = done.error.hook
     if member.signal is not None:
         fields["signal"] = member.signal
-    return of_member("debug" if done.ok else "error", phase, member, **fields)
+    return Report("debug" if done.ok else "error", phase, fields)
 
 
 def link_lost(member: Member) -> Report:
