@@ -80,9 +80,10 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable '.[tools]'
 	@touch $@
 
-bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: rough figures in two minutes, in build/)
+bench: $(BENCH)/.installed ## measure all, write docs/benchmarks.md (QUICK=1: rough, COMPARE=1: against it; both in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
-	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
+	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick) $(if $(COMPARE),--compare docs/benchmarks/results.json) \
+	  $(if $(QUICK)$(COMPARE),-o build) $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

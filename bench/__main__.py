@@ -14,12 +14,14 @@ from typing import Any
 
 import click
 
+from bench.compare import comparison
 from bench.machine import describe
 from bench.parts import PARTS
 from bench.report import document, write_plots
 from bench.stage import BenchError, Stage
 
 DIGITS = 4
+GOT_WORSE = 3
 
 
 @click.command()
@@ -27,12 +29,21 @@ DIGITS = 4
 @click.option("--only", multiple=True, type=click.Choice([part.name for part in PARTS]), help="One part; repeatable.")
 @click.option("--rounds", type=click.IntRange(min=2), help="The number of rounds of each part, instead of its own.")
 @click.option("--render", is_flag=True, help="Measure nothing; write the report again from results.json.")
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help=f"Print what changed since FILE, a recorded results.json; exit status {GOT_WORSE} if a headline got worse.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, metavar="DIR")
-def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, output: Path) -> None:
+def main(
+    quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, compare: Path | None, output: Path
+) -> None:
     """Measure snapext against the alternatives, and write DIR/benchmarks.md."""
     folder = output / "benchmarks"
     raw = folder / "results.json"
     try:
+        record = None if compare is None else json.loads(compare.read_text())  # now: it may be about to be replaced
         results = json.loads(raw.read_text()) if render else measure(quick, only, rounds)
     except (BenchError, OSError, ValueError) as error:
         click.echo(f"bench: {error}", err=True)
@@ -44,6 +55,10 @@ def main(quick: bool, only: tuple[str, ...], rounds: int | None, render: bool, o
     write_plots(results, folder)
     (output / "benchmarks.md").write_text(document(results))
     click.echo(f"{output / 'benchmarks.md'}: written")
+    if record is not None:
+        text, worse = comparison(record, results)
+        click.echo(text)
+        sys.exit(GOT_WORSE if worse else 0)
 
 
 def dumped(results: dict[str, Any]) -> str:

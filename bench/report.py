@@ -25,7 +25,7 @@ All figures that are compared come from the same run and the same rounds, one pe
 first rounds are warm-up and are discarded. A ratio is taken pair by pair, within a round; its interval is the
 bootstrap's 95 % confidence interval of the median. p95 and p99 are those of the figures themselves: with few figures
 p99 is about the largest. Absolute figures belong to this machine, and each includes a simulated platform in Python.
-Nothing here was measured on Lambda.
+Nothing here was measured on Lambda. `make bench COMPARE=1` measures again, and lists what got worse.
 """
 
 _QUICK = """
@@ -154,7 +154,7 @@ def _beside_table(found: Sequence[Judged]) -> str:
 def _measured(one: Judged) -> tuple[str, str, str]:
     measured = one.measured
     if measured is None:
-        return ("not in this run", "", "0")
+        return ("not measured", "", "0")
     spread = f"{number(measured.p5)} to {number(measured.p95)}"
     return (f"{_interval(measured)}{_unit(one)}", spread, str(measured.n))
 

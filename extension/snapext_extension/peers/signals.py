@@ -10,9 +10,6 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from snapext.errors import SnapextError
 from snapext.wire.place import why_refuse_pipe
@@ -21,6 +18,18 @@ from snapext_extension.kernel.processes import Stat
 from snapext_extension.log import Log
 from snapext_extension.peers import own_file
 from snapext_extension.reactor import Reactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Protocol
+
+    class SignalListener(Protocol):
+        """Hears what became of a signal."""
+
+        def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
+        def signalled_ended(self, pid: int) -> None: ...
+
 
 MAX_LINE_BYTES = 4096
 """What a pipe takes in one piece, so that two writers do not mix (PIPE_BUF, pipe(7))."""
@@ -31,13 +40,6 @@ FLEETING_TICKS = 5
 
 class SignalError(SnapextError):
     """Signals cannot be sent, or not be answered. The text says why, in one line."""
-
-
-class SignalListener(Protocol):
-    """Hears what became of a signal."""
-
-    def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
-    def signalled_ended(self, pid: int) -> None: ...
 
 
 class Doorbell:
@@ -127,7 +129,6 @@ class Doorbell:
         self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
 class Candidates:
     """Processes of the start command that are not on the socket.
 
@@ -135,17 +136,18 @@ class Candidates:
     about to become another program.
     """
 
-    told: list[Stat]
-    waiting: list[Stat]
-    fleeting: list[Stat]
+    def __init__(self) -> None:
+        self.told: list[Stat] = []
+        self.waiting: list[Stat] = []
+        self.fleeting: list[Stat] = []
 
 
 def candidates(
     start_command_path: str, left_alone: Collection[int], exempt: Collection[int], number: int
 ) -> Candidates:
-    """Who is to be sent a signal. Raises SignalError when nobody knows the start command.
+    """The processes that may be sent a signal. Raises SignalError when the start command is not known.
 
-    exempt: whoever waits for the checkpoint. A shell does not run a trap while it waits for a command in the
+    exempt: those that wait for the checkpoint. A shell does not run a trap while it waits for a command in the
     foreground; a Python process does run its handlers meanwhile.
     """
     try:
@@ -155,7 +157,7 @@ def candidates(
             f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
             "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"
         ) from None
-    found = Candidates([], [], [])
+    found = Candidates()
     youngest = processes.now_ticks() - FLEETING_TICKS
     for process in tree.with_descendants(root):
         if process.pid in left_alone:
