@@ -96,7 +96,8 @@ def judge(ratio: float, low: float, high: float, *, at_least: bool) -> str:
 
 def comparison(record: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[str, bool]:
     """The text, and whether something got worse. Both arguments are what a results.json holds."""
-    found = changes(*({name: part["figures"] for name, part in run["parts"].items()} for run in (record, results)))
+    then, now = ({name: part["figures"] for name, part in run["parts"].items()} for run in (record, results))
+    found, new = changes(then, now), _not_recorded(then, now)
     lines = [f"recorded: {_about(record)}", f"now:      {_about(results)}", ""]
     lines.append(f"{'recorded':>9} {'now':>9}  {'now / recorded':24}  {'':6}  headline")
     for change in found:
@@ -111,9 +112,19 @@ def comparison(record: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[s
     )
     if any(change.verdict == "?" for change in found):
         lines.append(f"?: fewer than {FEWEST} figures in both runs together, too few to judge")
+    if new:
+        lines.append(f"Not in the record yet, a full `make bench` puts them there: {'; '.join(new)}")
     if _busy(results):
         lines.append("The machine was busy before this run: measure again when it is idle, before you look for a cause")
     return "\n".join(lines), bool(worse)
+
+
+def _not_recorded(recorded: Parts, now: Parts) -> list[str]:
+    return [
+        headline.title
+        for headline in HEADLINES
+        if headline.compared and taken(headline.take, now) and not taken(headline.take, recorded)
+    ]
 
 
 def _about(results: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
-from snapext_extension.peers.signals import Doorbell, SignalError, candidates
+from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
 from snapext_extension.platform.gate import Gate
@@ -61,10 +61,10 @@ class Extension:
         self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
-        self._doorbell: Doorbell | None = None
+        self._signals: SignalTransport | None = None
         if config.snap_start and config.signals is not None:
             pipe = acknowledgement_path(config.socket_path)
-            self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
+            self._signals = SignalTransport(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
         self._clock = ClockWatch(self._reactor, self._on_clock_set)
         self._restored_monotonic: float | None = None
@@ -105,8 +105,8 @@ class Extension:
         self._clock.close()
         self._watch.close()
         self._bridge.close()
-        if self._doorbell is not None:
-            self._doorbell.close()
+        if self._signals is not None:
+            self._signals.close()
         if self._gate is not None:
             self._gate.close()
         self._reactor.close()
@@ -248,7 +248,7 @@ class Extension:
     def _on_sigterm(self) -> None:
         """Lambda does not send it to an extension: whoever did has taken the boundary away."""
         phase = self._lifecycle.state.value
-        message = f"somebody has sent SIGTERM to the extension in phase {phase}: it ends, and holds nothing any more"
+        message = f"a process sent SIGTERM to the extension in phase {phase}: it ends, and no longer holds the boundary"
         self._log.write("warning", "terminated", phase=phase, message=message)
         self._exit_status = 128 + signal.SIGTERM
         self._reactor.stop()
@@ -293,7 +293,7 @@ class Extension:
                     self._ask(RESTORE_NEXT, self._on_restore_next)
                 case actions.Report(level, event, fields):
                     self._log.write(level, event, **fields)
-                case actions.ForgetTheQuiet():
+                case actions.ForgetHungUp():
                     self._later(self._watch_no_more_than_is_owed)
                 case actions.Fail(failure):
                     report_to_runtime(self._api, self._log, failure)
@@ -311,12 +311,12 @@ class Extension:
     def _send_signals(self, wanted: actions.SendSignals) -> None:
         """Signal those of the function's processes that catch the signal of this phase."""
         signals = self._config.signals
-        assert signals is not None and self._doorbell is not None, "BUG: no signals are set"  # noqa: S101, PT018
+        assert signals is not None and self._signals is not None, "BUG: no signals are set"  # noqa: S101, PT018
         number = signals[0 if wanted.phase == BEFORE_SNAPSHOT else 1]
         self._exempt.update(pid for caller in wanted.callers for pid in processes.ancestors(caller))
         try:
             found = candidates(start_command_path(self._config.socket_path), wanted.left_alone, self._exempt, number)
-            signalled = self._doorbell.ring(found.told, number)
+            signalled = self._signals.send(found.told, number)
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return

@@ -55,7 +55,9 @@ class TestBuild:
         """Programs with run bits, one copy of both packages, nothing of the command line."""
         target = tmp_path / "layer.zip"
         assert run("build", "-o", target).returncode == 0
-        assert target.stat().st_size < 150 * 1024
+        assert (
+            target.stat().st_size < 200 * 1024
+        )  # Lambda keeps it unpacked: what counts is what a start reads, see bench
         modes = {info.filename: info.external_attr >> 16 for info in zipfile.ZipFile(target).infolist()}
         assert {name for name, mode in modes.items() if mode & 0o111} == {
             "bin/snapext",

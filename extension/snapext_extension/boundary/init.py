@@ -1,6 +1,6 @@
 """Init: what it waits for, and when it is over. No I/O.
 
-It is over when the app is ready, everyone who should be there is (assembly.py), and nothing new has come for a while.
+It is over when the app is ready, no process is missing (assembly.py), and nothing new has come for a while.
 It fails on evidence only: the platform repeats it unattended, and a false failure is an outage.
 """
 
@@ -27,7 +27,7 @@ MIN_LISTEN_MS = 300
 LOOK_SHARE = 10
 """Looks take a tenth of the time at most: under a CPU limit they would take it from the imports that they wait for."""
 EARLY_LOOK_EVERY_MS = 1_000
-"""Before the app is ready a look counts only who has ended."""
+"""Before the app is ready a look only counts the processes that have ended."""
 
 
 class Init:
@@ -80,8 +80,8 @@ class Init:
             return
         if self._settle_started_ms is None:
             self._settle_started_ms = now_ms
-        # An app that forks all the time must not put it off for ever; and one that was up before us may not have
-        # found us yet.
+        # An app that forks all the time must not put it off without end; and an app that was up before us may not
+        # have found us yet.
         latest_ms = self._settle_started_ms + MAX_SETTLES * self._settings.settle_ms
         earliest_ms = self.started_ms + MIN_LISTEN_MS
         due_ms = max(earliest_ms, min(latest_ms, now_ms + self._settings.settle_ms))
@@ -125,7 +125,7 @@ class Init:
         return "; ".join(self._missing(now_ms)) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
 
     def give_up(self, now_ms: float) -> Failure | None:
-        """The time to wait is over. Without a failure the boundary begins with those that are there."""
+        """The time to wait is over. Without a failure the boundary begins with the members that are there."""
         timeout_ms, workers = self._settings.ready_timeout_ms, self._settings.workers
         missing = self._missing(now_ms)
         if not self.app_is_ready:
@@ -176,4 +176,4 @@ class Init:
             why = app_not_ready(self._app_answer(), max(self._roll.ended, self._attendance.ended))
             elsewhere = self._attendance.listening_elsewhere()
             return [f"{why}; {elsewhere} listens, but not on that port" if elsewhere else why]
-        return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
+        return ["no process has run `snapext checkpoint`"] if self._settings.held else []

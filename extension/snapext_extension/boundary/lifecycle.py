@@ -12,14 +12,14 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
 
 TRANSITIONS (states.py) is every way from one to another, and `_move` the only place that takes one.
 What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours, else a command
-that asks for a checkpoint; then everyone who should be there has to be (init.py). Who asks for restore/next is the one
+that asks for a checkpoint; then no process may be missing (init.py). Who asks for restore/next is the one difference
 between the adapters' generations (RestoreCaller). Below 1.1, and without an adapter, it is us: restore/next first,
 event/next only when that was not refused, or a version would be published whose hooks never run. From 1.1 on it is the
 adapter: event/next is asked when its last check before the snapshot has been answered, so no snapshot can be older than
 that answer, and the next check is the restore's (checks.py).
 
-A process that lives and has lost its connection owes its hooks: it is waited for until it comes back, ends, or executes
-another program (roll.py).
+A process that lives and has lost its connection owes its hooks: the boundary waits for it until it comes back, ends, or
+executes another program (roll.py, debts.py).
 
 Members are told on the socket, or by a signal when they are not connected (signalling.py). The phase (phase.py) waits
 for both kinds.
@@ -79,7 +79,7 @@ class Lifecycle:
         self._signalling = Signalling(enabled=settings.signals, acknowledged=settings.acknowledged)
         self._checks = Checks(settings.checks_before_snapshot)
         self._adapter_restores = settings.restore_caller is RestoreCaller.ADAPTER
-        self._hooks_have_run = False  # those before the snapshot, and nobody has joined since who has not run them
+        self._hooks_have_run = False  # those before the snapshot, in all members
         self._has_asked_event = False
         self._durations_ms: dict[str, float] = {}
         self._awaits_shutdown: Failure | None = None
@@ -677,4 +677,4 @@ class Lifecycle:
         self.state = TRANSITIONS[self.state, trigger]
         if self.state is State.READY:
             self._roll.forget_hung_up()
-            self._outbox.do(actions.ForgetTheQuiet())
+            self._outbox.do(actions.ForgetHungUp())

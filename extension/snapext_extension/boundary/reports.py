@@ -1,4 +1,4 @@
-"""What the log says of the boundary, in the words that the person who has to understand it will read. No I/O."""
+"""What the log says of the boundary, in the words that a person will read. No I/O."""
 
 from __future__ import annotations
 

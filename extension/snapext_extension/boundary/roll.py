@@ -1,7 +1,7 @@
-"""The roll of members: who takes part, who has lost its connection, and whose end is still worth knowing. No I/O.
+"""The roll of members: which take part, which have lost their connection, and whose end is still worth knowing. No I/O.
 
 A member that lives and has lost its connection owes its hooks: it stays on the roll until it comes back, ends, or
-executes another program. What it owes depends on how far the boundary is, which lifecycle.py knows.
+executes another program. What it owes depends on the state: debts.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Roll:
         self.members[key] = member
         self.known_pids.add(pid)
         self.anyone_has_joined = True
-        self._hung_up = {key: quiet for key, quiet in self._hung_up.items() if quiet.process.pid != pid}
+        self._hung_up = {key: other for key, other in self._hung_up.items() if other.process.pid != pid}
         return hooks
 
     def enter_signalled(self, member: Member) -> None:
@@ -84,7 +84,7 @@ class Roll:
         """Whether the end of a process that has hung up is still worth knowing."""
         return key in self.members or key in self._hung_up
 
-    # --- who is on it ----------------------------------------------------------------------------------------------
+    # --- the members -----------------------------------------------------------------------------------------------
 
     def on_socket(self) -> list[int]:
         """The connections of the members that have one, or had: a lost one is told as well, when it is back."""
@@ -99,7 +99,7 @@ class Roll:
         """Whether the process of that number has run its before-snapshot hooks: a fork of it holds what they left."""
         return any(member.has_run(BEFORE_SNAPSHOT) for member in self.members.values() if member.process.pid == pid)
 
-    # --- who is lost -----------------------------------------------------------------------------------------------
+    # --- lost members ----------------------------------------------------------------------------------------------
 
     def lost(self) -> list[Member]:
         return [member for member in self.members.values() if _is_lost(member)]
@@ -111,7 +111,7 @@ class Roll:
                 del self.members[key]
 
     def watch_lost(self) -> None:
-        """Look, from now on, whether those that are lost execute another program."""
+        """From now on, look whether lost members execute another program."""
         self._outbox.do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
 
     def report_lost(self, now_ms: float) -> None:

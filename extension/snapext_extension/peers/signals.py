@@ -1,4 +1,4 @@
-"""The signal transport: ring at processes that are not on the socket, and hear which of them are done.
+"""The signal transport: signal processes that are not on the socket, and hear which of them are done.
 
 A signal says only that there is something to do. The answer is a line in a pipe beside the socket, or, from a process
 that speaks the protocol, a connection to the socket itself. What to make of an answer is decided in lifecycle.py.
@@ -42,7 +42,7 @@ class SignalError(SnapextError):
     """Signals cannot be sent, or not be answered. The text says why, in one line."""
 
 
-class Doorbell:
+class SignalTransport:
     """Sends signals, and reads the answers from the pipe at `path`. Raises SignalError if that cannot be made."""
 
     def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: SignalListener) -> None:
@@ -50,18 +50,18 @@ class Doorbell:
         self._reactor = reactor
         self._log = log
         self._listener = listener
-        self._rung: dict[int, int] = {}
+        self._signalled: dict[int, int] = {}
         self._received = b""
         self._pipe = _make_pipe(path, uid)
         self._made = os.fstat(self._pipe)
         reactor.watch(self._pipe, self._readable)
 
-    def ring(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
+    def send(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
         """Send a signal to each process that catches it, and to no other. Returns those that it was sent to."""
         return [process for process in candidates if self._send(process, number)]
 
     def close(self) -> None:
-        for pid in list(self._rung):
+        for pid in list(self._signalled):
             self._forget(pid)
         self._reactor.unwatch(self._pipe)
         os.close(self._pipe)
@@ -88,7 +88,7 @@ class Doorbell:
             os.close(descriptor)
             return False
         self._forget(process.pid)
-        self._rung[process.pid] = descriptor
+        self._signalled[process.pid] = descriptor
         self._reactor.watch(descriptor, lambda: self._ended(process.pid))
         return True
 
@@ -97,7 +97,7 @@ class Doorbell:
         self._listener.signalled_ended(pid)
 
     def _forget(self, pid: int) -> None:
-        descriptor = self._rung.pop(pid, None)
+        descriptor = self._signalled.pop(pid, None)
         if descriptor is not None:
             self._reactor.unwatch(descriptor)
             os.close(descriptor)

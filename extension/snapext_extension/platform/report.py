@@ -58,8 +58,10 @@ def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, failure: Fa
     try:
         response = api.report(path, error_type, json.dumps(body).encode())
     except (OSError, HttpError) as error:
-        log.write("error", "report_failed", path=path, message=str(error))
+        message = f"the platform did not take the error report at {path}: {error}"
+        log.write("error", "report_failed", path=path, message=message)
         return
     if response.status != 202:
         said = response.body[:300].decode("utf-8", "replace")
-        log.write("error", "report_refused", path=path, status=response.status, body=said)
+        message = f"the platform refused the error report at {path} with status {response.status}: {said}"
+        log.write("error", "report_refused", path=path, status=response.status, body=said, message=message)

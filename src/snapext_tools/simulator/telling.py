@@ -23,7 +23,7 @@ from snapext_extension.kernel import processes
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
-from snapext_extension.peers.signals import Doorbell
+from snapext_extension.peers.signals import SignalTransport
 from snapext_extension.reactor import Reactor, now_ms
 from snapext_tools.simulator.errors import SimulationError
 
@@ -86,12 +86,12 @@ class Telling:
         except SnapextError as error:
             raise SimulationError(f"{error} (an extension that runs here starts the hooks itself)") from error
         try:
-            self._doorbell = Doorbell(acknowledgement_path(path), uid, self._reactor, log, self)
+            self._signals = SignalTransport(acknowledgement_path(path), uid, self._reactor, log, self)
             self._reactor.set_timer("begin", JOIN_WINDOW_MS, self._begin)
             try:
                 self._reactor.run()
             finally:
-                self._doorbell.close()
+                self._signals.close()
         finally:
             self._bridge.close()
         return sorted(self._told.values(), key=lambda told: told.pid)
@@ -139,7 +139,7 @@ class Telling:
             number = _signal_of(variables, self._phase, anyway=named)
             if number is None or not self._whom.includes(pid, stat.name, *_names(pid)):
                 continue
-            if self._doorbell.ring([stat], number):
+            if self._signals.send([stat], number):
                 comes = variables.get(signal_names.ENV_TRANSPORT) == "signal"
                 self._told[pid] = Told(pid, stat.name, signal_names.name(number), now_ms(), comes)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers import clean_environ, need
+from helpers import ROOT, clean_environ, need
 from lives import IN_ORDER, Life, Simulate
 
-SHELL_RUNTIME = Path(__file__).parents[2] / "examples" / "shell_runtime"
+SHELL_RUNTIME = ROOT / "examples" / "shell_runtime"
 RUNTIME = ["--adapter", "none"]
 EXPLICIT = {"SNAPEXT_MODE": "explicit"}
 SNAPEXT = [sys.executable, "-m", "snapext"]

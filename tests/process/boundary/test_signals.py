@@ -146,7 +146,7 @@ def test_a_handler_that_never_acknowledges_uses_up_the_budget(simulate: Simulate
     """In either phase; the report says which variable, and what the handler should have done."""
     life = simulate(beside(f"./traps.sh never {traps}"), **DEFAULT, **{f"SNAPEXT_{phase.upper()}_TIMEOUT_MS": "700"})
     message = check_failed_closed(life, phase, "TimeoutError")
-    for part in (f"SNAPEXT_{phase.upper()}_TIMEOUT_MS", "has not ended after", "snapext done"):
+    for part in (f"SNAPEXT_{phase.upper()}_TIMEOUT_MS", "did not finish after", "snapext done"):
         assert part in message
 
 

@@ -615,7 +615,7 @@ class TestFailures:
             "process 5",
             "9000 ms",
             "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS",
-            "nor has hook (the first) in process 6",
+            "nor did hook (the first) in process 6",
         ):
             assert part in driver.failure.message
 

@@ -6,7 +6,7 @@ import pytest
 
 from lifecycle_driver import Driver, settings
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, HookCounts, Hooks, Running
-from snapext_extension.boundary.actions import Action, AnswerReadiness, Fail, ForgetTheQuiet, Look, SetTimer, TimerName
+from snapext_extension.boundary.actions import Action, AnswerReadiness, Fail, ForgetHungUp, Look, SetTimer, TimerName
 from snapext_extension.boundary.assembly import FIRST_LINK_MS
 from snapext_extension.boundary.attendance import Attendance, Sighting
 from snapext_extension.boundary.events import (
@@ -985,7 +985,7 @@ class TestWhoEnds:
         driver.done(second)
         driver.handle(RestoreReturned(200, ""))
         assert driver.machine.is_watched(first)
-        assert ForgetTheQuiet() in driver.done(second)
+        assert ForgetHungUp() in driver.done(second)
         assert not driver.machine.is_watched(first)
         driver.lose(second)
         assert not driver.machine.is_watched(second)
