@@ -117,7 +117,7 @@ class Extension:
         return identity
 
     def _on_clock_set(self, by_s: float) -> None:
-        """Somebody set the wall clock: what was read off it before, is wrong by that much."""
+        """Somebody set the wall clock: a time that was read before is wrong by that much."""
         after_s, when = None, "before the restore"
         if self._restored_monotonic is not None:
             after_s = time.monotonic() - self._restored_monotonic
