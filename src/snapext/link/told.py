@@ -16,6 +16,7 @@ from snapext.hooks import checks, registry, runner
 from snapext.hooks.reseed import reseed
 from snapext.link import process
 from snapext.link.channel import Channel
+from snapext.link.main_thread import MainThread
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ class Told:
 
     def __init__(self, *, takes_part: bool = True) -> None:
         self.takes_part = takes_part
+        self.main = MainThread()
         self._outcomes: dict[tuple[str, int], Outcome] = {}
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
         self._extension_pid = 0
@@ -82,10 +84,13 @@ class Told:
             self._look_at_hooks()
             before, after = registry.get_before_snapshot(), registry.get_after_restore()
             if isinstance(order, BeforeSnapshot):
-                return (yield from runner.before_snapshot(before, after, left_ms, say_running))
+                outcome = yield from runner.before_snapshot(before, after, left_ms, say_running, self.main.call)
+                if after and outcome.error is None:
+                    self.main.probe()
+                return outcome
             if os.environ.get("SNAPEXT_RESEED") != "0":
                 reseed(order.environment_id)
-            return (yield from runner.after_restore(after, left_ms, say_running))
+            return (yield from runner.after_restore(after, left_ms, say_running, self.main.call))
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return runner.Outcome(0.0, (), runner.describe(error, None))
 

@@ -1,0 +1,60 @@
+"""Where a hook is called: each look at the main thread, and what follows from it."""
+
+import itertools
+
+import pytest
+
+from snapext.link.main_thread import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
+
+FLAGS = ("in_main", "patched", "loop", "late", "handler", "blocked", "waits")
+SETTINGS = ("auto", "main", "link")
+MODULES = ("gunicorn.workers.sync", "myapp.queue", "")
+
+
+def expected(setting, server, *, in_main, patched, loop, late, handler, blocked, waits):
+    """The rule, said once more in another way."""
+    if in_main:
+        return HERE
+    if setting == "link" or patched or late:
+        return LINK
+    if loop:
+        return LOOP if setting == "main" else LINK
+    return SIGNAL if handler and waits and not blocked and server in SERVERS else LINK
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("server", MODULES)
+def test_every_look_has_one_answer(setting, server):
+    """All combinations: the main thread is signalled only where nothing at all speaks against it."""
+    for values in itertools.product((False, True), repeat=len(FLAGS)):
+        flags = dict(zip(FLAGS, values, strict=True))
+
+        assert decide(Look(setting, server=server, **flags))[0] == expected(setting, server, **flags), flags
+
+
+def test_by_default_the_main_thread_is_reached():
+    """What a Look says unless told otherwise is what lets a server's main thread run a hook."""
+    assert decide(Look()) == (SIGNAL, "socketserver waits for requests there")
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        (Look("link"), "SNAPEXT_HOOK_THREAD=link"),
+        (Look(patched=True), "gevent"),
+        (Look(late=True), "100 ms"),
+        (Look(loop=True), "SNAPEXT_HOOK_THREAD=main"),
+        (Look(handler=False), "handler"),
+        (Look(blocked=True), "blocks"),
+        (Look(waits=False), "does not wait for requests"),
+        (Look(server="myapp.queue"), "myapp.queue"),
+        (Look(server=""), "not Python"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_reason_is_said(look, words):
+    """Each refusal names its own cause."""
+    way, why = decide(look)
+
+    assert way == LINK
+    assert words in why
