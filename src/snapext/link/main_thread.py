@@ -209,6 +209,10 @@ class _Job:
             self.declined = True
             self._settled.release()
 
+    def take_back(self) -> bool:
+        """Take the claim, in the thread that handed it over. False: the main thread has it."""
+        return self._claim.acquire(False)
+
     def wait(self, slices: int) -> int:
         """Wait until it is settled. Returns how many slices are left, or -1: the claim is ours, and it was not made.
 
@@ -217,7 +221,7 @@ class _Job:
         while not self._settled.acquire(True, SLICE_S):
             slices -= 1
             if slices <= 0:
-                if self._claim.acquire(False):
+                if self.take_back():
                     return -1
                 self._settled.acquire()
                 break
@@ -274,7 +278,8 @@ class MainThread:
                 if way in (SIGNAL, LOOP):
                     self._tried = True
                     job = _Job(call, self._mark, self._wait_for_the_answer)
-                    self._hand_over(job, way)
+                    if not self._hand_over(job, way):
+                        break
                     slices = job.wait(slices)
                     if slices >= 0 and not job.declined:
                         return way, why, job
@@ -283,8 +288,8 @@ class MainThread:
                 if slices <= 0 or monotonic() >= deadline:
                     break
                 sleep(LOOK_AGAIN_S)  # it serves, and is in the middle of something
-        except Exception as error:  # ours, or the loop has just ended: the hook has to run all the same
-            return LINK, f"the main thread cannot be reached: {error!r}", None
+        except Exception as error:  # ours, and nothing is handed over: the hook has to run all the same
+            return LINK, f"the main thread cannot be looked at: {error!r}", None
         self._late = self._tried = True
         notice.once(
             "main thread late",
@@ -293,16 +298,22 @@ class MainThread:
         )
         return LINK, LATE, None
 
-    def _hand_over(self, job: _Job, way: str) -> None:
+    def _hand_over(self, job: _Job, way: str) -> bool:
+        """Whether the main thread has it, or may have: if not, the claim is ours."""
         global _job
-        if way == LOOP:
-            loop = loops.bound_running_loop()
-            if loop is None:
-                raise RuntimeError("the app's loop has stopped")
-            loop.call_soon_threadsafe(job.run_hiding_the_loop, loop)
-        else:
-            _job = job
-            _signal.pthread_kill(process.main_thread(), _number)
+        try:
+            if way == LOOP:
+                loop = loops.bound_running_loop()
+                if loop is None:
+                    return False
+                loop.call_soon_threadsafe(job.run_hiding_the_loop, loop)
+            else:
+                _job = job
+                _signal.pthread_kill(process.main_thread(), _number)
+        except Exception as error:  # the loop has just been closed, or the thread has ended
+            notice.debug(f"the main thread cannot be reached: {error!r}")
+            return not job.take_back()
+        return True
 
     def _mark(self, begins: bool) -> None:
         self.in_hook = get_ident() if begins else 0

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from snapext.link.main_thread import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
+from snapext.link.main_thread import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, _Job, decide
 
 FLAGS = ("in_main", "patched", "loop", "late", "handler", "blocked", "waits")
 SETTINGS = ("auto", "main", "link")
@@ -58,3 +58,40 @@ def test_the_reason_is_said(look, words):
 
     assert way == LINK
     assert words in why
+
+
+def job(made):
+    return _Job(lambda: made.append("made"), in_hook=lambda _: None, answered=lambda: None)
+
+
+def test_what_was_taken_back_is_not_made_by_the_main_thread():
+    """A signal that arrives late finds the claim taken."""
+    made = []
+    late = job(made)
+
+    assert late.wait(1) == -1
+    late.run_if_not_claimed()
+    assert made == []
+
+
+def test_what_has_begun_is_not_taken_back():
+    """The other thread waits for the end of it, whatever the time."""
+    made = []
+    begun = job(made)
+    begun.run_if_not_claimed()
+    begun.run_if_not_claimed()
+    begun.decline()
+
+    assert not begun.take_back()
+    assert begun.wait(1) >= 0
+    assert (made, begun.declined) == (["made"], False)
+
+
+def test_what_is_declined_is_known_at_once():
+    """The main thread has gone on to something else: the time is not used up."""
+    declined = job([])
+    declined.decline()
+    declined.decline()
+
+    assert declined.wait(10) == 10
+    assert declined.declined
