@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+DEMO   := $(VENV)/.installed-demo
 STAMP  := $(VENV)/.installed
 BENCH  := .venv-bench
 
@@ -11,14 +12,23 @@ BENCH  := .venv-bench
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml
+# The tools and the demo's server are enough for the demo and the layer (50 MB); for the rest the same environment gets
+# all that the tests run (1 GB).
+$(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[tools]'
 	@touch $@
 
-demo: $(STAMP) ## simulate the life of a FastAPI app under gunicorn with 4 workers
+$(DEMO): pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group demo --editable '.[tools]'
+	@touch $@
+
+$(STAMP): pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[tools]'
+	@touch $(DEMO) $@
+
+demo: $(DEMO) ## simulate the life of a FastAPI app under gunicorn with 4 workers
 	cd examples/fastapi_app && PATH="$(abspath $(BIN)):$$PATH" snapext simulate --workers 4 --port 8000 --freeze 1 \
 	  --request 'GET /' --request 'GET /' -- gunicorn -k uvicorn_worker.UvicornWorker -w 4 -b 127.0.0.1:8000 app:app
 
@@ -47,7 +57,7 @@ coverage: $(STAMP) ## branch coverage of the machines by the tests that play the
 lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
 	$(BIN)/python -m tests.limited.limited_lives $(or $(ARGS),40)
 
-dist/psutil: $(STAMP)
+dist/psutil: $(DEMO)
 	for machine in x86_64 aarch64; do $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 	  --dest $@ --only-binary :all: --python-version 3.12 --abi abi3 --platform manylinux2014_$$machine \
 	  --platform manylinux_2_28_$$machine --platform manylinux_2_17_$$machine psutil; done
@@ -55,7 +65,7 @@ dist/psutil: $(STAMP)
 layer-psutil: dist/psutil ## the same with psutil for both processors in it
 	$(MAKE) layer LAYER="$$(printf -- '--psutil %s ' dist/psutil/*.whl)"
 
-layer: $(STAMP) ## write dist/snapext-layer.zip, precompiled for each Python from 3.12 to 3.14 that is found
+layer: $(DEMO) ## write dist/snapext-layer.zip, precompiled for each Python from 3.12 to 3.14 that is found
 	@mkdir -p dist
 	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $(LAYER) \
 	  $$(.ci/pythons 3.12 3.13 3.14 | sed 's/^/--precompile /')
@@ -70,9 +80,10 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --group bench --editable '.[tools]'
 	@touch $@
 
-bench: $(BENCH)/.installed ## measure everything, write docs/benchmarks.md (QUICK=1: a coarse look in two minutes, in build/)
+bench: $(BENCH)/.installed ## measure all, write docs/benchmarks.md (QUICK=1: rough, COMPARE=1: against it; both in build/)
 	.ci/e2e-tools $(BENCH)/bin/python
-	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick -o build) $(ARGS)
+	$(BENCH)/bin/python -m bench $(if $(QUICK),--quick) $(if $(COMPARE),--compare docs/benchmarks/results.json) \
+	  $(if $(QUICK)$(COMPARE),-o build) $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

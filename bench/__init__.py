@@ -1,1 +1,1 @@
-"""The benchmarks: `make bench` runs them and writes docs/benchmarks.md. Not part of what is installed."""
+"""The benchmarks: `make bench` runs them and writes docs/benchmarks.md. They are not part of the package."""

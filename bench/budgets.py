@@ -12,7 +12,7 @@ from bench.headlines import HEADLINES, Headline, Parts, taken
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A headline as it was measured; without values if it was not."""
+    """A headline with its measured values; empty if it was not measured."""
 
     headline: Headline
     values: Sequence[float]

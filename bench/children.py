@@ -1,6 +1,6 @@
-"""The processes of one environment. Each is started in a session of its own, and all that it starts ends with it.
+"""The processes of one environment. Each starts in a session of its own, and all its descendants end with it.
 
-Not the simulator's Sandbox: that reads each process's output in a thread, which stays, and a run has a thousand lives.
+The simulator's Sandbox does not fit: it reads output in a thread that stays, and a run has a thousand lives.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
 
 
 class Children:
-    """Started by name; what they write goes into one file. `group`: the cgroup.procs of a group to start in."""
+    """Starts processes by name; their output goes into one file. `group`: the cgroup.procs of a group to start in."""
 
     def __init__(self, log: Path, group: Path | None = None) -> None:
-        # What a child leaves behind becomes ours, so that it can be waited for and no zombie of a fork is left.
+        # Orphans of a child become our children: we can wait for them, and no zombie is left.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.log = log
         self.group = group
@@ -30,7 +30,7 @@ class Children:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> int:
-        """Start a process and return its pid. Raises OSError if it cannot be started."""
+        """Start a process and return its pid. Raises OSError if that fails."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command if self.group is None else entering(self.group, command),
@@ -46,7 +46,7 @@ class Children:
         return process.pid
 
     def kill(self) -> None:
-        """SIGKILL to everything, and wait until it is gone: the next life must have the machine for itself."""
+        """Send SIGKILL to every process, and wait until all are gone: the next life needs the machine to itself."""
         for process in self._started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -57,6 +57,6 @@ class Children:
                     os.waitpid(-process.pid, 0)
 
     def last_words(self) -> str:
-        """The end of what they wrote, on one line."""
+        """The end of their output, on one line."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return " | ".join(lines[-3:]) or "(nothing)"

@@ -1,4 +1,4 @@
-"""A control group with a part of one CPU, of either version, where one can be made."""
+"""A control group with a share of one CPU, of either version, where the machine allows one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NoLimitError(Exception):
 
 @contextlib.contextmanager
 def cpu_limit(percent: int) -> Iterator[Path]:
-    """Make a group that gets so much of one CPU, and yield its cgroup.procs: writing a pid there puts the process in.
+    """Make a group that gets `percent` of one CPU, and yield its cgroup.procs: write a pid there to add a process.
 
     Raises NoLimitError where that is not possible.
     """
@@ -40,7 +40,7 @@ def cpu_limit(percent: int) -> Iterator[Path]:
 
 
 def change_limit(procs: Path, percent: int) -> None:
-    """From now on the group gets so much of one CPU."""
+    """From now on the group gets `percent` of one CPU."""
     _limit(procs.parent, PERIOD_US * percent // 100)
 
 

@@ -1,4 +1,4 @@
-"""Statistics of what was measured: few, and each with its spread."""
+"""A few statistics of the measured figures, each with its spread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median, the 95 % confidence interval of it, and the spread of the figures themselves."""
+    """A median, its 95 % confidence interval, and the spread of the figures themselves."""
 
     median: float
     low: float
@@ -33,7 +33,7 @@ class Estimate:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Between the two nearest of the sorted values; of few values p99 is about the largest."""
+    """Interpolate between the two nearest sorted values; with few values p99 is about the largest."""
     ordered = sorted(values)
     at = share * (len(ordered) - 1)
     below = int(at)
@@ -47,7 +47,7 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Pair by pair: both of a pair were measured in the same round, so what slowed that round down cancels out."""
+    """Divide pair by pair: both of a pair were measured in the same round, so a slow round cancels out."""
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
@@ -66,7 +66,7 @@ def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def lines(by_count: Mapping[str, Sequence[float]], *, at_most: int | None = None) -> list[tuple[float, float]]:
-    """The line of each round through its figures, which are given by counts such as "1", "2", "4"."""
+    """The line of each round through its figures; their keys are counts such as "1", "2", "4"."""
     counts = [count for count in by_count if at_most is None or int(count) <= at_most]
     rows = zip(*(by_count[count] for count in counts), strict=True)
     return [line([(int(count), value) for count, value in zip(counts, row, strict=True)]) for row in rows]

@@ -1,4 +1,4 @@
-"""The pages that a restore touches: on Lambda each that is cold is a read from the snapshot."""
+"""The pages that a restore touches: on Lambda each cold page is a read from the snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXTENSION_SNAPEXT, APP_SNAPEXT = "the extension", "the app's process, snapext"
 EXTENSION_IDLE, APP_IDLE = "the extension, no restore", "the app's process, no restore"
 APP_HTTP, AWSLAMBDARIC = "the app's process, HTTP hooks", "awslambdaric's process"
 IDLE_S = 0.01
-"""Longer than a restore takes: what the processes touch in it without one."""
+"""Longer than a restore takes; the pages touched in it without a restore are the comparison."""
 
 
 def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
@@ -39,7 +39,7 @@ def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
 
 
 def _life(stage: Stage, setup: Setup, watched: Mapping[str, str], *, idle: bool = False) -> Measure:
-    """`watched`: what a process is called in the report, and in the life."""
+    """`watched`: the name of a process in the report, and in the life."""
 
     def live() -> Mapping[str, float]:
         with Life(setup, stage) as life:

@@ -1,4 +1,4 @@
-"""The headlines of a run: what each is called, how it is taken from the figures, and its budget, if it has one."""
+"""The headlines of a run: the title of each, how to take it from the figures, and its budget, if it has one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bench.rounds import Figures
 
 SLOPE_UP_TO = 64
 LISTEN_TIMES = 7.3
-"""Half of what it was when it was first measured, with Python 3.12: 14.6 times a bare interpreter's start."""
+"""Half of its first measurement, with Python 3.12: 14.6 times the start of a bare interpreter."""
 
 Parts = Mapping[str, Figures]
 Take = Callable[[Parts], list[float]]
-"""Takes one figure a round. Raises KeyError if it was not measured, as in an older record."""
+"""Takes one figure per round. Raises KeyError if it was not measured, as in an older record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`budget`: what is good enough, at most or `at_least`; None for a figure that helps to judge the others.
+    """`budget`: the good-enough value, at most or `at_least`; None for a figure that helps to judge the others.
 
-    `beside`: what was measured in the same rounds and slows down with the machine; another run is compared by their
-    ratio. `compared`: whether another run should have the same figure.
+    `beside`: a figure of the same rounds that slows down with the machine; runs are compared by the ratio to it.
+    `compared`: whether another run should have the same figure.
     """
 
     part: str
@@ -38,7 +38,7 @@ class Headline:
 
 
 def taken(take: Take, parts: Parts) -> list[float]:
-    """The figures; empty if they are not in this run."""
+    """The figures; empty if this run has none."""
     try:
         return take(parts)
     except KeyError:
@@ -53,12 +53,24 @@ def ratio(numerator: Take, denominator: Take) -> Take:
     return lambda parts: ratios(numerator(parts), denominator(parts))
 
 
+def times(numerator: Take, denominator: Take) -> Take:
+    """Over the median of the denominator: in a short run its single figures lie about 0. Not measured if that does."""
+
+    def take(parts: Parts) -> list[float]:
+        values, middle = numerator(parts), statistics.median(denominator(parts))
+        if middle <= 0:
+            raise KeyError(middle)
+        return [value / middle for value in values]
+
+    return take
+
+
 def total(first: Take, second: Take) -> Take:
     return lambda parts: [a + b for a, b in zip(first(parts), second(parts), strict=True)]
 
 
 def net(setup: str) -> Take:
-    """A restore of one worker, without what measuring it takes."""
+    """A restore of one worker, without the cost of measuring it."""
 
     def take(parts: Parts) -> list[float]:
         by_setup = parts["restore"][RESTORE]
@@ -69,7 +81,7 @@ def net(setup: str) -> Take:
 
 
 def slope(metric: str, at_most: int | None = None) -> Take:
-    """What each one more costs, by the line of each round."""
+    """The cost of each further one, by the line of each round."""
     return lambda parts: [each for _, each in lines(parts["scale"][metric], at_most=at_most)]
 
 
@@ -111,16 +123,17 @@ def _throughput(mode: str) -> tuple[Headline, ...]:
         figure("invocation", f"throughput_per_s, {mode}", name)
         for name in (invocation.WITH, invocation.WITHOUT, invocation.AGAIN)
     )
-    title = f"throughput, {mode}:"
-    noise = f"{title} without / without, the noise of this run"
+    title, noise = f"throughput, {mode}:", ratio(again, without)
     return (
-        Headline("invocation", f"{title} with snapext / without", ratio(ours, without), 0.98, at_least=True),
-        Headline("invocation", noise, ratio(again, without), compared=False),
+        Headline(
+            "invocation", f"{title} with snapext / without", ratio(ours, without), 0.98, at_least=True, beside=noise
+        ),
+        Headline("invocation", f"{title} without / without, the noise of this run", noise, compared=False),
     )
 
 
 def _limited(words: str) -> tuple[Headline, ...]:
-    """What a user sees of a restore in a small function. The same rounds have the floor's under the same limit."""
+    """A restore as a user sees it in a small function. The same rounds have the floor under the same limit."""
     floor = figure("limited", f"restore_ms, {words}", restore.FLOOR)
     return tuple(
         Headline("limited", f"{what} {LIMITED}, {words}: {name}", take, unit="ms", beside=floor, compared=name == REAL)
@@ -142,7 +155,7 @@ HEADLINES: tuple[Headline, ...] = (
     _restores(BARE, restore.FLOOR, 4),
     _restores(REAL, restore.FLOOR, 4),
     Headline("scale", f"each further process, up to {SLOPE_UP_TO}", EACH_PROCESS, 0.10, "ms", beside=FLOOR),
-    Headline("scale", "each further process / a bare line there and back", ratio(EACH_PROCESS, EACH_LINE), 4),
+    Headline("scale", "each further process / a bare line there and back", times(EACH_PROCESS, EACH_LINE), 4),
     Headline(
         "scale", "a bare line there and back: the floor's each further process", EACH_LINE, unit="ms", compared=False
     ),

@@ -1,4 +1,4 @@
-"""What an invocation costs with and without snapext: the same app behind the same adapter, both alive side by side."""
+"""The cost of an invocation with and without snapext: the same app behind the same adapter, both alive side by side."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from snapext_tools.simulator import apigw
 
 WITH, WITHOUT = "with snapext", "without snapext"
 AGAIN = "without snapext, a second one"
-"""The same as WITHOUT in another environment: what their ratio differs from 1 is the run's own noise."""
+"""The same as WITHOUT in another environment: the deviation of their ratio from 1 is the run's own noise."""
 BLOCK, BLOCKS, QUICK_BLOCKS = 50, 6, 3
 MODES = {"buffered": ("/", {}), "streaming": ("/stream", {"AWS_LWA_INVOKE_MODE": "response_stream"})}
 
 
 def measure(stage: Stage, rounds: int, tell: Callable[[str], None], blocks: int = BLOCKS) -> Result:
-    """A round is a new set of environments: each has its own luck with memory and cores, for all of its life.
+    """A round is a new set of environments: each has its own luck with memory and cores, for its whole life.
 
-    Throughput is one figure an environment, that of its median block: a burst of something else on the machine falls
-    into one block, and shows in the latencies, which are kept one by one.
+    Throughput is one figure per environment, from its median block: a burst of other work on the machine falls into
+    one block, and shows in the latencies, which are kept one by one.
     """
     result = Result(rounds=rounds, warm_up=1)
     for mode, (path, env) in MODES.items():
@@ -41,7 +41,7 @@ def measure(stage: Stage, rounds: int, tell: Callable[[str], None], blocks: int 
 
 
 def _side_by_side(stage: Stage, env: Mapping[str, str], path: str, blocks: int, *, first: int) -> Figures:
-    """Start one environment of each kind and send each a block in turn; `first` turns the order."""
+    """Start one environment of each kind and send each a block in turn; `first` rotates the order."""
     kinds = [*setups(env).items()]
     first %= len(kinds)
     kinds = kinds[first:] + kinds[:first]
@@ -66,7 +66,7 @@ def _side_by_side(stage: Stage, env: Mapping[str, str], path: str, blocks: int, 
                 for one in results:
                     check(one.ok, one.body)
     if path == "/":
-        del figures["first_byte_ms"]  # a whole answer comes in one piece
+        del figures["first_byte_ms"]  # a buffered answer comes in one piece
     figures["throughput_per_s"] = {name: [BLOCK / statistics.median(took)] for name, took in took_s.items()}
     return figures
 

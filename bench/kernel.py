@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its memory, the pages it has touched, the time it has run."""
+"""The kernel's figures about a process: its memory, the pages it touched, the time it ran."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 def pss_mb(pid: int) -> float:
-    """Its share of memory: what it has for itself, and its part of what it shares."""
+    """Its share of memory: its own pages, and its part of the shared ones."""
     found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8"))
     return int(found[1]) / 1024 if found else 0.0
 
 
 def forget_references(pid: int) -> None:
-    """From now on the kernel counts anew which pages the process touches (proc(5), clear_refs)."""
+    """Reset the kernel's record of the pages that the process touches (proc(5), clear_refs)."""
     Path(f"/proc/{pid}/clear_refs").write_text("1", encoding="utf-8")
 
 
 def touched_pages(pid: int) -> tuple[int, int]:
-    """The pages that it has touched since `forget_references`: its own ones, and those of files."""
+    """The pages that it touched since `forget_references`: its own, and those of files."""
     return referenced(Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8"))
 
 
 def referenced(smaps: str) -> tuple[int, int]:
-    """Pages with the Referenced mark, in mappings without and with a file behind them (an inode)."""
+    """Pages marked Referenced, in mappings without and with a file behind them (an inode)."""
     anonymous = of_files = 0
     starts = [*_MAPPING.finditer(smaps)]
     ends = [*(mapping.start() for mapping in starts[1:]), len(smaps)]
@@ -44,7 +44,7 @@ def referenced(smaps: str) -> tuple[int, int]:
 
 
 def cpu_ms(pid: int) -> float:
-    """How long its threads have run so far; in nanoseconds in the kernel, so that it is exact for a restore, too."""
+    """How long its threads have run so far; the kernel counts nanoseconds, exact enough for a restore."""
     return _schedstat_ms(pid, 1)
 
 

@@ -24,20 +24,20 @@ from snapext_tools.simulator.folder import EXTENSION
 from snapext_tools.simulator.platform import InitType, Platform, PlatformFailure
 
 IDLE_S = 0.15
-"""Everything waits so long between init and the restore, as in a snapshot: caches and cores are cold."""
+"""How long every process is idle between init and the restore, as in a snapshot: caches and cores are cold."""
 TIMEOUT_S = 30.0
 REST_MS = 5.0
-"""An environment that wants less of a processor in IDLE_S is at rest: servers look around ten times a second."""
+"""An environment that needs less processor time in IDLE_S is at rest: servers wake up ten times a second."""
 UNLIMITED_PERCENT = 100 * (os.cpu_count() or 1)
 RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is set up in an environment. `command` is the runtime's; {python} and {port} stand in it.
+    """The set-up of an environment. `command` is the runtime's, with the placeholders {python} and {port}.
 
-    `cpu_percent`: so much of one CPU is what the environment has from the end of init on. Init runs without a limit:
-    under it, each life would take half a minute to get to where it is measured.
+    `cpu_percent`: the share of one CPU that the environment has after init. Init runs without a limit: under it, each
+    life would take half a minute to get to the measurement.
     """
 
     command: tuple[str, ...]
@@ -50,14 +50,14 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """In ms since the restore: when the runtime asked for invocation/next, and the first byte of its first answer."""
+    """Ms from the restore until the runtime asked for invocation/next, and until the first byte of its first answer."""
 
     restore_ms: float
     first_response_ms: float
 
 
 class Life:
-    """A context manager: inside, init has ended and everything waits for the restore."""
+    """A context manager: inside, init has finished and every process waits for the restore."""
 
     def __init__(self, setup: Setup, stage: Stage) -> None:
         self._setup = setup
@@ -95,7 +95,7 @@ class Life:
         gc.collect()  # here, so that it does not happen while something is timed
 
     def pid(self, name: str) -> int:
-        """Of an extension by its file's name, or of the runtime."""
+        """The pid of an extension, by its file's name, or of the runtime."""
         return self.children.pids[name]
 
     @property
@@ -103,11 +103,11 @@ class Life:
         return self.pid(EXTENSION)
 
     def throttled_ms(self) -> float:
-        """How long the environment has been kept from running, in all."""
+        """How long the limit has kept the environment from running, in total."""
         return 0.0 if self.children.group is None else throttled_s(self.children.group) * 1000
 
     def restore(self) -> Restored:
-        """Restore for an invocation that waits already, as Lambda does, and hear its answer."""
+        """Restore for an invocation that is already waiting, as Lambda does, and read its answer."""
         payload = json.dumps(apigw.http_event("GET", "/")).encode()
         restored_ms = self.platform.now_ms()
         self.platform.restore()
@@ -127,7 +127,7 @@ class Life:
                 self.children.start(name, [str(self._opt / "extensions" / name)], env)
             self.platform.wait_registered(TIMEOUT_S)
         if self._setup.snapext:
-            # What the layer's wrapper would set. The layer's snapext and not this checkout's: it is what is measured.
+            # The layer's wrapper would set this. It must be the layer's snapext, not this checkout's.
             env["PYTHONPATH"] = f"{self._opt}/python"
         names = {"python": self._stage.app_python, "port": env["PORT"]}
         command = [word.format_map(names) for word in self._setup.command]
@@ -140,7 +140,7 @@ class Life:
         time.sleep(IDLE_S)  # this is the idle time itself, not a wait for something
 
     def _wait_rest(self, group: Path) -> None:
-        """Until nothing of the environment wants to run: without snapext, other workers may be importing still."""
+        """Wait until no process of the environment wants to run: without snapext, workers may still be importing."""
         deadline = time.monotonic() + TIMEOUT_S
         before_ms = -math.inf
         while True:
@@ -148,7 +148,7 @@ class Life:
             if now_ms - before_ms < REST_MS:
                 return
             if time.monotonic() > deadline:
-                raise BenchError(f"{' '.join(self._setup.command)}: it does not come to rest")
+                raise BenchError(f"{' '.join(self._setup.command)}: it is still busy after {TIMEOUT_S:g} s")
             before_ms = now_ms
             time.sleep(IDLE_S)
 
@@ -181,13 +181,13 @@ class Life:
 
 
 def check(ok: bool, body: bytes) -> None:
-    """A figure of something that failed would be worth nothing."""
+    """Raise if an invocation failed: its figure would be worth nothing."""
     if not ok or apigw.parse_response(body or b"{}").status != 200:
         raise BenchError(f"the invocation failed: {body[:200].decode('utf-8', 'replace')}")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all are held until all are known, so that they differ."""
+    """Free ports; all are held until all are known, so they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

@@ -1,4 +1,4 @@
-"""Small functions: restores and starts with 0.1 CPU. On Lambda 1,769 MB make one CPU, so 177 MB have that much."""
+"""Small functions: restores and starts with 0.1 CPU. On Lambda 1,769 MB get one CPU, so 177 MB get this much."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTS = ("register_ms", "import_ms", "first_hook_ms")
 
 
 def measure(stage: Stage, rounds: int, tell: Callable[[str], None], workers: tuple[int, ...] = (1, 4)) -> Result:
-    """Metrics are called `restore_ms, 1 worker` and so on. Where no control group can be made: none, and the reason."""
+    """Metrics are named `restore_ms, 1 worker` and so on. Without a control group: no metrics, and the reason."""
     try:
         with cpu_limit(CPU_PERCENT):
             pass
@@ -71,7 +71,7 @@ def starts(stage: Stage) -> dict[str, Measure]:
 
 
 def _grouped(measure_in: Callable[[Path], Measure]) -> Measure:
-    """Each start has a new group: what one has used up is not missing in the next."""
+    """Give each start a new group: one start must not use up the quota of the next."""
 
     def once() -> Mapping[str, float]:
         with cpu_limit(CPU_PERCENT) as group:

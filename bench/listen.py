@@ -1,6 +1,6 @@
 """From the answer to the register call until the extension listens: its socket for the processes, and the gate.
 
-The runtime starts meanwhile, so this is not added to a cold start; but it takes the processor from it.
+The runtime starts at the same time, so this does not add to a cold start, but it competes for the processor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOOK_S = 0.0002
 
 
 def listening(stage: Stage, adapter: str) -> Measure:
-    """`listen_ms` of one start, with the adapter beside the extension: the extension reads its kind off the file."""
+    """`listen_ms` of one start, with the adapter beside the extension, which reads the adapter's file for its kind."""
 
     def once() -> Mapping[str, float]:
         folder = stage.new_folder()
@@ -59,11 +59,11 @@ def listening(stage: Stage, adapter: str) -> Measure:
 
 
 def wait(family: socket.AddressFamily, address: str | tuple[str, int], until: float) -> None:
-    """Until somebody listens there. Raises TimeoutError."""
+    """Wait until a process listens there. Raises TimeoutError."""
     while True:
         with socket.socket(family) as probe:
             if probe.connect_ex(address) == 0:
                 return
         if time.perf_counter() > until:
             raise TimeoutError
-        time.sleep(_LOOK_S)  # nobody says when: what listens is known by asking
+        time.sleep(_LOOK_S)  # nothing announces a listener: only a connection shows it

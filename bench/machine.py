@@ -1,4 +1,4 @@
-"""On what, with which versions and from which commit the figures were taken."""
+"""The machine, the versions and the commit of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("uvicorn", "h11", "requests", "matplotlib")
 
 
 def describe() -> dict[str, str]:
-    """Name -> words, for the report's first table."""
+    """Name -> text, for the report's first table."""
     runtime_client = _version("awslambdaric") if has_awslambdaric() else "not measured: no wheel for this interpreter"
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

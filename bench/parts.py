@@ -15,7 +15,7 @@ Measurer = Callable[[Stage, int, Tell], Result]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`reference`: for each metric (the part of its name before a comma) the set-up that the others are divided by.
+    """`reference`: for each metric (its name before the comma) the set-up by which the others are divided.
 
     `pairs`: figures at the same place belong to the same round.
     """
@@ -52,26 +52,26 @@ PARTS = (
         "restore",
         "Restore latency and first response",
         """\
-`restore_ms`: from the moment at which the platform answers `restore/next` until it is asked for `invocation/next`;
-`first_response_ms`: from there until the first byte of the first response. Every hook is empty, so this is the way to
-the hooks and back. The invocation waits already when the environment is restored, as on Lambda. Each sample is a fresh
-environment, and all in it has been idle for 150 ms before: a restore happens once, and cold.
+`restore_ms`: from the moment at which the platform answers `restore/next` until the runtime asks for
+`invocation/next`; `first_response_ms`: from there until the first byte of the first response. Every hook is empty, so
+this is the way to the hooks and back. The invocation is already waiting when the environment is restored, as on Lambda.
+Each sample is a fresh environment that was idle for 150 ms before: a restore happens once, and cold.
 
 - *real* is the web adapter 0.9.1, a native program. *stand-in* is this project's adapter of the 1.1 generation in
-  Python with `requests`, slower than a native one: no release from 1.1 on can be had from a package registry.
-  *bare* is the best case for that generation: raw sockets, and the POST and the second readiness check go over a
-  connection that is open already, which the real one opens anew (`bench/apps/bare_adapter.py`).
+  Python with `requests`, slower than a native one: no package registry has a release from 1.1 on.
+  *bare* is the best case for that generation: raw sockets, and the POST and the second readiness check use a
+  connection that is already open, where the real one opens a new one (`bench/apps/bare_adapter.py`).
 - *HTTP hooks* are the adapter's own: a POST to the app, then a readiness check. **They, and counting pings, reach one
   worker of several**; snapext reaches each. So with 4 workers snapext does four times what they do.
 - *counting pings* is the common workaround behind an adapter before 1.1: a middleware that takes the first request
-  after the readiness checks for the first one after the restore. Nobody asks for `restore/next`, so it has no
-  `restore_ms`; nothing is held back, and a failing hook is a failing request.
+  after the readiness checks for the first one after the restore. Nothing asks for `restore/next`, so it has no
+  `restore_ms`; nothing is held back, and a failing hook fails the request.
 - *awslambdaric* runs the hooks in its one process, and serves its own handler: no web server is behind it.
 - *floor*: a bare runtime over raw sockets that asks for `restore/next`, sends one line over a Unix socket to another
-  bare process (to each of 4), hears it back, and asks for `invocation/next`. It is measured by the same platform as
-  the others, so all of them carry the same cost of being measured, which *the measuring itself* shows: the same runtime
+  bare process (to each of 4), reads it back, and asks for `invocation/next`. The same platform measures it and the
+  others, so all of them carry the same cost of measuring, which *the measuring itself* shows: the same runtime
   without the line. `ping_cold_ms` is that one round trip as the process itself sees it, `ping_hot_ms` the median of
-  2000 more in a loop: that is not what a restore sees.
+  2000 more in a loop, which no restore ever sees.
 - The app is plain ASGI under uvicorn with h11, as `pip install uvicorn` gives it.""",
         restore.measure,
         50,
@@ -84,8 +84,8 @@ environment, and all in it has been idle for 150 ms before: a restore happens on
         "Scale",
         """\
 Restore latency by the number of linked processes (one empty hook in each), and by the number of hooks in one process.
-The processes are forks that do nothing else; the adapter is the real one. The floor is the bare runtime that tells so
-many bare processes and hears from each. Everything shares this machine's cores; `extension_cpu_ms` is how long the
+The processes are forks that do nothing else; the adapter is the real one. The floor is the bare runtime that sends to
+as many bare processes and reads from each. Everything shares this machine's cores; `extension_cpu_ms` is how long the
 extension ran from the restore to the first response, `process_cpu_ms` how long each linked process did on average.""",
         scale.measure,
         20,
@@ -95,13 +95,13 @@ extension ran from the restore to the first response, `process_cpu_ms` how long 
     ),
     Part(
         "invocation",
-        "What an invocation costs",
+        "The cost of an invocation",
         f"""\
 Three environments live side by side behind the real adapter: one with snapext, two without, whose ratio shows the noise
 of this run. Each gets a block of {invocation.BLOCK} invocations in turn, one after another, {invocation.BLOCKS} times
-({invocation.QUICK_BLOCKS} in a quick run); each round is a new set of environments, and the order turns. An environment
-handles one invocation at a time, so throughput is that of one caller; it is that of an environment's median block.
-Latencies are of all invocations. The stream is of 8 pieces of 1 KB.""",
+({invocation.QUICK_BLOCKS} in a quick run); each round is a new set of environments, and the order rotates. An
+environment handles one invocation at a time, so throughput is that of one caller, taken from an environment's median
+block. Latencies are those of all invocations. A stream has 8 pieces of 1 KB.""",
         invocation.measure,
         40,
         lambda stage, rounds, tell: invocation.measure(stage, rounds, tell, blocks=invocation.QUICK_BLOCKS),
@@ -112,14 +112,14 @@ Latencies are of all invocations. The stream is of 8 pieces of 1 KB.""",
         "startup",
         "Start-up, memory and import",
         """\
-`register_ms`: from `exec` of a program to its register call, which the start of the runtime waits for; one row is a
-bare interpreter that does nothing and ends, timed to its end. `listen_ms`: from the answer to that call until the
-extension listens, at its socket for the processes and at the gate; the runtime starts meanwhile, on the same processor.
-`pss_mb`: at that call, and for snapext around the boundary with one process linked (PSS: of pages that processes share,
-each has its part; other Pythons run here). `import_ms` and `import_mb`: `import snapext` in an interpreter that has
-imported nothing but `os`, `sys` and `time`; `first_hook_ms`: the first `register_after_restore` after it, which imports
-more and starts the link's thread. Below /opt nothing can be compiled for later, so from the layer each process compiles
-anew what the layer does not hold compiled.""",
+`register_ms`: from `exec` of a program to its register call; the runtime starts only after it. One row is a bare
+interpreter that does nothing, timed to its exit. `listen_ms`: from the answer to that call until the extension listens,
+on its socket for the processes and on the gate; the runtime starts at the same time, on the same processor. `pss_mb`:
+at that call, and for snapext around the boundary with one process linked (PSS: each process has its part of shared
+pages; other Pythons run here). `import_ms` and `import_mb`: `import snapext` in an interpreter that has imported only
+`os`, `sys` and `time`; `first_hook_ms`: the first `register_after_restore` after it, which imports more and starts the
+link's thread. Below /opt no process can save compiled files, so from the layer each process compiles every file that
+the layer does not contain compiled.""",
         startup.measure,
         60,
         startup.measure,
@@ -131,9 +131,9 @@ anew what the layer does not hold compiled.""",
         "The pages that a restore touches",
         """\
 Pages of 4 KB that a process touches between the restore and `invocation/next` (`/proc/PID/clear_refs`, then
-`Referenced` in `smaps`); *own* are those with no file behind them. On Lambda a cold page is a read from the snapshot.
+`Referenced` in `smaps`); *own* are those without a file behind them. On Lambda a cold page is a read from the snapshot.
 Pages of the same file, such as the interpreter's, are read once for all processes. *no restore* is the same
-environment left alone for 10 ms.""",
+environment, idle for 10 ms.""",
         footprint.measure,
         20,
         footprint.measure,
@@ -143,11 +143,11 @@ environment left alone for 10 ms.""",
         "limited",
         "With 0.1 CPU",
         """\
-What small functions have: on Lambda 1,769 MB make one CPU. The environment lives in a control group that may run for 10
-ms in every 100 ms; the platform stays outside. Init runs without the limit, since under it each life would take half a
-minute, and the limit begins when all has come to rest: otherwise workers that are still importing would be measured,
-which nothing waits for without snapext. `throttled_ms`: how long the group's processors were kept from running, up to
-the first response. `register_ms`, `import_ms` and `first_hook_ms` are under the limit from `exec` on.""",
+The CPU of small functions: on Lambda 1,769 MB get one CPU. The environment is in a control group that may run 10 ms in
+every 100 ms; the platform stays outside. Init runs without the limit, since under it each life would take half a
+minute. The limit starts once every process is idle: otherwise it would measure workers that are still importing, for
+which nothing waits without snapext. `throttled_ms`: how long the limit kept the group from running, up to the first
+response. `register_ms`, `import_ms` and `first_hook_ms` are under the limit from `exec` on.""",
         limited.measure,
         20,
         _quick_limited,

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, from the raw figures alone: it can be written again without measuring again."""
+"""docs/benchmarks.md, from the raw figures alone: it can be rewritten without another run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _HEAD = """\
 
 Written by `{command}`; do not edit. The raw figures are in [benchmarks/results.json](benchmarks/results.json).
 {quick}
-Everything that is compared is measured in the same run and in the same rounds, once in each, in an order that turns;
-the first rounds warm up and are thrown away. A ratio is taken pair by pair, within a round; its
-interval is the bootstrap's 95 % confidence interval of the median. p95 and p99 are of the figures themselves: of
-few figures p99 is about the largest. Absolute figures are this machine's; on it a simulated platform in Python is part
-of each. Nothing here was measured on Lambda.
+All figures that are compared come from the same run and the same rounds, one per round, in an order that rotates; the
+first rounds are warm-up and are discarded. A ratio is taken pair by pair, within a round; its interval is the
+bootstrap's 95 % confidence interval of the median. p95 and p99 are those of the figures themselves: with few figures
+p99 is about the largest. Absolute figures belong to this machine, and each includes a simulated platform in Python.
+Nothing here was measured on Lambda. `make bench COMPARE=1` measures again, and lists what got worse.
 """
 
 _QUICK = """
-**A quick run: few rounds, good for a coarse look and for nothing else.**
+**A quick run: few rounds, rough figures only.**
 """
 
 
 def document(results: Mapping[str, Any]) -> str:
-    """The whole text. `results` is what results.json holds."""
+    """The whole text. `results` is the content of results.json."""
     about, parts = results["about"], results["parts"]
     figures: dict[str, Figures] = {name: part["figures"] for name, part in parts.items()}
     pieces = [_HEAD.format(command=about["command"], quick=_QUICK if about["quick"] else "")]
@@ -62,7 +62,7 @@ def plot_names(part: Part, figures: Figures) -> dict[str, str]:
 
 
 def write_plots(results: Mapping[str, Any], folder: Path) -> None:
-    from bench import plots  # half a second, which only whoever draws needs
+    from bench import plots  # half a second, needed only to draw
 
     for part in PARTS:
         if part.name not in results["parts"]:
@@ -79,7 +79,7 @@ def write_plots(results: Mapping[str, Any], folder: Path) -> None:
 
 
 def unit_of(metric: str) -> str:
-    """Metrics say their unit: restore_ms, pss_mb, throughput_per_s; pages are counted."""
+    """A metric's name ends with its unit: restore_ms, pss_mb, throughput_per_s; else it counts pages."""
     return UNITS.get(metric.partition(",")[0].partition(" ")[0].rpartition("_")[2], "pages")
 
 
@@ -91,7 +91,7 @@ def _part(part: Part, measured: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{measured['rounds']} rounds after {measured['warm_up']} to warm up.\n"
     for reason in measured["dropped"]:
-        yield f"A round was dropped, because something in it failed: {reason}\n"
+        yield f"A round was dropped because of a failure: {reason}\n"
     plotted = plot_names(part, figures)
     for metric, by_setup in figures.items():
         if metric.startswith("threads"):
@@ -123,7 +123,7 @@ def _metric_table(by_setup: Mapping[str, Sequence[float]], reference: str | None
 
 
 def _fit_table(figures: Figures) -> str:
-    """Straight lines through each round's figures: what is fixed, and what each one more costs."""
+    """Straight lines through each round's figures: the fixed cost, and the cost of each further one."""
     rows = []
     for title, metric, at_most in (
         ("snapext, by processes (up to 64)", scale.BY_PROCESSES, 64),
@@ -154,7 +154,7 @@ def _beside_table(found: Sequence[Judged]) -> str:
 def _measured(one: Judged) -> tuple[str, str, str]:
     measured = one.measured
     if measured is None:
-        return ("not in this run", "", "0")
+        return ("not measured", "", "0")
     spread = f"{number(measured.p5)} to {number(measured.p95)}"
     return (f"{_interval(measured)}{_unit(one)}", spread, str(measured.n))
 
@@ -168,7 +168,7 @@ def _interval(measured: Estimate) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, and no more than the eye can take."""
+    """Three significant digits, no more than the eye can take."""
     if abs(value) >= 100 or value == 0:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"

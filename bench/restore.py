@@ -1,4 +1,4 @@
-"""Restore latency and the first response, at the platform, against what a user would pick instead."""
+"""Restore latency and the first response, at the platform, against the alternatives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PINGS_TIMEOUT_S = 10.0
 
 
 def measure(stage: Stage, rounds: int, tell: Callable[[str], None], workers: tuple[int, ...] = (1, 4)) -> Result:
-    """Metrics are called `restore_ms, 1 worker` and so on."""
+    """Metrics are named `restore_ms, 1 worker` and so on."""
     result = Result(rounds=rounds)
     for count in workers:
         words = "1 worker" if count == 1 else f"{count} workers"
@@ -44,7 +44,7 @@ def measures(stage: Stage, workers: int) -> dict[str, Measure]:
 
 
 def setups(workers: int) -> dict[str, Setup]:
-    """Each with uvicorn serving the same app, but for the last three."""
+    """All but the last three have uvicorn serving the same app."""
     uvicorn: tuple[str, ...] = ("{python}", "-m", "uvicorn", "--port", "{port}", "--log-level", "warning")
     uvicorn += ("--workers", str(workers), "asgi:app") if workers > 1 else ("asgi:app",)
 
@@ -73,7 +73,7 @@ def _life(stage: Stage, name: str, setup: Setup) -> Measure:
             restored = life.restore()
             measured = {"restore_ms": restored.restore_ms, "first_response_ms": restored.first_response_ms}
             if name == PINGS:
-                del measured["restore_ms"]  # nobody asks for restore/next, so nothing is held back
+                del measured["restore_ms"]  # nothing asks for restore/next, so nothing is held back
             if name in (FLOOR, NOTHING):
                 del measured["first_response_ms"]  # it serves nothing
             return measured | (_pings(life) if name == FLOOR else {})
@@ -82,12 +82,12 @@ def _life(stage: Stage, name: str, setup: Setup) -> Measure:
 
 
 def _pings(life: Life) -> dict[str, float]:
-    """What the floor's own process measured: the same round trip, without the platform around it."""
+    """The floor's own measurement: the same round trip, without the platform around it."""
     path = life.folder / "pings"
     deadline = time.monotonic() + PINGS_TIMEOUT_S
     while not path.exists():
         if time.monotonic() > deadline:
-            raise BenchError(f"the floor's process has not said how long its pings took: {life.children.last_words()}")
+            raise BenchError(f"the floor's process did not report its pings; it wrote: {life.children.last_words()}")
         time.sleep(0.002)
     said = json.loads(path.read_text())
     return {"ping_cold_ms": said["cold_ms"], "ping_hot_ms": said["hot_ms"]}

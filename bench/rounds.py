@@ -1,4 +1,4 @@
-"""Rounds: everything that is compared is measured once in each, in an order that turns, so that pairs compare."""
+"""Rounds: each measures every set-up once, in an order that rotates, so the figures of a round are comparable."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from bench.stage import BenchError
 
 Figures = dict[str, dict[str, list[float]]]
-"""Metric -> set-up -> one figure a round; figures at the same place in two lists are of the same round."""
+"""Metric -> set-up -> one figure per round; figures at the same index of two lists belong to the same round."""
 Measure = Callable[[], Mapping[str, float]]
 MAX_DROPPED = 3
 
 
 @dataclass(slots=True)
 class Result:
-    """What one part measured. `dropped` says why a round is not in it, `missing` why something was not measured."""
+    """The figures of one part. `dropped` says why a round is missing, `missing` why something was not measured."""
 
     figures: Figures = field(default_factory=dict)
     rounds: int = 0
@@ -25,9 +25,9 @@ class Result:
 
 
 def interleave(setups: Mapping[str, Measure], rounds: int, tell: Callable[[str], None], *, warm_up: int = 1) -> Result:
-    """Measure each set-up once a round. The first rounds warm the machine up and are thrown away.
+    """Measure each set-up once per round. The first rounds are warm-up and are discarded.
 
-    A round in which something failed is dropped as a whole, or the pairs would no longer fit; and reported.
+    A round with a failure is dropped as a whole, or the pairs would no longer fit; the report says so.
     """
     result = Result(rounds=rounds, warm_up=warm_up)
     names = list(setups)

@@ -1,4 +1,4 @@
-"""How restore latency grows with processes and with hooks; and what each of them costs."""
+"""How restore latency grows with processes and with hooks, and the cost of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(
     processes: tuple[int, ...] = PROCESSES,
     hooks: tuple[int, ...] = HOOKS,
 ) -> Result:
-    """The set-ups are called by their numbers. One hook in each process, and then several in one process."""
+    """The set-ups are named by their numbers. First one hook in each process, then several hooks in one process."""
     lives: dict[str, Measure] = {}
     for count in processes:
         lives[f"{count} processes"] = _life(stage, BY_PROCESSES, count, 1)
@@ -60,7 +60,7 @@ def _life(stage: Stage, metric: str, processes: int, hooks: int) -> Measure:
 
 
 def _floor(stage: Stage, processes: int) -> Measure:
-    """One bare process tells so many others, and hears from each."""
+    """One bare process sends to `processes` others, and reads from each."""
     setup = Setup(("{python}", "-I", "-S", "floor.py", str(processes)))
 
     def live() -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""What the environments of a run share: the installed layer with an adapter beside it, the interpreter, the apps."""
+"""The shared parts of a run's environments: the installed layer beside an adapter, the interpreter, the apps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snapext_tools.simulator.folder import ADAPTER, BUILTIN_ADAPTERS, _adapter_s
 
 APPS = Path(__file__).parent / "apps"
 REAL = "0.9.1"
-"""A released adapter before 1.1; newer ones than 1.0.0-rc1 cannot be had from a package registry."""
+"""A released adapter before 1.1; package registries have none newer than 1.0.0-rc1."""
 STAND_IN = "builtin-1.1"
 BARE = "bare"
 """An adapter from 1.1 on at its cheapest: bench/apps/bare_adapter.py."""
@@ -26,17 +26,17 @@ _TOOLS = Path(
 
 
 class BenchError(SnapextError):
-    """A benchmark cannot be run. The text is one line that says what is in the way."""
+    """A benchmark cannot run. The text is one line that says why."""
 
 
 class Stage:
-    """Folders below `root`, made when they are first asked for."""
+    """Folders below `root`, made on first use."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lives = 0
         self._precompiled: set[Path] = set()
-        # The interpreter itself and not the virtual environment's: what the layer's launcher would find on Lambda.
+        # The interpreter itself, not the virtual environment's: the layer's launcher would find this one on Lambda.
         self.python = str(Path(sys.executable).resolve())
         self.path = f"{Path(self.python).parent}:/usr/bin:/bin"
         self.app_python = sys.executable
@@ -44,7 +44,7 @@ class Stage:
 
     @property
     def layer(self) -> Path:
-        """The installed layer on its own: what is under /opt on Lambda."""
+        """The installed layer alone, as under /opt on Lambda."""
         return self.opt(None, with_snapext=True)
 
     def opt(self, adapter: str | None, *, with_snapext: bool) -> Path:
@@ -62,20 +62,20 @@ class Stage:
         return opt
 
     def forget_compiled(self) -> None:
-        """Remove what a life has compiled below an /opt: on Lambda it is read-only, and each life compiles anew."""
+        """Remove the files that a life compiled below an /opt: Lambda's is read-only, so each life compiles anew."""
         for path in self.root.glob("*-with-snapext/opt/**/*.pyc"):
             if path not in self._precompiled:
                 path.unlink(missing_ok=True)
 
     def new_folder(self) -> Path:
-        """A folder for one life. Its name is short: a socket's path may have 107 bytes."""
+        """A folder for one life. Its name is short: a socket's path has at most 107 bytes."""
         self._lives += 1
         folder = self.root / str(self._lives)
         folder.mkdir()
         return folder
 
     def environ(self, **variables: str) -> dict[str, str]:
-        """A clean environment: nothing of the caller's that Python, snapext or an adapter would listen to."""
+        """A clean environment, without any variable of the caller that Python, snapext or an adapter would read."""
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         return {**kept, "PATH": self.path, **variables}
 
@@ -84,7 +84,7 @@ class Stage:
             _write_launcher(str(target), _adapter_script(adapter))
         elif adapter == BARE:
             script = shlex.join([self.python, "-I", "-S", str(APPS / "bare_adapter.py")])
-            # What the extension reads off a file of this kind.
+            # The extension looks for this text in an adapter's file.
             marks = "# /runtime/restore/next, and AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
             _write_launcher(str(target), f"{marks}\nexec {script}")
         else:
@@ -92,7 +92,7 @@ class Stage:
 
 
 def adapter_binary(version: str) -> Path:
-    """A real web adapter, from the cache that `.ci/e2e-tools` fills."""
+    """A real web adapter, from the cache of `.ci/e2e-tools`."""
     path = _TOOLS / f"lwa-{version}" / "bin" / "lambda-adapter"
     if not path.exists():
         raise BenchError(f"{path} is missing: `make bench` builds it, or `.ci/e2e-tools {sys.executable}`")
@@ -100,5 +100,5 @@ def adapter_binary(version: str) -> Path:
 
 
 def has_awslambdaric() -> bool:
-    """Whether AWS's own runtime client is there: it has no wheel for some interpreters."""
+    """Whether AWS's own runtime client is installed: some interpreters have no wheel of it."""
     return importlib.util.find_spec("awslambdaric") is not None

@@ -1,4 +1,4 @@
-"""From `exec` to the register call, which every cold start waits for; memory; what `import snapext` costs an app."""
+"""From `exec` to the register call, which every cold start waits for; memory; the cost of `import snapext`."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _boundary(stage: Stage) -> Mapping[str, float]:
 
 
 def as_pip_installs(stage: Stage) -> Path:
-    """A folder with snapext in it, compiled, as pip leaves it."""
+    """A folder with snapext, compiled, as pip installs it."""
     site = stage.root / "site"
     if not site.exists():
         spec = find_spec("snapext")
@@ -124,7 +124,7 @@ def as_pip_installs(stage: Stage) -> Path:
 
 def import_snapext(stage: Stage, python: str, path: Path, *first: str, group: Path | None = None) -> Measure:
     """`import snapext` and the first hook, after the modules named `first`."""
-    # /opt is read-only on Lambda: what is not compiled in the layer is compiled in every process.
+    # /opt is read-only on Lambda: every process compiles the files that the layer does not contain compiled.
     env = stage.environ(PYTHONPATH=str(path), PYTHONDONTWRITEBYTECODE="1")
     command = [python, str(stage.apps / "import_snapext.py"), *first]
     if group is not None:

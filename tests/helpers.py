@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
     PROTOCOL_VERSION,
     AfterRestore,
@@ -95,8 +95,8 @@ class Pair:
     """Both ends of one connection, joined in memory."""
 
     def __init__(self, *, greeted: bool = True) -> None:
-        self.process = Connection(Role.PROCESS)
-        self.extension = Connection(Role.EXTENSION)
+        self.process = Connection(Side.PROCESS)
+        self.extension = Connection(Side.EXTENSION)
         if greeted:
             self.to_extension(HELLO)
             self.to_process(WELCOME)
@@ -114,7 +114,7 @@ class Peer:
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(LIMIT_S)
         self.socket = connected
-        self.connection = Connection(Role.EXTENSION)
+        self.connection = Connection(Side.EXTENSION)
         self.heard: list[Message] = []
         self._pending: list[Message] = []
 

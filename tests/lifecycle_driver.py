@@ -194,7 +194,7 @@ class Driver:
 
     def _identity(self) -> Identity:
         self.restores += 1
-        return Identity(f"{self.restores:032x}", 1.0, self._boot_ticks, last_pid=5000)
+        return Identity(f"{self.restores:032x}", 1.0, self._boot_ticks, last_pid=5000, restored_monotonic=3.5)
 
 
 __all__ = ["DEFAULTS", "Driver", "HookedProcess", "Welcome", "settings"]

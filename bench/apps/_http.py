@@ -1,4 +1,4 @@
-"""The least HTTP that a program can speak over one connection that stays open. Imports nothing slow."""
+"""Minimal HTTP over one connection that stays open. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class Connection:
         return self.answer()
 
     def _receive(self) -> bytes:
-        # uvicorn with several workers sends head and body apart, and waits between them for our ACK: not for 40 ms.
+        # uvicorn with several workers sends head and body apart, and waits for our ACK in between: send it at once.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         data = self._socket.recv(65536)
         if not data:
-            raise ConnectionError("the other side has hung up")
+            raise ConnectionError("the other side hung up")
         return data
 
 
 def field(head: bytes, name: bytes) -> bytes:
-    """One field of a head in lower case; empty when it is not there."""
+    """One field of a head in lower case; empty if it is missing."""
     _, found, rest = head.partition(b"\r\n" + name + b":")
     return rest.split(b"\r\n", 1)[0].strip() if found else b""
 
@@ -58,7 +58,7 @@ def platform(address: str) -> Connection:
 
 
 def serve(runtime: Connection, answer: bytes) -> None:
-    """Answer the invocation that `invocation/next` has been asked for, and ask for the next."""
+    """Answer the invocation that `invocation/next` returns, and ask for the next."""
     _, head, _ = runtime.answer()
     request_id = field(head, b"lambda-runtime-aws-request-id").decode()
     runtime.ask("POST", f"{RUNTIME}/invocation/{request_id}/response", "", answer)

@@ -1,6 +1,6 @@
-"""The app, the same in every set-up: plain ASGI, so that a framework's own time hides nothing. Its hooks do nothing.
+"""The app of every set-up: plain ASGI, without the time of a framework. Its hooks do nothing.
 
-BENCH_LINK=snapext registers them with snapext, `http` serves them on paths of its own, `pings` has the workaround.
+BENCH_LINK=snapext registers them with snapext, `http` serves them on their own paths, `pings` uses the workaround.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHUNK, CHUNKS = b"x" * 1024, 8
 
 
 def hook() -> None:
-    """A hook that does nothing: what is measured is the way to it."""
+    """A hook that does nothing: the benchmark measures the way to it."""
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,10 +42,11 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def counting_pings(app: App) -> App:
-    """The common workaround behind an adapter before 1.1: count what comes in, and guess where the snapshot was.
+    """The common workaround behind an adapter before 1.1: count the requests, and guess where the snapshot was.
 
-    The adapter asks the readiness path until the app is ready and then no more; so the first request to any other path
-    is taken for the first one after the restore, and has to wait for the hooks. Only the worker that got it runs them.
+    The adapter checks the readiness path until the app is ready, and then stops. The workaround takes the first request
+    to any other path for the first one after the restore, which waits for the hooks. Only the worker that got it runs
+    them.
     """
     pings = 0
     restored = False

@@ -1,8 +1,8 @@
-"""An adapter from 1.1 on at its cheapest: what it does around the restore goes over connections that are open already.
+"""An adapter from 1.1 on at its cheapest: around the restore it uses connections that are already open.
 
-The real one is a native program; no release from 1.1 on can be had from a package registry. This one gives its HTTP
-hooks the best case that Python permits: raw sockets, no library, nothing parsed but a status and a length. (The real
-one opens a new connection after the restore, which costs it more than this.)
+The real one is a native program; no package registry has a release from 1.1 on. This one gives its HTTP hooks the best
+case that Python permits: raw sockets, no library, and it parses only a status and a length. (The real one opens a new
+connection after the restore, which costs more.)
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def wait_ready(port: int, path: str) -> Connection:
-    """The first readiness check; returns the connection over which it was answered."""
+    """The first readiness check; returns the connection of the answer."""
     while True:
         try:
             connection = Connection("127.0.0.1", port)

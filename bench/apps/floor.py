@@ -1,5 +1,5 @@
 """The floor: a bare runtime that, between the restore and its first invocation, sends a line to other bare processes
-and hears it back, over Unix sockets. `floor.py 0` does not even that: what is left is the measuring itself.
+over Unix sockets and reads it back. `floor.py 0` does not even do that: it shows the cost of measuring itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def start_peer() -> socket.socket:
 
 
 def round_trip(peers: list[socket.socket]) -> float:
-    """Ms until each has answered; all are asked before the first answer is read."""
+    """Ms until each has answered; it sends to all before it reads the first answer."""
     began = time.perf_counter()
     for peer in peers:
         peer.sendall(LINE)

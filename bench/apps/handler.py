@@ -11,7 +11,7 @@ from snapshot_restore_py import (  # type: ignore[import-untyped]
 
 
 def hook() -> None:
-    """A hook that does nothing: what is measured is the way to it."""
+    """A hook that does nothing: the benchmark measures the way to it."""
 
 
 def handle(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the runtime passes it

@@ -1,6 +1,6 @@
 """What `import snapext` costs: `import_snapext.py [MODULE...]` imports the modules named first, and prints JSON.
 
-Imports nothing else of its own: what is there already would make snapext look cheaper.
+It imports nothing else: modules already loaded would make snapext look cheaper.
 """
 
 import os

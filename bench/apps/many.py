@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhell
 
 
 def hook() -> None:
-    """A hook that does nothing: what is measured is the way to it."""
+    """A hook that does nothing: the benchmark measures the way to it."""
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 "use strict";
 // A web server on Node's own http module, with hooks; it listens on 127.0.0.1:$PORT.
-const crypto = require("node:crypto"), http = require("node:http");
-const { beforeSnapshot, afterRestore } = require("./snapext");
+const http = require("node:http");
+const { beforeSnapshot, afterRestore, randomUUID } = require("./snapext");
 
-const state = { connection: "opened at init", token: crypto.randomUUID() };
+const state = { connection: "opened at init", token: randomUUID() };
 
 beforeSnapshot(async function closeConnection() {
   state.connection = null;
@@ -14,7 +14,7 @@ afterRestore(async function reconnect() {
 });
 
 afterRestore(function renewToken() {
-  state.token = crypto.randomUUID();
+  state.token = randomUUID();
 });
 
 const server = http.createServer((_request, response) => {

@@ -1,18 +1,39 @@
 "use strict";
 // snapext's protocol (docs/protocol.md) for Node.js. Register all hooks while the app is being loaded.
-const fs = require("node:fs"), net = require("node:net"), path = require("node:path");
+const crypto = require("node:crypto"), fs = require("node:fs"), net = require("node:net"), path = require("node:path");
 const file = process.env.SNAPEXT_SOCKET || `/tmp/snapext-${process.geteuid()}/bridge.sock`;
 const hooks = { before_snapshot: [], after_restore: [] };
-const outcomes = new Map(); // told twice of one boundary, the hooks still run once
-const asked = new Map(); // who has asked last hears which hook runs
+const outcomes = new Map(); // on a repeated message the hooks still run only once
+const asked = new Map(); // the last peer to ask gets the name of the running hook
+let environment = "", draws = 0;
 let generation = 0, attempts = 0, unlinked = "no extension answers";
 
 exports.beforeSnapshot = (hook) => hooks.before_snapshot.unshift(hook); // the last registered runs first
 exports.afterRestore = (hook) => hooks.after_restore.push(hook); // in order of registration
 
+// node:crypto and Math.random repeat in every clone; the kernel's bytes may, at first. So they are mixed with what differs.
+exports.randomBytes = (size) => {
+  const bytes = Buffer.alloc(size), fd = fs.openSync("/dev/urandom");
+  try { for (let at = 0; at < size;) at += fs.readSync(fd, bytes, at, size - at); } finally { fs.closeSync(fd); }
+  const secret = crypto.createHash("sha512").update(bytes);
+  secret.update(`${environment}|${process.pid}|${++draws}|${process.hrtime.bigint()}|${Date.now()}`);
+  const key = secret.digest();
+  for (let at = 0; at < size; at += 64) {
+    const block = crypto.createHash("sha512").update(key).update(String(at)).digest();
+    for (let i = at; i < Math.min(at + 64, size); i++) bytes[i] ^= block[i - at];
+  }
+  return bytes;
+};
+
+exports.randomUUID = () => {
+  const bytes = exports.randomBytes(16);
+  bytes[6] = (bytes[6] & 0x0f) | 0x40, bytes[8] = (bytes[8] & 0x3f) | 0x80; // version 4 of RFC 9562
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+};
+
 function connect() {
   const folder = fs.lstatSync(path.dirname(file), { throwIfNoEntry: false });
-  // Only its owner can put a socket into such a folder; who the peer is, Node cannot ask.
+  // Only its owner can put a socket into such a folder; Node cannot ask for the identity of the peer.
   if (!folder?.isDirectory() || folder.uid !== process.geteuid() || folder.mode & 0o077) return connectLater();
   const socket = net.connect(file).setEncoding("utf8").unref(); // it must not keep the app from ending
   const send = (message) => socket.write(JSON.stringify(message) + "\n");
@@ -40,6 +61,7 @@ async function hear(message, send, socket) {
     attempts = Infinity, unlinked = `the extension speaks version ${message.protocol} of the protocol, and we speak 1`;
     return socket.destroy();
   }
+  environment = message.environment_id ?? environment; // before the hooks, which may draw
   if (!(type in hooks)) return; // also what is newer than this client
   asked.set(key, (hook) => send({ type: "running", id, hook }));
   if (!outcomes.has(key)) outcomes.set(key, run(type, (hook) => asked.get(key)(hook)));

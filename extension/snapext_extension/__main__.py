@@ -1,7 +1,7 @@
 """What Lambda starts: register, then everything else.
 
-The platform does not start the user's runtime before we have registered, so nothing is imported before that which
-registering does not need.
+The platform does not start the user's runtime before we have registered. So we import only what registering needs, and
+the rest afterwards.
 """
 
 import os
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     try:
         registered = api.register(name)
     except (OSError, HttpError) as error:
-        _say(f"the platform at {address} (AWS_LAMBDA_RUNTIME_API) cannot be reached: {error}")
+        _say(f"the extension cannot reach the platform at {address} (AWS_LAMBDA_RUNTIME_API): {error}")
         return 1
     if registered.status != 200:
         body = registered.body.decode("utf-8", "replace")
@@ -45,7 +45,7 @@ def _open_standard_descriptors() -> None:
             pass
         os.close(fd)
     except OSError:
-        pass  # no /dev/null, or no descriptor: what there is has to do
+        pass  # no /dev/null, or no descriptor: go on with what there is
 
 
 def _say(text: str) -> None:
@@ -76,7 +76,7 @@ def _run(api: LambdaApi, folder: str) -> int:
     except SnapextError as error:
         report_bad_start(api, log, "Extension.StartError", str(error))
         return 1
-    except Exception as error:  # a bug of ours, or a platform that is gone: say so where somebody looks
+    except Exception as error:  # a bug of ours, or a platform that is gone: report it
         bug = _bug(error)
         failure = Failure("init", "Extension.InternalError", f"{bug.type}: {bug.message}", 1, None, error=bug)
         report_to_runtime(api, log, failure)
@@ -87,14 +87,14 @@ def _run(api: LambdaApi, folder: str) -> int:
 
 
 def _bug(error: Exception) -> "HookFailure":
-    """With the stack: without it nobody could say where in us it was."""
+    """With the stack, which says where in our code it was."""
     from snapext.wire.messages import HookFailure
 
     try:
         import traceback
 
         stack = "".join(traceback.format_exception(error))[-MAX_STACK_CHARS:]
-    except Exception:  # no descriptor is left to import it: what there is has to be reported all the same
+    except Exception:  # no descriptor is left to import it: report the rest all the same
         stack = ""
     return HookFailure(type(error).__name__, str(error), stack, None)
 

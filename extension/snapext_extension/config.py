@@ -33,7 +33,7 @@ ENV_READY_TIMEOUT_MS = "SNAPEXT_READY_TIMEOUT_MS"
 ENV_SETTLE_MS = "SNAPEXT_SETTLE_MS"
 ENV_LOG_LEVEL = "SNAPEXT_LOG_LEVEL"
 ENV_SIGNAL_ACK = "SNAPEXT_SIGNAL_ACK"
-# Read by the client in the app's processes; validated here, where somebody sees it, as SNAPEXT_TRANSPORT is.
+# The client reads it in the app's processes. We validate it, as we do SNAPEXT_TRANSPORT: our log is where people look.
 ENV_RESEED = "SNAPEXT_RESEED"
 ENV_HOOK_THREAD = "SNAPEXT_HOOK_THREAD"
 
@@ -61,6 +61,8 @@ ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 DEFAULT_PORT = 9555
 DEFAULT_SETTLE_MS = 500
+DEFAULT_BEFORE_SNAPSHOT_MS = 60_000
+DEFAULT_AFTER_RESTORE_MS = 9_000
 
 
 class Config(NamedTuple):
@@ -69,9 +71,9 @@ class Config(NamedTuple):
     mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
         checkpoint`; `auto` when it may, and no hook runs in time if it does not.
     signals: the numbers of the signals before the snapshot and after the restore, or None.
-    signal_ack: whether those who were sent one must say that they are done.
+    signal_ack: whether a signalled process must say that it is done.
     restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
-    posts_before_checkpoint, posts_after_restore: the adapter is told to POST to the app then as well.
+    posts_before_checkpoint, posts_after_restore: the adapter is set to POST to the app at that time as well.
     readiness_timeout_ms: how long the adapter waits for each readiness check, or None if it waits without end.
     workers: how many processes must say hello before the boundary, None to find out, 0 to let none be missing.
     """
@@ -96,7 +98,7 @@ class Config(NamedTuple):
 
 
 def parse(environ: Mapping[str, str], uid: int) -> Config:
-    """Read the settings. Raises ConfigError, whose text is one line, at the first that is not accepted."""
+    """Read the settings. Raises ConfigError, with a text of one line, at the first value that is not accepted."""
     readiness = adapter_config.readiness(environ)
     port = integer(environ, ENV_PORT, DEFAULT_PORT, 1, 65535)
     mode = _mode(environ, port, readiness)
@@ -108,10 +110,10 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
     transport = choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
     workers = optional(environ, ENV_WORKERS, lambda env, name: integer(env, name, 0, 0, 1000))
     if transport == "signal" and workers:
-        accepted = f"only 0 with {ENV_TRANSPORT}=signal: it counts processes that stay on the socket"
+        accepted = f"only 0 with {ENV_TRANSPORT}=signal: it counts connected processes, and signalled ones are not"
         raise ConfigError(ENV_WORKERS, environ[ENV_WORKERS], accepted)
     return Config(
-        snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
+        snap_start=is_snap_start(environ),
         mode=mode,
         port=port,
         socket_path=path,
@@ -121,8 +123,10 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         posts_after_restore=bool(environ.get(ENV_LWA_AFTER_RESTORE_PATH)),
         readiness_timeout_ms=readiness_timeout_ms(environ.get(ENV_LWA_READINESS_TIMEOUT_S)),
         workers=workers,
-        before_snapshot_timeout_ms=integer(environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000, 1, 900_000),
-        after_restore_timeout_ms=integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000, 1, 10_000),
+        before_snapshot_timeout_ms=integer(
+            environ, ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, DEFAULT_BEFORE_SNAPSHOT_MS, 1, 900_000
+        ),
+        after_restore_timeout_ms=integer(environ, ENV_AFTER_RESTORE_TIMEOUT_MS, DEFAULT_AFTER_RESTORE_MS, 1, 10_000),
         ready_timeout_ms=integer(environ, ENV_READY_TIMEOUT_MS, 120_000, 1, 900_000),
         settle_ms=integer(environ, ENV_SETTLE_MS, DEFAULT_SETTLE_MS, 0, 60_000),
         log_level=choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
@@ -131,43 +135,67 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
     )
 
 
+def is_snap_start(environ: Mapping[str, str]) -> bool:
+    """Whether a restore may come. The client has the same rule in snapext.guest.own, which we do not import."""
+    return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
+
+
+class LongPhase(NamedTuple):
+    """A phase that may take longer than the adapter waits for its readiness check.
+
+    variables: the settings whose sum is `may_take_ms`; fails: what fails when the adapter has given up.
+    """
+
+    name: str
+    may_take_ms: int
+    variables: str
+    fails: str
+
+
+def longer_than(
+    timeout_ms: float | None, *, settle_ms: int, before_snapshot_timeout_ms: int, after_restore_timeout_ms: int
+) -> list[LongPhase]:
+    """The phases in which the adapter (1.1 and later) may give up; none where it waits without end (None)."""
+    before = f"{ENV_SETTLE_MS} + {ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}"
+    phases = (
+        LongPhase("after-restore", after_restore_timeout_ms, ENV_AFTER_RESTORE_TIMEOUT_MS, "the restore"),
+        LongPhase("before-snapshot", settle_ms + before_snapshot_timeout_ms, before, "init"),
+    )
+    return [phase for phase in phases if timeout_ms is not None and timeout_ms < phase.may_take_ms]
+
+
 def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
-    """What is set and works against the hooks. `adapter_checks`: the web adapter is 1.1.0 or later, and reads these."""
+    """Settings that work against the hooks. adapter_checks: the web adapter is 1.1.0 or later, and reads them."""
     found: list[str] = []
     if not (config.snap_start and config.mode == "gate" and adapter_checks):
         return found
     if config.posts_after_restore:
         found.append(
             f"{ENV_LWA_AFTER_RESTORE_PATH} is set: the web adapter calls that route before the after-restore hooks "
-            "run, so it sees what the snapshot holds, and the restore fails if it waits for a hook; unset it, and "
-            "register an after-restore hook instead"
+            "run: the route sees the state of the snapshot, and the restore fails if it waits for a hook; unset it, "
+            "and register an after-restore hook instead"
         )
-    if config.readiness_timeout_ms is not None:
-        for phase, needed_ms, budget in (
-            ("after-restore", config.after_restore_timeout_ms, ENV_AFTER_RESTORE_TIMEOUT_MS),
-            (
-                "before-snapshot",
-                config.settle_ms + config.before_snapshot_timeout_ms,
-                f"{ENV_SETTLE_MS} + {ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}",
-            ),
-        ):
-            if config.readiness_timeout_ms < needed_ms:
-                fails = "the restore" if phase == "after-restore" else "init"
-                found.append(
-                    f"{ENV_LWA_READINESS_TIMEOUT_S}={config.readiness_timeout_ms / 1000:g} is shorter than the "
-                    f"{needed_ms / 1000:g} s that the {phase} hooks may take ({budget}): the web adapter gives up "
-                    f"first, and {fails} fails; unset it, or set more"
-                )
+    found += [
+        f"{ENV_LWA_READINESS_TIMEOUT_S}={(config.readiness_timeout_ms or 0) / 1000:g} is shorter than the "
+        f"{phase.may_take_ms / 1000:g} s that the {phase.name} hooks may take ({phase.variables}): the web adapter "
+        f"gives up first, and {phase.fails} fails; unset it, or set more"
+        for phase in longer_than(
+            config.readiness_timeout_ms,
+            settle_ms=config.settle_ms,
+            before_snapshot_timeout_ms=config.before_snapshot_timeout_ms,
+            after_restore_timeout_ms=config.after_restore_timeout_ms,
+        )
+    ]
     return found
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings of ours and are none: a misspelt one must not be passed over in silence."""
+    """Variables that look like settings of ours and are none: a misspelt name must not stay unnoticed."""
     return sorted(name for name in environ if name.startswith("SNAPEXT_") and name not in KNOWN)
 
 
 def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
-    """An app whose hooks are run by a signal cannot be told without one."""
+    """The signals. With SNAPEXT_TRANSPORT=signal there are some: nothing else tells the app its phases."""
     if environ.get(ENV_TRANSPORT) == "signal":
         environ = {ENV_SIGNALS: "1", **environ}
         if environ[ENV_SIGNALS] == "0":
@@ -176,7 +204,7 @@ def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
-    """Who says when the boundary begins. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if that is ours."""
+    """What starts the boundary. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if the check points at us."""
     mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit"))
     variable, value = first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
     ours = value == str(port)
@@ -190,12 +218,12 @@ def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
         raise ConfigError(
             first(environ, ENV_LWA_PORT, "PORT")[0],
             str(port),
-            f"a port other than {ENV_PORT}, which the extension listens on",
+            f"a port other than {ENV_PORT}, on which the extension listens",
         )
     if ours:
         variable, value = first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
         if (value or "http").lower() == "tcp":
-            raise ConfigError(variable, value or "", "http (a TCP connect cannot be held until the boundary is behind)")
+            raise ConfigError(variable, value or "", "http (nobody can hold a TCP connect until the hooks have run)")
     return "gate" if ours else mode
 
 

@@ -13,8 +13,8 @@ PAUSE_MS = 100
 class Door:
     """Calls `on_accepted` with each connection, which does not block.
 
-    While the kernel has no descriptor or no memory for another one, it looks again every PAUSE_MS: the connection stays
-    in the queue, so the socket stays ready, and waiting for it would take all of the processor.
+    While the kernel has no descriptor or no memory for another connection, the door tries again every PAUSE_MS. The
+    connection stays in the queue, so the socket stays ready, and a wait for it would take all of the processor.
     """
 
     def __init__(self, server: socket.socket, reactor: Reactor, on_accepted: Callable[[socket.socket], None]) -> None:
@@ -35,7 +35,7 @@ class Door:
         try:
             accepted, _ = self._server.accept()
         except (BlockingIOError, ConnectionError):
-            return  # it was gone before we came to it
+            return  # it was gone before we accepted it
         except OSError:
             self._reactor.unwatch(self._server.fileno())
             self._reactor.set_timer(self, PAUSE_MS, self._open)

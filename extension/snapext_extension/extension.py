@@ -19,15 +19,15 @@ from snapext_extension.boundary import actions, events
 from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.lifecycle import Lifecycle
 from snapext_extension.boundary.member import SignalledPid
-from snapext_extension.boundary.settings import RestoreCaller, Settings
+from snapext_extension.boundary.settings import Identity, RestoreCaller, Settings
 from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
+from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
-from snapext_extension.kernel.look import Looker
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
-from snapext_extension.peers.signals import Doorbell, SignalError, candidates
+from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
 from snapext_extension.platform.gate import Gate
@@ -36,6 +36,10 @@ from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, Lamb
 from snapext_extension.platform.probe import AppProbe
 from snapext_extension.platform.report import report_to_extensions, report_to_runtime
 from snapext_extension.reactor import Reactor, now_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snapext_extension.kernel.look import Looker
 
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
@@ -57,13 +61,15 @@ class Extension:
         self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
-        self._doorbell: Doorbell | None = None
+        self._signals: SignalTransport | None = None
         if config.snap_start and config.signals is not None:
             pipe = acknowledgement_path(config.socket_path)
-            self._doorbell = Doorbell(pipe, os.geteuid(), self._reactor, log, self)
+            self._signals = SignalTransport(pipe, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
-        self._lifecycle = Lifecycle(self._settings(), new_identity, lambda: self._probe.last_answer)
-        self._looker = Looker(config.readiness.port, start_command_path(config.socket_path), extensions_folder)
+        self._clock = ClockWatch(self._reactor, self._on_clock_set)
+        self._restored_monotonic: float | None = None
+        self._lifecycle = Lifecycle(self._settings(), self._new_identity, lambda: self._probe.last_answer)
+        self._looker: Looker | None = None
         self._watch = ProcessWatch(self._reactor, self._ended)
         self._images: dict[int, watch.Image | None] = {}
         self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
@@ -78,8 +84,12 @@ class Extension:
             )
         elif config.snap_start and config.mode == "auto":
             log.write("warning", "no_gate", message=NO_GATE.format(port=config.port))
+        if config.snap_start:  # now, while there are descriptors to import it with
+            self._looker = self._make_looker()
 
     def run(self) -> int:
+        if self._config.snap_start:
+            self._clock.start()
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None:
@@ -92,13 +102,29 @@ class Extension:
 
     def close(self) -> None:
         self._probe.stop()
+        self._clock.close()
         self._watch.close()
         self._bridge.close()
-        if self._doorbell is not None:
-            self._doorbell.close()
+        if self._signals is not None:
+            self._signals.close()
         if self._gate is not None:
             self._gate.close()
         self._reactor.close()
+
+    def _new_identity(self) -> Identity:
+        identity = new_identity()
+        self._restored_monotonic = identity.restored_monotonic
+        return identity
+
+    def _on_clock_set(self, by_s: float) -> None:
+        """Somebody set the wall clock: what was read off it before, is wrong by that much."""
+        after_s, when = None, "before the restore"
+        if self._restored_monotonic is not None:
+            after_s = time.monotonic() - self._restored_monotonic
+            when = f"{after_s * 1000:.0f} ms after the restore"
+        message = f"the wall clock was set by {by_s:+.3f} s, {when}"
+        after_ms = None if after_s is None else round(after_s * 1000, 3)
+        self._log.write("info", "clock_set", by_s=round(by_s, 3), after_restore_ms=after_ms, message=message)
 
     def _settings(self) -> Settings:
         config = self._config
@@ -187,8 +213,15 @@ class Extension:
             self._ended(pid)
         if not look.lost_only:
             started_ms = now_ms()
+            self._looker = self._looker or self._make_looker()
             sightings = self._looker.look()
             self._event(events.Looked(sightings, now_ms() - started_ms))
+
+    def _make_looker(self) -> Looker:
+        # Its modules take 15 ms of CPU where they are not compiled. Most environments without SnapStart need none.
+        from snapext_extension.kernel.look import Looker
+
+        return Looker(self._config.readiness.port, start_command_path(self._config.socket_path), self._folder)
 
     def crowded(self, limit: int) -> None:
         self._event(events.Crowded(limit))
@@ -260,7 +293,7 @@ class Extension:
                     self._ask(RESTORE_NEXT, self._on_restore_next)
                 case actions.Report(level, event, fields):
                     self._log.write(level, event, **fields)
-                case actions.ForgetTheQuiet():
+                case actions.ForgetHungUp():
                     self._later(self._watch_no_more_than_is_owed)
                 case actions.Fail(failure):
                     report_to_runtime(self._api, self._log, failure)
@@ -278,12 +311,12 @@ class Extension:
     def _send_signals(self, wanted: actions.SendSignals) -> None:
         """Signal those of the function's processes that catch the signal of this phase."""
         signals = self._config.signals
-        assert signals is not None and self._doorbell is not None, "BUG: no signals are set"  # noqa: S101, PT018
+        assert signals is not None and self._signals is not None, "BUG: no signals are set"  # noqa: S101, PT018
         number = signals[0 if wanted.phase == BEFORE_SNAPSHOT else 1]
         self._exempt.update(pid for caller in wanted.callers for pid in processes.ancestors(caller))
         try:
             found = candidates(start_command_path(self._config.socket_path), wanted.left_alone, self._exempt, number)
-            signalled = self._doorbell.ring(found.told, number)
+            signalled = self._signals.send(found.told, number)
         except SignalError as error:
             self._event(events.SignalsFailed(str(error)))
             return

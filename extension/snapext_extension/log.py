@@ -10,23 +10,23 @@ from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error")
 ERROR_WAIT_MS = 200
-"""How long a line of level `error` waits for a full pipe to be read. All others do not wait."""
+"""How long a line of level `error` waits until somebody reads a full pipe. No other line waits."""
 FROM_PEERS = frozenset(
     (
         *("connection_refused", "connection_closed", "readiness_connection_closed"),
         *("acknowledgement_refused", "acknowledged_unasked"),
     )
 )
-"""Warnings whose text a peer chooses, so that no two need be the same."""
+"""Warnings with a text that a peer chooses: no two need be the same."""
 SAME_LINES = 10
 SAME_EVENTS = 100
 _CHUNK_BYTES = select.PIPE_BUF  # this much a pipe takes whole, or not at all (pipe(7))
 
 
 class Log:
-    """Writes the events of at least `level`. The boundary never waits for whoever reads the log.
+    """Writes the events of at least `level`. The boundary never waits for the reader of the log.
 
-    A line that cannot be written is lost; how many were lost is said as soon as there is room (`log_lines_lost`).
+    A line that cannot be written is lost. As soon as there is room, the log says how many were (`log_lines_lost`).
 
     Warnings can come without end, so they are bounded in each life: of those with the same event and the same reason
     (or message) the first 10 are written, of one event the first 100, or the first 10 if peers cause it (FROM_PEERS);
@@ -52,17 +52,17 @@ class Log:
         self._write(level, event, fields)
 
     def close(self) -> None:
-        """Say what was left out, and give back what the log has opened. More may be written all the same."""
+        """Say what was left out, and close what the log has opened. It can write on all the same."""
         if self._left_out:
             self._write("warning", "log_lines_left_out", {"events": self._left_out})
             self._left_out = {}
         self._pipe.close()
 
     def _is_repetition(self, event: str, fields: dict[str, Any]) -> bool:
-        """Count a line; is it one of those to be left out?"""
+        """Count a line. Is it to be left out?"""
         of_event = self._counts[event, ""] = self._counts.get((event, ""), 0) + 1
         if of_event > (SAME_LINES if event in FROM_PEERS else SAME_EVENTS):
-            return not _is_power_of_ten(of_event)  # what it is about is not looked at: texts without end take no memory
+            return not _is_power_of_ten(of_event)  # texts are not kept: they may be without end
         about = (event, f"={fields.get('reason', fields.get('message'))}")
         of_text = self._counts[about] = self._counts.get(about, 0) + 1
         return of_text > SAME_LINES and not _is_power_of_ten(of_text)
@@ -70,7 +70,7 @@ class Log:
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         wait_ms = ERROR_WAIT_MS if level == "error" else 0
         if self._pipe.lost:
-            lost = {"count": self._pipe.lost, "message": "nobody has read the log in time"}
+            lost = {"count": self._pipe.lost, "message": "nobody read the log in time"}
             if self._pipe.take(_line("warning", "log_lines_lost", lost), wait_ms, count=False):
                 self._pipe.lost = 0
         self._pipe.take(_line(level, event, fields), wait_ms)
@@ -89,7 +89,7 @@ def _is_power_of_ten(number: int) -> bool:
 class _Pipe:
     """Writes lines to a descriptor that others write to as well, and that may be full. `lost`: lines that had no room.
 
-    Such a descriptor must not be made non-blocking: it would be so for all who share it, the app among them.
+    Such a descriptor must stay blocking: the flag counts for every process that shares it, the app among them.
     """
 
     def __init__(self, fd: int) -> None:
@@ -102,9 +102,9 @@ class _Pipe:
 
     def take(self, line: bytes, wait_ms: float, *, count: bool = True) -> bool:
         """Write a whole line; False if it cannot be written in `wait_ms`."""
-        deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)  # in vain once is enough
+        deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)  # one wait without success is enough
         rest = b"\n" + line if self._is_cut else line
-        with contextlib.suppress(OSError):  # whoever read our log is gone; the boundary matters more
+        with contextlib.suppress(OSError):  # the log has no reader any more; the boundary matters more
             while rest and (written := self._write(rest[:_CHUNK_BYTES], deadline)):
                 self._is_cut = rest[written - 1 : written] != b"\n"
                 rest = rest[written:]
@@ -133,10 +133,10 @@ class _Pipe:
         return 0
 
     def _descriptor(self) -> int:
-        """A pipe is opened once more: what is set on that descriptor is set for us alone.
+        """A pipe is opened once more: the flags of that descriptor are ours alone.
 
-        Where that is not allowed, room is looked for before each write; then a write blocks only if somebody else
-        fills the pipe between the two.
+        Where that is not allowed, we look for room before each write; then a write blocks only if somebody else fills
+        the pipe between the two.
         """
         if not self._is_opened:
             self._is_opened = True

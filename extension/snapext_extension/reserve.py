@@ -10,21 +10,17 @@ SIZE = 3
 
 
 class Reserve:
-    """Holds `size` descriptors open, or as many as there are."""
+    """Holds SIZE descriptors open, or as many as there are."""
 
-    def __init__(self, size: int = SIZE) -> None:
+    def __init__(self) -> None:
         self._spare: list[int] = []
         with contextlib.suppress(OSError):
-            for _ in range(size):
+            for _ in range(SIZE):
                 self._spare.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
     def release(self) -> bool:
-        """Give one back: whoever opens something next gets it. False if there is none."""
+        """Close one, so that the next call that opens something gets it. False if there is none."""
         if not self._spare:
             return False
         os.close(self._spare.pop())
         return True
-
-    def close(self) -> None:
-        while self.release():
-            pass

@@ -34,7 +34,7 @@ OPTIONS = {
 
 
 def build(output: Path, *, force: bool, precompile: Sequence[str], psutil: Sequence[Path]) -> Iterator[str]:
-    """Write the zip; yields what to say. Raises LayerError."""
+    """Write the zip; yields the lines to print. Raises LayerError."""
     entries = sorted([*layer_tree(precompile), *psutil_entries(psutil)], key=lambda entry: entry.path)
     write_zip(entries, output, replace=force)
     versions = sorted({tag for entry in entries for tag in re.findall(r"\.cpython-3(\d+)\.pyc$", entry.path)}, key=int)
@@ -43,7 +43,7 @@ def build(output: Path, *, force: bool, precompile: Sequence[str], psutil: Seque
 
 
 def install(root: Path, *, precompile: Sequence[str], venv: Sequence[Path]) -> Iterator[str]:
-    """Lay the files down; yields what to say. Raises LayerError."""
+    """Install the files; yields the lines to print. Raises LayerError."""
     entries = layer_tree(precompile)
     linked = pth_files(root, venv)
     opt = lay(entries, root, linked)

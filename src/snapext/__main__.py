@@ -20,11 +20,11 @@ usage: snapext COMMAND
 SnapStart hooks in every process of a web server on AWS Lambda.
 
   checkpoint                   in a function: cross the boundary
-  done [--failed MESSAGE]      in a signal handler: say that it is done
-  status [--json] [--watch]    say who is connected, with which hooks, and how far the environment is
-  layer build|install          make the Lambda layer, or lay its files into a container image
+  done [--failed MESSAGE]      in a signal handler: report that it is done
+  status [--json] [--watch]    show the connected processes and their hooks, and how far the environment is
+  layer build|install          make the Lambda layer, or install its files into a container image
 
-{", ".join(NEED_TOOLS)}, shell completion and a help for each command need the tools:
+{", ".join(NEED_TOOLS)}, shell completion and the help of each command need the tools:
   {INSTALL}
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _run_without_tools(arguments: list[str], missing: list[str]) -> int:
-    """What the standard library is enough for, with the exit status that the tools would give; else one line."""
+    """Run a command that needs only the standard library, and exit as the tools would; else print one line."""
     without = f"packages that are not installed ({', '.join(missing)}): {INSTALL}"
     if "_SNAPEXT_COMPLETE" in os.environ:
         return inside.fail(f"shell completion needs {without}", inside.EXIT_USAGE)

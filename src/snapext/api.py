@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from snapext.guest import notice
-from snapext.guest.own import is_expected, is_own_process
+from snapext.guest.own import is_expected, is_own_process, is_snap_start
 from snapext.hooks import registry
 from snapext.hooks.registry import get_after_restore, get_before_snapshot
 
@@ -22,6 +22,7 @@ __all__ = [
     "is_restored",
     "register_after_restore",
     "register_before_snapshot",
+    "register_generator",
     "reseed",
     "status",
     "wait_restored",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this 
 
     from snapext.link.status import Status
 
+    G = TypeVar("G")
     P = ParamSpec("P")
     R = TypeVar("R")
 
@@ -57,6 +59,20 @@ def register_after_restore(func: Callable[P, R], *args: P.args, **kwargs: P.kwar
     """
     registry.add(registry.get_after_restore(), (func, args, kwargs))
     return func
+
+
+def register_generator(generator: G, reseed: Callable[[int], object] | None = None) -> G:
+    """Have a random generator of your own renewed in this process after a restore, before the first hook. Returns it.
+
+    For a `random.Random`, a generator of numpy or torch, and whatever has a method `reseed(n)` or `seed(n)`; for
+    anything else `reseed` is called with a whole number below 2 ** 512. A fork has its parent's. It is kept for as long
+    as the process lives. Never raises and never blocks; one that could not be renewed fails the boundary.
+    """
+    from snapext.hooks import generators
+
+    generators.register(generator, reseed)
+    connect()
+    return generator
 
 
 def _link_this_process() -> None:
@@ -127,7 +143,7 @@ def is_restored() -> bool:
     """
     from snapext.link import linking
 
-    if not linking.current().view.generation and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if not linking.current().view.generation and is_snap_start(os.environ):
         connect()
         linking.current().ask_generation()
     return linking.current().view.generation > 0
@@ -140,7 +156,7 @@ def wait_restored(timeout: float | None = None) -> bool:
     """
     from snapext.link import linking
 
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+    if not is_snap_start(os.environ):
         return is_restored()
     connect()  # a process without hooks has no link yet, and would never learn of the restore
     return linking.current().view.wait_restored(timeout)
@@ -161,9 +177,10 @@ def checkpoint() -> None:
 
 
 def reseed() -> None:
-    """Reseed `random`, and the global generators of numpy and torch where they are already imported.
+    """Renew `random`, OpenSSL's generators, those of numpy and torch, and all that were registered.
 
-    Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0.
+    Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0. docs/generators.md has the whole
+    list. Raises RuntimeError, after all others are renewed, if a registered generator could not be.
     """
     from snapext.hooks import reseed
     from snapext.link import linking

@@ -35,20 +35,6 @@ class ConfigError(SnapextError):
         super().__init__(f"{variable}={value!r} is not accepted: {accepted}")
 
 
-class LambdaApiError(SnapextError):
-    """The Lambda Runtime or Extensions API answered with an error, and we cannot continue."""
-
-    def __init__(self, endpoint: str, status: int, body: str) -> None:
-        self.endpoint = endpoint
-        self.status = status
-        self.body = body
-        super().__init__(f"{endpoint} answered {status}: {body}")
-
-
-class SimulationError(SnapextError):
-    """A simulated environment could not be set up or driven."""
-
-
 class ControlError(SnapextError):
     """The extension could not be reached, or did not answer. The text is one line."""
 

@@ -19,7 +19,7 @@ from installed import Function, tool
 from helpers import wait_until
 
 RIE = "rie-1.170.0"
-# It knows restore/next then, and says snap-start in its log; the variable it leaves to whoever starts it.
+# It then has restore/next, and its log says snap-start; the caller must set the variable.
 CACHING = "--enable-init-caching"
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 

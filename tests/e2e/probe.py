@@ -188,7 +188,7 @@ def registered():
 
 
 def waiting_extension():
-    """Holds init back until the runtime has asked what it wants to ask before the restore."""
+    """Holds init back until the runtime has made its calls before the restore."""
     too_early = "before every extension has registered"
     call(f"restore/next {too_early}", "GET", f"{RUNTIME}/restore/next")
     call(f"restore/error {too_early}", "POST", f"{RUNTIME}/restore/error", TYPED, b"{}")
@@ -202,7 +202,7 @@ def waiting_extension():
 
 
 def failing_extension(kind, other):
-    """Reports an error of its own, and then asks for all that it may no more."""
+    """Reports an error of its own, and then makes every call that is no longer allowed."""
 
     def run():
         me = registered()

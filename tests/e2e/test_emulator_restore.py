@@ -110,7 +110,7 @@ def test_a_failed_before_snapshot_hook_is_what_awss_emulator_reports(function: F
 
 
 def test_a_failed_after_restore_hook_is_reported_and_nothing_is_served(function: Function) -> None:
-    """restore/error carries the type, and no invocation is asked for."""
+    """restore/error carries the type, and the runtime asks for no invocation."""
     function.add_adapter("0.9.1")
     env = {"FAIL": "after", "SNAPEXT_WORKERS": str(WORKERS), **SNAP_START}
     with emulator(function, CACHING, BOOTSTRAP, **env) as platform:

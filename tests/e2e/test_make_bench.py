@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_a_part_is_measured_and_reported(tmp_path: Path) -> None:
-    """Raw figures, plots and text; and the text can be written again without measuring."""
+    """Raw figures, plots and text, and what changed since a record; all but the figures without measuring again."""
     tool("lwa-0.9.1/bin/lambda-adapter")
     command = [sys.executable, "-m", "bench", "-o", str(tmp_path)]
     subprocess.run([*command, "--quick", "--only", "startup", "--rounds", "2"], cwd=ROOT, check=True, timeout=100)
@@ -26,3 +26,19 @@ def test_a_part_is_measured_and_reported(tmp_path: Path) -> None:
     report.unlink()
     subprocess.run([*command, "--render"], cwd=ROOT, check=True, timeout=100)
     assert report.read_text() == text
+
+    recorded = tmp_path / "recorded.json"
+    again = [*command, "--render", "--compare", str(recorded)]
+    for part in results["parts"].values():
+        for by_setup in part["figures"].values():
+            by_setup.update({name: values * 10 for name, values in by_setup.items()})
+    recorded.write_text(json.dumps(results))
+    same = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "0 of " in same.stdout
+    figures = results["parts"]["startup"]["figures"]
+    figures["pss_mb"] = {name: [value / 2 for value in values] for name, values in figures["pss_mb"].items()}
+    recorded.write_text(json.dumps(results))
+    worse = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert worse.returncode == 3
+    assert "2.00 [" in worse.stdout

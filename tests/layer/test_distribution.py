@@ -147,7 +147,7 @@ def test_one_tool_that_an_app_has_anyway_is_not_enough(slim: Path, tmp_path: Pat
     ("words", "said"),
     [
         (["checkpoint"], "no extension listens"),
-        (["done"], "nobody waits for this"),
+        (["done"], "no extension reads"),
         (["status"], "no extension listens"),
         (["status", "--watch"], "no extension listens"),
         (["status", "--json", "--watch"], "no extension listens"),

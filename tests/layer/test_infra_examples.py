@@ -35,7 +35,7 @@ ADAPTER_ARN = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86
 
 @dataclass(frozen=True)
 class Example:
-    """What has to be the same in all four; what differs by nature is already a yes or no."""
+    """The settings that must be the same in all four; unavoidable differences are reduced to a yes or no."""
 
     variables: dict[str, str]
     brings_adapter: bool
@@ -59,7 +59,7 @@ def sam_template() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def cdk_template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the CDK app synthesises: a copy of it, beside two zips that stand for those of package.sh."""
+    """The template of a copy of the CDK app, beside two zips in place of those of package.sh."""
     need("node")
     root = tmp_path_factory.mktemp("cdk")
     folder = root / "examples" / "infra" / "cdk"

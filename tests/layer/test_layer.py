@@ -35,7 +35,7 @@ def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def opt(tmp_path: Path) -> Path:
-    """An installed layer that nobody can write to, as on Lambda."""
+    """An installed layer that is read-only, as on Lambda."""
     done = run("install", tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path / "opt"
@@ -55,7 +55,9 @@ class TestBuild:
         """Programs with run bits, one copy of both packages, nothing of the command line."""
         target = tmp_path / "layer.zip"
         assert run("build", "-o", target).returncode == 0
-        assert target.stat().st_size < 150 * 1024
+        assert (
+            target.stat().st_size < 200 * 1024
+        )  # Lambda keeps it unpacked: what counts is what a start reads, see bench
         modes = {info.filename: info.external_attr >> 16 for info in zipfile.ZipFile(target).infolist()}
         assert {name for name, mode in modes.items() if mode & 0o111} == {
             "bin/snapext",
@@ -156,7 +158,7 @@ class TestInstall:
         assert sorted(path.name for path in (tmp_path / "opt").iterdir()) == ["bin", "extensions", "python", "snapext"]
 
     def test_another_user_can_read_it_whatever_the_umask_was(self, tmp_path: Path) -> None:
-        """An image is built by root, and the function runs as somebody else."""
+        """Root builds an image, and the function runs as another user."""
         subprocess.run(
             ["sh", "-c", 'umask 077; exec "$@"', "sh", *SNAPEXT, "install", tmp_path], check=True, timeout=60
         )
@@ -178,7 +180,7 @@ class TestInstall:
 
     @pytest.mark.parametrize("name", ["snapext/bootstrap", "extensions/snapext"])
     def test_a_program_of_somebody_else_is_not_replaced(self, name: str, tmp_path: Path) -> None:
-        """Two layers that both bring a file of that name: one of them would silently be lost."""
+        """If two layers have a file of that name, one of them is lost without a message."""
         theirs = tmp_path / "opt" / name
         theirs.parent.mkdir(parents=True)
         theirs.write_text("#!/bin/sh\nexec something else\n")
@@ -188,7 +190,7 @@ class TestInstall:
         assert [path for path in (tmp_path / "opt").rglob("*") if path.is_file()] == [theirs]
 
     def test_another_project_of_our_name_is_not_replaced(self, tmp_path: Path) -> None:
-        """There is one in the package index, and another layer may bring it."""
+        """There is one in the package index, and another layer may contain it."""
         theirs = tmp_path / "opt" / "python" / "snapext" / "__init__.py"
         theirs.parent.mkdir(parents=True)
         theirs.write_text("def photograph(): ...\n")
@@ -251,7 +253,7 @@ class TestImagesInterpreters:
 
     @pytest.mark.parametrize("name", INTERPRETERS)
     def test_each_interpreter_is_found_where_its_makers_put_it(self, name: str, tmp_path: Path) -> None:
-        """And named in what the command says."""
+        """And the command names them."""
         pth = self.python(tmp_path, *INTERPRETERS[name])
         done = run("install", tmp_path)
         assert done.returncode == 0, done.stderr
@@ -411,7 +413,7 @@ class TestLauncher:
         env = {"PATH": str(Path(PYTHON).parent), "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}
         done = subprocess.run([opt / "extensions/snapext"], env=env, capture_output=True, text=True, timeout=20)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "127.0.0.1:1 (AWS_LAMBDA_RUNTIME_API) cannot be reached" in done.stderr
+        assert "cannot reach the platform at 127.0.0.1:1 (AWS_LAMBDA_RUNTIME_API)" in done.stderr
 
     def test_without_a_python_it_says_so(self, opt: Path) -> None:
         """In a namespace in which no interpreter can be run, in one line of JSON."""
@@ -515,7 +517,7 @@ class TestWrapper:
         ]
 
     def test_a_place_that_cannot_be_written_is_one_line(self, opt: Path) -> None:
-        """Nobody could be told by signal: the function does not start."""
+        """No process could be signalled: the function does not start."""
         env = {"_HANDLER": "app.handler", "SNAPEXT_SOCKET": "/proc/none/bridge.sock", "SNAPEXT_SIGNALS": "1"}
         done = self.start(opt, "true", **env)
         assert done.returncode == 126
@@ -555,7 +557,7 @@ class TestStartCommand:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
     def test_without_a_socket_named_it_is_the_users_own_folder(self, shell: str, opt: Path) -> None:
-        """In a namespace with a /tmp of its own."""
+        """In a namespace with its own /tmp."""
         look = "echo $$ $SNAPEXT_SOCKET; cat /tmp/snapext-*/start-command; ls -d /tmp/*"
         script = (
             f'mount --bind {opt} /opt && mount -t tmpfs tmpfs /tmp && exec {shell} /opt/snapext/bootstrap sh -c "$0"'
@@ -590,7 +592,7 @@ class TestStartCommand:
     def test_a_place_that_is_not_ours_alone_is_not_used_and_the_app_starts(
         self, shell: str, what: str, opt: Path, tmp_path: Path
     ) -> None:
-        """With one line that names it. With signals the app does not start: nobody could be told."""
+        """With one line that names it. With signals the app does not start: no process could be signalled."""
         folder, elsewhere = tmp_path / "bridge", tmp_path / "elsewhere"
         elsewhere.mkdir(mode=0o700)
         if what == "link":
@@ -680,7 +682,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("words", "said"),
-        [(["done"], "nobody waits for this"), (["status"], "no extension listens"), (["checkpoint"], "no extension")],
+        [(["done"], "no extension reads"), (["status"], "no extension listens"), (["checkpoint"], "no extension")],
     )
     def test_without_an_extension_each_is_one_line(self, opt: Path, folder: Path, words: list[str], said: str) -> None:
         """And status 1."""
@@ -717,7 +719,7 @@ class TestCommand:
         """It is a simulation, and this is the platform."""
         done = self.start(opt, folder, "signal", "after-restore", "--all")
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert "only the platform starts hooks when hooks run" in done.stderr
+        assert "only the platform starts hooks" in done.stderr
 
     @pytest.mark.parametrize("words", [["simulate", "--", "true"], ["layer"], ["doctor"], ["done", "now"], [], ["-h"]])
     def test_anything_else_is_the_usage(self, opt: Path, folder: Path, words: list[str]) -> None:

@@ -34,7 +34,7 @@ SERVERS = {
 }
 IMPORTS = ("plain", "slow-before", "slow-after", "long-after", "heavy")
 AT_ONCE = 4
-"""Lives that are played at the same time: together they ask for less than one CPU."""
+"""Lives that run at the same time: together they need less than one CPU."""
 TIMEOUT_S = 300
 # The start command puts the whole environment into the group: itself, and what the platform has started beside it. The
 # platform, which is not a part of the function, stays outside.

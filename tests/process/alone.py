@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import resource
 import socket
@@ -14,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from helpers import HELLO, LIMIT_S, clean_environ, wait_until
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Message, Welcome
 from snapext_tools.simulator.platform import InitType, Platform
 
@@ -29,7 +28,7 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(LIMIT_S)
         self.socket.connect(str(path))
-        self._connection = Connection(Role.PROCESS)
+        self._connection = Connection(Side.PROCESS)
 
     def say(self, message: Message) -> None:
         self.socket.sendall(self._connection.send(message))
@@ -87,7 +86,7 @@ class Life:
     def connect(self, role: str) -> Client:
         client = Client(self.path)
         self._stack.callback(client.socket.close)
-        client.say(dataclasses.replace(HELLO, role=role))
+        client.say(HELLO.replace(role=role))
         client.next(Welcome)
         return client
 

@@ -41,7 +41,7 @@ def listener(path: Path) -> Iterator[Listener]:
 
 @pytest.fixture
 def start(path: Path) -> Iterator[Start]:
-    """Start a client process, which is ended with the test; wait for it to be ready if it says so."""
+    """Start a client process that ends with the test, and wait until it reports that it is ready."""
     apps = []
 
     def start(code: str, *options: str, **variables: str) -> App:

@@ -1,4 +1,4 @@
-"""Real servers under the local Lambda: `simulate` runs what a user would run, and checks that nothing is left."""
+"""Real servers under the local Lambda: `simulate` runs a user's command, and checks that no process is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IN_ORDER = ["before_second", "before_first", "after_first", "after_second"]
 
 @dataclass
 class Life:
-    """What one simulated environment did, and what the app's own trace says of it."""
+    """The events of one simulated environment, and the app's own trace."""
 
     status: int
     document: dict[str, Any]

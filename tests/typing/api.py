@@ -1,6 +1,7 @@
 """Typed use of the public API: checked by mypy --strict, never run. An ignore that is not needed is an error."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import snapext
@@ -81,6 +82,8 @@ restored = snapext.wait_restored(timeout=None)
 snapext.wait_restored("1")  # type: ignore[arg-type]
 snapext.connect()
 snapext.reseed()
+own: random.Random = snapext.register_generator(random.Random())
+snapext.register_generator(object(), reseed=random.seed)
 snapext.bind_loop()
 snapext.bind_loop(asyncio.new_event_loop())
 snapext.bind_loop(asyncio)  # type: ignore[arg-type]

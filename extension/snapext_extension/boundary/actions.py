@@ -45,7 +45,7 @@ class SendSignals:
     """Signal the processes that are not on the socket and catch the phase's signal. Always the last action.
 
     It is answered at once, by SignalsSent or SignalsFailed.
-    left_alone: processes that are told otherwise, or have been. callers: those that wait for the checkpoint.
+    left_alone: processes that are told otherwise, or have been. callers: commands that wait for the checkpoint.
     expected: processes that have hooks to run and come to the socket only when they are signalled.
     accept_fleeting: there have been searches enough.
     """
@@ -68,7 +68,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetTheQuiet:
+class ForgetHungUp:
     """The boundary is behind: the end of a process that has hung up is of no interest any more."""
 
 
@@ -121,7 +121,7 @@ Action = (
     | Tell
     | SendSignals
     | Look
-    | ForgetTheQuiet
+    | ForgetHungUp
     | AskEventNext
     | AskRestoreNext
     | AnswerReadiness

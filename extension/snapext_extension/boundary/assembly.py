@@ -35,8 +35,8 @@ class Assembly:
         self._answered_ms = float("inf")
 
     def app_answered(self, now_ms: float) -> None:
-        """The app has answered its readiness check, or has asked for the checkpoint. The first time counts."""
-        self._answered_ms = min(self._answered_ms, now_ms)
+        """The app has answered its readiness check, or a command of it has asked for the checkpoint."""
+        self._answered_ms = now_ms
 
     def missing(self, now_ms: float, *, patient: bool = True) -> list[str]:
         """What is waited for, in words; empty when the boundary may begin.

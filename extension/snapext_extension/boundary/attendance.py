@@ -1,10 +1,10 @@
-"""Who must be there before the boundary begins: what the kernel shows of the function, compared with who has joined.
+"""Which processes must be there before the boundary begins: what the kernel shows, compared with the members.
 
 Workers are the processes that hold a listening socket on the app's port. Behind a proxy no Python process holds that
 port: then all that listen anywhere count. A Python process among them that has not joined may still be importing, and
 is waited for until its main thread waits for connections: then it has imported no hook module, and has no hooks. An
 import may wait as well, for a database say; so any other wait has to last much longer to mean the same.
-No I/O: looks come in, and who asks gives the time.
+No I/O: looks come in, and each question gives the time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Attendance:
         """How many Python processes were seen and have ended."""
 
     def look(self, sightings: Iterable[Sighting], now_ms: float) -> bool:
-        """Take a new look. Returns whether somebody listens who was not seen to before."""
+        """Take a new look. Returns whether a process listens that was not seen to listen before."""
         before, self._seen = self._seen, {sighting.process.pid: sighting for sighting in sightings}
         self.ended += sum(sighting.python for pid, sighting in before.items() if pid not in self._seen)
         self._new = set(self._seen) - set(before)

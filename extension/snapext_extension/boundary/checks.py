@@ -10,7 +10,7 @@ from snapext_extension.boundary.actions import Action, SetTimer, TimerName
 from snapext_extension.boundary.settings import WAITING_EVERY_MS
 
 MISSING_CHECK_MS = 5_000
-"""An adapter that makes one check fewer than its binary says must not hold the initialisation for ever."""
+"""An adapter that makes one check fewer than its binary says must not hold the initialisation without end."""
 
 
 class Checks:

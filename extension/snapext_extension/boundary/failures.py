@@ -66,7 +66,7 @@ def died(
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A process that has not ended a phase: the hook that it runs, if known, or the signal that it was told by.
+    """A member that did not finish a phase: the hook that it runs, if known, or the signal that it was told by.
 
     lost_ms: for how long its connection has been lost; None if it is connected.
     """
@@ -92,9 +92,9 @@ def timed_out(phase: str, late: Sequence[Late], ran_ms: float, *, reportable: bo
     first = late[0]
     others = _few(late[1:])
     message = (
-        f"{phase} {first} has not ended after {ran_ms:.0f} ms, "
+        f"{phase} {first} did not finish after {ran_ms:.0f} ms, "
         f"the budget of the phase (SNAPEXT_{phase.upper()}_TIMEOUT_MS)"
-        + (f"; nor has {others}" if others else "")
+        + (f"; nor did {others}" if others else "")
         + ("" if first.signal is None else "; does it run `snapext done`, or write its pid to the pipe?")
     )
     return _hook_failure(

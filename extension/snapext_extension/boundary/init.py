@@ -1,6 +1,6 @@
 """Init: what it waits for, and when it is over. No I/O.
 
-It is over when the app is ready, everyone who should be there is (assembly.py), and nothing new has come for a while.
+It is over when the app is ready, no process is missing (assembly.py), and nothing new has come for a while.
 It fails on evidence only: the platform repeats it unattended, and a false failure is an outage.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snapext_extension.boundary import reports
 from snapext_extension.boundary.actions import CancelTimer, Look, Report, SetTimer, TimerName
 from snapext_extension.boundary.assembly import Assembly
 from snapext_extension.boundary.attendance import Attendance, Sighting
@@ -26,7 +27,7 @@ MIN_LISTEN_MS = 300
 LOOK_SHARE = 10
 """Looks take a tenth of the time at most: under a CPU limit they would take it from the imports that they wait for."""
 EARLY_LOOK_EVERY_MS = 1_000
-"""Before the app is ready a look counts only who has ended."""
+"""Before the app is ready a look only counts the processes that have ended."""
 
 
 class Init:
@@ -79,8 +80,8 @@ class Init:
             return
         if self._settle_started_ms is None:
             self._settle_started_ms = now_ms
-        # An app that forks all the time must not put it off for ever; and one that was up before us may not have
-        # found us yet.
+        # An app that forks all the time must not put it off without end; and an app that was up before us may not
+        # have found us yet.
         latest_ms = self._settle_started_ms + MAX_SETTLES * self._settings.settle_ms
         earliest_ms = self.started_ms + MIN_LISTEN_MS
         due_ms = max(earliest_ms, min(latest_ms, now_ms + self._settings.settle_ms))
@@ -102,7 +103,6 @@ class Init:
         self._outbox.do(SetTimer(TimerName.LOOK, max(self._look_every_ms(), LOOK_SHARE * look.took_ms)))
         self._roll.report_lost(now_ms)
         if not self.app_is_ready:
-            self._assembly.app_answered(now_ms)
             return False
         if self._assembly.incomplete(now_ms) or self._settle_started_ms is None:
             self.settle(now_ms)  # or a look has shown that a process that seemed to import serves
@@ -125,7 +125,7 @@ class Init:
         return "; ".join(self._missing(now_ms)) or "more processes or hooks may follow (SNAPEXT_SETTLE_MS)"
 
     def give_up(self, now_ms: float) -> Failure | None:
-        """The time to wait is over. Without a failure the boundary begins with those that are there."""
+        """The time to wait is over. Without a failure the boundary begins with the members that are there."""
         timeout_ms, workers = self._settings.ready_timeout_ms, self._settings.workers
         missing = self._missing(now_ms)
         if not self.app_is_ready:
@@ -134,8 +134,8 @@ class Init:
         if workers != 0 and (hooks_are_lost or (workers and len(self._assembly.counted(now_ms)) < workers)):
             return not_ready(timeout_ms, "; ".join(missing))
         if missing:
-            message = "; ".join(missing)
-            self._outbox.report("warning", "gave_up_waiting", waited_ms=timeout_ms, message=message)
+            fields: dict[str, object] = {"waited_ms": timeout_ms, "message": "; ".join(missing)}
+            self._outbox.do(Report("warning", "gave_up_waiting", fields))
         self._serving_pids = {
             member.process.pid
             for member in self._assembly.importing(now_ms)
@@ -166,7 +166,7 @@ class Init:
     def report_absent(self) -> None:
         """Name the function's processes that take no part."""
         for level, event, process, fields in self._assembly.absent():
-            self._outbox.do(Report(level, event, {"pid": process.pid, "name": process.name, **fields}))
+            self._outbox.do(reports.of_process(level, event, process, **fields))
 
     def _missing(self, now_ms: float) -> list[str]:
         """What init waits for, in words; empty when the boundary may begin."""

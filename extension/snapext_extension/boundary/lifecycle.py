@@ -12,14 +12,14 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
 
 TRANSITIONS (states.py) is every way from one to another, and `_move` the only place that takes one.
 What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours, else a command
-that asks for a checkpoint; then everyone who should be there has to be (init.py). Who asks for restore/next is the one
+that asks for a checkpoint; then no process may be missing (init.py). Who asks for restore/next is the one difference
 between the adapters' generations (RestoreCaller). Below 1.1, and without an adapter, it is us: restore/next first,
 event/next only when that was not refused, or a version would be published whose hooks never run. From 1.1 on it is the
 adapter: event/next is asked when its last check before the snapshot has been answered, so no snapshot can be older than
 that answer, and the next check is the restore's (checks.py).
 
-A process that lives and has lost its connection owes its hooks: it is waited for until it comes back, ends, or executes
-another program (roll.py).
+A process that lives and has lost its connection owes its hooks: the boundary waits for it until it comes back, ends, or
+executes another program (roll.py, debts.py).
 
 Members are told on the socket, or by a signal when they are not connected (signalling.py). The phase (phase.py) waits
 for both kinds.
@@ -30,71 +30,17 @@ The module is long because it is one machine: each rule that depends on the stat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
 
-from snapext.wire.messages import (
-    PROTOCOL_VERSION,
-    AfterRestore,
-    BeforeSnapshot,
-    Checkpoint,
-    Done,
-    HookFailure,
-    Hooks,
-    Message,
-    Result,
-    Running,
-    Shutdown,
-    Welcome,
-)
+from snapext.wire import messages
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookFailure, Message, Result, Welcome
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
-from snapext_extension.boundary.actions import (
-    Action,
-    AnswerReadiness,
-    AskEventNext,
-    AskRestoreNext,
-    CancelTimer,
-    End,
-    Fail,
-    ForgetTheQuiet,
-    Look,
-    SetTimer,
-    Stop,
-    Tell,
-    TimerName,
-)
+from snapext_extension.boundary import actions, debts, events, failures, reports
+from snapext_extension.boundary.actions import AnswerReadiness, CancelTimer, Look, SetTimer, Tell, TimerName
 from snapext_extension.boundary.checks import Checks
 from snapext_extension.boundary.commands import Commands
-from snapext_extension.boundary.events import (
-    Acknowledged,
-    AppReady,
-    CommandJoined,
-    CommandLeft,
-    Crowded,
-    Event,
-    Joined,
-    Left,
-    Looked,
-    ReadinessAnswered,
-    ReadinessAsked,
-    ReadinessHungUp,
-    RestoreReturned,
-    Said,
-    ShutdownAsked,
-    SignalsFailed,
-    SignalsSent,
-    TimerFired,
-)
-from snapext_extension.boundary.failures import (
-    EXIT_OTHER,
-    Failure,
-    crowded,
-    died,
-    raised,
-    registered_too_late,
-    restore_refused,
-    signals_failed,
-    timed_out,
-)
+from snapext_extension.boundary.events import Event, TimerFired
+from snapext_extension.boundary.failures import EXIT_OTHER, Failure
 from snapext_extension.boundary.init import Init
 from snapext_extension.boundary.member import Key, Member, SignalledPid, counts
 from snapext_extension.boundary.outbox import Outbox
@@ -133,12 +79,12 @@ class Lifecycle:
         self._signalling = Signalling(enabled=settings.signals, acknowledged=settings.acknowledged)
         self._checks = Checks(settings.checks_before_snapshot)
         self._adapter_restores = settings.restore_caller is RestoreCaller.ADAPTER
-        self._hooks_have_run = False  # those before the snapshot, and nobody has joined since who has not run them
+        self._hooks_have_run = False  # those before the snapshot, in all members
         self._has_asked_event = False
         self._durations_ms: dict[str, float] = {}
         self._awaits_shutdown: Failure | None = None
 
-    def start(self, now_ms: float) -> list[Action]:
+    def start(self, now_ms: float) -> list[actions.Action]:
         """The first actions. Without a boundary the platform is not held back for a moment."""
         self._now_ms = self._init.started_ms = now_ms
         if self._settings.held:
@@ -147,7 +93,7 @@ class Lifecycle:
             self._ask_event()
         return self._outbox.take()
 
-    def handle(self, event: Event, now_ms: float) -> list[Action]:
+    def handle(self, event: Event, now_ms: float) -> list[actions.Action]:
         """Take one event at `now_ms` (any monotonic clock) and return what is to be done, in order."""
         self._now_ms = now_ms
         if self._awaits_shutdown is not None:
@@ -185,44 +131,42 @@ class Lifecycle:
 
     def _dispatch(self, event: Event) -> None:
         match event:
-            case Said(key, message):
+            case events.Said(key, message):
                 self._on_said(key, message)
-            case Joined():
+            case events.Joined():
                 self._on_joined(event)
-            case Left():
+            case events.Left():
                 self._on_left(event)
             case TimerFired(timer):
                 self._on_timer(timer)
-            case AppReady():
+            case events.AppReady():
                 self._on_app_ready()
-            case Looked():
+            case events.Looked():
                 if self.state is State.INIT and self._init.is_over_after(event, self._now_ms):
                     self._begin()
-            case ReadinessAsked():
+            case events.ReadinessAsked():
                 self._on_readiness_asked()
-            case ReadinessAnswered(count):
+            case events.ReadinessAnswered(count):
                 self._on_readiness_answered(count)
-            case ReadinessHungUp(still_held):
+            case events.ReadinessHungUp(still_held):
                 self._on_readiness_hung_up(still_held)
-            case CommandJoined(key, pid):
+            case events.CommandJoined(key, pid):
                 self._commands.joined(key, pid)
                 self._welcome(key, self.generation)
-            case CommandLeft(key):
+            case events.CommandLeft(key):
                 self._commands.left(key)
-            case SignalsSent():
+            case events.SignalsSent():
                 self._on_signals_sent(event)
-            case SignalsFailed(reason):
-                self._fail(signals_failed(self._phase_name, reason, reportable=self._is_reportable))
-            case Acknowledged():
+            case events.SignalsFailed(reason):
+                self._fail(failures.signals_failed(self._phase_name, reason, reportable=self._is_reportable))
+            case events.Acknowledged():
                 self._on_acknowledged(event)
-            case Crowded(limit):
+            case events.Crowded(limit):
                 self._on_crowded(limit)
-            case RestoreReturned(status, body):
+            case events.RestoreReturned(status, body):
                 self._on_restore_returned(status, body)
-            case ShutdownAsked(reason, deadline_ms):
+            case events.ShutdownAsked(reason, deadline_ms):
                 self._on_shutdown_asked(reason, deadline_ms)
-            case _:
-                assert_never(event)
 
     # --- init ------------------------------------------------------------------------------------------------------
 
@@ -270,12 +214,7 @@ class Lifecycle:
         self._init.report_absent()
         self._begin_phase(self._settings.before_snapshot_timeout_ms)
         if not self._roll.members and not self._settings.signals:
-            self._outbox.report(
-                "warning",
-                "no_process_joined",
-                message="no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py "
-                "by now, and is its process still alive?",
-            )
+            self._outbox.do(reports.nobody_joined())
         for key in self._roll.on_socket():
             self._tell_before_snapshot(key)
         self._find_signalled()
@@ -283,16 +222,16 @@ class Lifecycle:
 
     # --- processes join --------------------------------------------------------------------------------------------
 
-    def _on_joined(self, event: Joined) -> None:
+    def _on_joined(self, event: events.Joined) -> None:
         hello, pid = event.hello, event.process.pid
         member = Member(event.process, event.parent_pid, hello.hooks, forked=hello.forked, importing=hello.importing)
         hooks_when_lost = self._roll.join(event.key, member, self._now_ms)
         came_by_signal = hello.signalled and self._roll.strike_signalled(pid)
         if came_by_signal:
             self._signalling.came_to_socket(pid, hooks_after_restore=hello.hooks.after_restore > 0)
-        owed = self._owes_after_restore(event)
+        owed = debts.owes_after_restore(event, self._identity)
         member.warned_late = member.warned_late or bool(self.generation and not owed)  # it has nothing to be late for
-        self._outbox.report("debug", "process_joined", member, hooks=counts(hello.hooks), forked=hello.forked)
+        self._outbox.do(reports.joined(member))
         self._welcome(event.key, 0 if owed else self.generation)
         has_run_before = member.has_run(BEFORE_SNAPSHOT) or (
             hello.forked and self._roll.has_forked_after_its_hooks(event.parent_pid)
@@ -306,64 +245,52 @@ class Lifecycle:
             self._tell_before_snapshot(event.key)
         elif self.state is State.SNAPSHOT:
             if not has_run_before and (member.importing or member.hooks.before_snapshot):
-                self._report_joined_too_late(member, "before_snapshot hooks: the snapshot is being taken")
+                self._outbox.do(reports.joined_too_late(member, "before_snapshot hooks: the snapshot is being taken"))
         elif owed:
             self._catch_up(event.key, member, is_back=hooks_when_lost is not None)
         elif hooks_when_lost is not None or came_by_signal:
             self._end_phase_if_done()  # it had run its hooks, and only its answer was lost; or it has none to run
 
     def _welcome(self, key: int, generation: int) -> None:
-        self._outbox.do(Tell(key, Welcome(PROTOCOL_VERSION, self.state.value, generation, self.environment_id)))
-
-    def _owes_after_restore(self, event: Joined) -> bool:
-        """Whether a process that joins now holds state from before the snapshot that no hook has renewed yet.
-
-        A fork of such a process is as old as its parent in that respect, whenever it was forked; a fork of a process
-        whose hooks have run carries the generation it had then.
-        """
-        if self._identity is None or event.hello.generation >= self.generation:
-            return False
-        return event.hello.forked or self._identity.is_younger_than(event.start_ticks, event.process.pid)
+        version, phase = messages.PROTOCOL_VERSION, self.state.value
+        self._outbox.do(Tell(key, Welcome(version, phase, generation, self.environment_id)))
 
     def _catch_up(self, key: int, member: Member, *, is_back: bool) -> None:
         """A process from before the snapshot joins after the restore: it is told at once."""
         if self.state is State.READY:
             if not is_back and (member.importing or member.total_hooks()):
-                self._report_joined_too_late(member, "before_snapshot hooks, and to be first")
+                self._outbox.do(reports.joined_too_late(member, "before_snapshot hooks, and to be first"))
             if self._phase.is_anyone_pending():  # others are late as well, and still run theirs
                 self._phase.renew_budget(self._settings.after_restore_timeout_ms, self._now_ms)
             else:
                 self._begin_phase(self._settings.after_restore_timeout_ms)
         self._tell_after_restore(key)
 
-    def _report_joined_too_late(self, member: Member, lost: str) -> None:
-        self._outbox.report("warning", "joined_too_late", member, lost=lost)
-
     # --- what they say ---------------------------------------------------------------------------------------------
 
     def _on_said(self, key: int, message: Message) -> None:
         """A message of a type that means nothing here, or from a connection that is not on the roll, is ignored."""
-        if isinstance(message, Checkpoint):
+        if isinstance(message, messages.Checkpoint):
             self._on_checkpoint(key)
             return
         member = self._roll.members.get(key)
         if member is None:
             return
         match message:
-            case Done():
+            case messages.Done():
                 self._on_done(member, message)
-            case Running():
+            case messages.Running():
                 if message.id in member.told_ids:  # told again on a new connection, it may still give the older id
                     member.hook = message.hook
-            case Hooks():
+            case messages.Hooks():
                 self._on_hooks(member, message)
 
-    def _on_hooks(self, member: Member, message: Hooks) -> None:
+    def _on_hooks(self, member: Member, message: messages.Hooks) -> None:
         hooks = message.hooks
         more_before = hooks.before_snapshot > member.hooks.before_snapshot
         more_after = hooks.after_restore > member.hooks.after_restore
         member.hooks, member.importing = hooks, message.importing
-        self._outbox.report("debug", "hooks_changed", member, hooks=counts(hooks))
+        self._report("debug", "hooks_changed", member, hooks=counts(hooks))
         self._settle()
         if more_before:
             self._registered_late(member, BEFORE_SNAPSHOT)
@@ -371,49 +298,37 @@ class Lifecycle:
             self._registered_late(member, AFTER_RESTORE)
 
     def _registered_late(self, member: Member, phase: str) -> None:
-        """A hook was registered. After its phase it would never run: as long as we can, we refuse the snapshot then."""
-        if not self._settings.boundary or self.state is State.INIT:
-            return
-        if member.pending is not None and phase == self._phase_name:
-            return  # a hook that is registered while its phase runs runs in it
-        if phase == AFTER_RESTORE and not self.generation:
+        """A hook was registered. If it can never run we refuse the snapshot, as long as we can."""
+        if not self._settings.boundary or not debts.is_too_late(member, phase, self._phase_name, self.state):
             return
         if self.state is State.BEFORE_SNAPSHOT:
-            self._fail(registered_too_late(member.process, phase, reportable=True))
+            self._fail(failures.registered_too_late(member.process, phase, reportable=True))
         elif not member.warned_late:
             member.warned_late = True
-            message = (
-                f"{member.process} registered a {phase} hook after that phase: it does not run in this environment"
-            )
-            self._outbox.report("warning", "registered_too_late", member, phase=phase, message=message)
+            self._outbox.do(reports.registered_too_late(member, phase))
 
-    def _on_done(self, member: Member, done: Done) -> None:
+    def _on_done(self, member: Member, done: messages.Done) -> None:
         if member.pending != done.id:
             return  # an answer to nothing that we asked, or a second one
         member.pending = member.hook = None
         phase = self._phase_name
         member.durations_ms[phase] = done.duration_ms
-        hooks = [{"name": hook.name, "duration_ms": hook.duration_ms} for hook in done.hooks]
-        level = "debug" if done.ok else "error"
-        more: dict[str, object] = {} if done.error is None else {"failed_hook": done.error.hook}
-        if member.signal is not None:
-            more["signal"] = member.signal
-        self._outbox.report(level, phase, member, ok=done.ok, duration_ms=done.duration_ms, hooks=hooks, **more)
+        self._outbox.do(reports.answered(member, phase, done))
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
-            self._fail(raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
+            self._fail(failures.raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
         else:
             self._end_phase_if_done()
 
     # --- processes leave -------------------------------------------------------------------------------------------
 
-    def _on_left(self, event: Left) -> None:
+    def _on_left(self, event: events.Left) -> None:
         if not event.alive and (hung_up := self._roll.end_of_hung_up(event.key)) is not None:
             self._report_end(hung_up)
         member = self._roll.members.get(event.key)
         if member is None:
             return
-        self._outbox.report("debug", "process_left", member, alive=event.alive)
+        self._report("debug", "process_left", member, alive=event.alive)
         if not event.alive:
             self._roll.end(event.key)
             self._settle()
@@ -429,37 +344,30 @@ class Lifecycle:
             self._end_phase_if_done()
 
     def _on_ended(self, member: Member) -> None:
-        """A member has ended, or executes another program. In the middle of its hooks that breaks the phase."""
+        """A member has ended, or executes another program."""
         phase = self._phase_name
-        if member.pending is None or not member.was_told():
-            self._report_end(member)
-            self._end_phase_if_done()
-        elif self.state is State.BEFORE_SNAPSHOT and member.forked:
-            # A pool's child that its parent has ended, say. No clone will contain it, and nothing else is in doubt.
-            self._outbox.report("warning", "process_ended", member, phase=phase, hook=member.hook)
-            self._end_phase_if_done()
-        elif member.hook is not None or member.has_hooks(phase):
-            ran_ms = self._now_ms - member.told_ms
-            is_reportable, signal = self._is_reportable, member.signal
-            self._fail(died(phase, member.process, member.hook, ran_ms, reportable=is_reportable, signal=signal))
-        else:
-            self._end_phase_if_done()  # it had nothing to run, and no clone will contain it
+        match debts.end_of(member, phase, self.state):
+            case debts.End.HARMLESS:
+                self._report_end(member)
+            case debts.End.SPARED:
+                self._outbox.do(reports.of_member("warning", "process_ended", member, phase=phase, hook=member.hook))
+            case debts.End.IN_ITS_HOOKS:
+                ran_ms, may_report, signal = self._now_ms - member.told_ms, self._is_reportable, member.signal
+                died = failures.died(phase, member.process, member.hook, ran_ms, reportable=may_report, signal=signal)
+                self._fail(died)
+                return
+        self._end_phase_if_done()
 
     def _report_end(self, member: Member) -> None:
-        """A process that ends in the middle of the boundary leaves a line, whatever it has run."""
-        if self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT, State.AFTER_RESTORE):
-            message = _ended(member, self._phase_name)
-            self._outbox.report("warning", "process_ended", member, phase=self.state.value, message=message)
+        if self.state in debts.CROSSING:
+            self._outbox.do(reports.ended(member, self._phase_name, self.state))
 
     def _is_owed(self, member: Member) -> bool:
-        """Whether a process that has lost its connection, and lives, still has something to run in this boundary."""
-        if member.pending is not None:
-            return bool(self.generation) or member.total_hooks() > 0  # after the restore `random` is reseeded as well
-        if not self._settings.boundary or self._signalling.is_visitor(member.process.pid):
+        """A process that comes to the socket only when it is signalled hangs up by itself, once it has answered."""
+        may_be_owed = self._settings.boundary and not self._signalling.is_visitor(member.process.pid)
+        if member.pending is None and not may_be_owed:
             return False
-        if self.state is State.INIT:
-            return member.importing or member.total_hooks() > 0
-        return self.state in (State.BEFORE_SNAPSHOT, State.SNAPSHOT) and member.hooks.after_restore > 0
+        return debts.owes_when_lost(member, self.state, is_restored=self._identity is not None)
 
     def _lose(self, member: Member) -> None:
         """Keep in mind what a process owes: until it comes back, ends, or executes another program."""
@@ -471,7 +379,7 @@ class Lifecycle:
 
     def _on_crowded(self, limit: int) -> None:
         if self._settings.held or (self._settings.boundary and self._init.app_is_ready):
-            self._fail(crowded(limit, reportable=self.state in (State.INIT, State.BEFORE_SNAPSHOT)))
+            self._fail(failures.crowded(limit, reportable=self.state in (State.INIT, State.BEFORE_SNAPSHOT)))
 
     # --- signals ---------------------------------------------------------------------------------------------------
 
@@ -479,20 +387,20 @@ class Lifecycle:
         on_socket = (self._roll.members[key].process.pid for key in self._roll.on_socket())
         self._outbox.do_all(self._signalling.find(self._phase_name, on_socket, self._commands.waiting_pids()))
 
-    def _on_signals_sent(self, sent: SignalsSent) -> None:
+    def _on_signals_sent(self, sent: events.SignalsSent) -> None:
         phase = self._phase_name
         actions = self._signalling.found(phase, sent)
         for process in sent.processes:
             member = self._phase.await_signalled(process, sent.signal, self._now_ms)
-            self._outbox.report("debug", "process_signalled", member, phase=phase, signal=sent.signal)
+            self._report("debug", "process_signalled", member, phase=phase, signal=sent.signal)
         if sent.missing is not None:
             reason = f"{sent.missing} has hooks to run, and does not catch {sent.signal} any more"
-            self._fail(signals_failed(phase, reason, reportable=self._is_reportable))
+            self._fail(failures.signals_failed(phase, reason, reportable=self._is_reportable))
             return
         self._outbox.do_all(actions)
         self._end_phase_if_done()
 
-    def _on_acknowledged(self, event: Acknowledged) -> None:
+    def _on_acknowledged(self, event: events.Acknowledged) -> None:
         pid = self._signalling.nearest(event.pids)
         member = None if pid is None else self._roll.members.get(SignalledPid(pid))
         # What was begun before the restore answers what was asked before the snapshot, however late it comes.
@@ -503,14 +411,14 @@ class Lifecycle:
             return
         error = None if event.error is None else HookFailure("HandlerFailed", event.error, "", None)
         took_ms = round(self._now_ms - member.told_ms, 3)
-        self._on_done(member, Done(member.pending, error is None, took_ms, (), error))
+        self._on_done(member, messages.Done(member.pending, error is None, took_ms, (), error))
 
     def _on_grace_over(self) -> None:
         """Nobody has said that they are done, and nobody will: they are not called done."""
         for member in self._roll.members.values():
             if member.signal is not None and member.pending is not None:
                 member.pending = None
-                self._outbox.report("warning", "unconfirmed", member, phase=self._phase_name, signal=member.signal)
+                self._report("warning", "unconfirmed", member, phase=self._phase_name, signal=member.signal)
         self._end_phase_if_done()
 
     # --- phases ----------------------------------------------------------------------------------------------------
@@ -541,7 +449,12 @@ class Lifecycle:
         self._phase.tell(
             key,
             lambda number, left_ms: AfterRestore(
-                number, self.generation, left_ms, identity.environment_id, identity.restored_at
+                number,
+                self.generation,
+                left_ms,
+                identity.environment_id,
+                identity.restored_at,
+                identity.restored_monotonic,
             ),
             self._now_ms,
         )
@@ -564,7 +477,7 @@ class Lifecycle:
             self._outbox.do(AnswerReadiness())
             self._outbox.do_all(self._commands.answer(Result(True)))
             self._durations_ms["after_restore_ms"] = duration_ms
-            self._outbox.report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms)
+            self._report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms)
         elif self.state is State.READY:
             self._outbox.do(CancelTimer(TimerName.PHASE))
 
@@ -594,7 +507,7 @@ class Lifecycle:
         late = self._phase.late(self._now_ms)
         if late:
             ran_ms = self._now_ms - self._phase.started_ms
-            self._fail(timed_out(self._phase_name, late, ran_ms, reportable=self._is_reportable))
+            self._fail(failures.timed_out(self._phase_name, late, ran_ms, reportable=self._is_reportable))
         elif self._signalling.search is Search.PAUSED:
             # A process that is found then must not be waited for without end.
             self._outbox.do(SetTimer(TimerName.PHASE, SEARCH_AGAIN_MS))
@@ -608,12 +521,12 @@ class Lifecycle:
     def _let_the_snapshot_be_taken(self) -> None:
         self._move(Trigger.ALL_DONE)
         duration_ms = self._durations_ms["before_snapshot_ms"]
-        self._outbox.report("info", "snapshot", processes=len(self._roll.members), duration_ms=duration_ms)
+        self._report("info", "snapshot", processes=len(self._roll.members), duration_ms=duration_ms)
         if self._adapter_restores:
             self._outbox.do(CancelTimer(TimerName.WAITING))
             self._ask_event()
         else:
-            self._outbox.do(AskRestoreNext())
+            self._outbox.do(actions.AskRestoreNext())
             if not self._has_asked_event:
                 self._outbox.do(SetTimer(TimerName.EVENT_NEXT, REFUSAL_MS))
 
@@ -622,16 +535,14 @@ class Lifecycle:
         if self.state is State.SNAPSHOT:
             self._ask_event()
         elif self._awaits_check and self._checks.expect_no_more():
-            made = f"{self._checks.answered} readiness check(s)"
-            message = f"the web adapter made {made} before the snapshot, and no more"
-            self._outbox.report("warning", "check_missing", message=message)
+            self._outbox.do(reports.check_missing(self._checks.answered))
             self._let_the_snapshot_be_taken()
 
     def _ask_event(self) -> None:
         if not self._has_asked_event:
             self._has_asked_event = True
             self._outbox.do(CancelTimer(TimerName.EVENT_NEXT))
-            self._outbox.do(AskEventNext())
+            self._outbox.do(actions.AskEventNext())
 
     # --- the web adapter's checks, and the restore -------------------------------------------------------------------
 
@@ -669,26 +580,16 @@ class Lifecycle:
 
     def _on_readiness_hung_up(self, still_held: int) -> None:
         self._checks.hung_up(still_held)
-        since = {
-            State.INIT: "start",
-            State.BEFORE_SNAPSHOT: "start of the before-snapshot hooks",
-            State.AFTER_RESTORE: "restore",
-        }
-        if self.state not in since or not self._settings.boundary:
-            return
-        began_ms = self._init.started_ms if self.state is State.INIT else self._phase.started_ms
-        message = (
-            f"the web adapter has given up its readiness check {self._now_ms - began_ms:.0f} ms after the "
-            f"{since[self.state]} (AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS?)"
-        )
-        self._outbox.report("warning", "readiness_hung_up", message=message + self._meanwhile())
+        if self._settings.boundary and self.state in (State.INIT, State.BEFORE_SNAPSHOT, State.AFTER_RESTORE):
+            began_ms = self._init.started_ms if self.state is State.INIT else self._phase.started_ms
+            self._outbox.do(reports.check_given_up(self.state, self._now_ms - began_ms, self._meanwhile()))
 
     def _on_restore_returned(self, status: int, body: str) -> None:
         if status == 200:
             self._ask_event()
             self._restored()
         else:
-            self._fail(restore_refused(status, body))
+            self._fail(failures.restore_refused(status, body))
 
     def _restored(self) -> None:
         self._identity = self._make_identity()
@@ -696,7 +597,7 @@ class Lifecycle:
         self._begin_phase(self._settings.after_restore_timeout_ms)
         for key in self._roll.on_socket():
             self._tell_after_restore(key)  # also one that has lost its connection: it is waited for, and told again
-        self._outbox.report("debug", "restore", environment_id=self.environment_id)
+        self._report("debug", "restore", environment_id=self.environment_id)
         self._find_signalled()
         self._end_phase_if_done()
 
@@ -715,8 +616,7 @@ class Lifecycle:
             case TimerName.WAITING if self.state in (State.INIT, State.BEFORE_SNAPSHOT):
                 self._outbox.do(SetTimer(TimerName.WAITING, WAITING_EVERY_MS))
                 if (why := self._why_waiting()) is not None:
-                    waited_ms = round(self._now_ms - self._init.started_ms)
-                    self._outbox.report("info", "waiting", waited_ms=waited_ms, message=f"init waits: {why}")
+                    self._outbox.do(reports.waiting(self._now_ms - self._init.started_ms, why))
             case TimerName.READY if self.state is State.INIT:
                 self._on_ready_timeout()
             case TimerName.PHASE:
@@ -744,18 +644,17 @@ class Lifecycle:
 
     def _on_shutdown_asked(self, reason: str, deadline_ms: int) -> None:
         if self._settings.held and self.state is not State.READY:
-            message = f"the platform ends the environment ({reason}) in phase {self.state.value}{self._meanwhile()}"
-            self._outbox.report("warning", "ended_in_the_middle", message=message)
+            self._outbox.do(reports.ended_in_the_middle(self.state, reason, self._meanwhile()))
         self._move(Trigger.SHUTDOWN)
         for key in self._roll.on_socket():
-            self._outbox.do(Tell(key, Shutdown(reason, deadline_ms)))
+            self._outbox.do(Tell(key, messages.Shutdown(reason, deadline_ms)))
         self._outbox.do_all(self._commands.answer(Result(False, f"the environment ends: {reason}", EXIT_OTHER)))
-        self._outbox.report("debug", "shutdown", reason=reason, deadline_ms=deadline_ms)
-        self._outbox.do(Stop())
+        self._report("debug", "shutdown", reason=reason, deadline_ms=deadline_ms)
+        self._outbox.do(actions.Stop())
 
     def _fail(self, failure: Failure) -> None:
         self._move(Trigger.FAILURE)
-        self._outbox.do(Fail(failure))
+        self._outbox.do(actions.Fail(failure))
         answer = Result(False, failure.message[:MAX_ANSWER_CHARS], failure.exit_status)
         self._outbox.do_all(self._commands.answer(answer))
         if failure.runtime_report == "restore":
@@ -763,22 +662,19 @@ class Lifecycle:
             self._awaits_shutdown = failure
             self._outbox.do(SetTimer(TimerName.END, SHUTDOWN_WAIT_MS))
         else:
-            self._outbox.do(End(failure))
+            self._outbox.do(actions.End(failure))
 
     def _end_after_shutdown(self, event: Event, failure: Failure) -> None:
-        if isinstance(event, ShutdownAsked) or event == TimerFired(TimerName.END):
+        if isinstance(event, events.ShutdownAsked) or event == TimerFired(TimerName.END):
             self._awaits_shutdown = None
-            self._outbox.do(End(failure))
+            self._outbox.do(actions.End(failure))
+
+    def _report(self, level: str, event: str, member: Member | None = None, **fields: object) -> None:
+        report = actions.Report(level, event, fields)
+        self._outbox.do(report if member is None else reports.of_member(level, event, member, **fields))
 
     def _move(self, trigger: Trigger) -> None:
         self.state = TRANSITIONS[self.state, trigger]
         if self.state is State.READY:
             self._roll.forget_hung_up()
-            self._outbox.do(ForgetTheQuiet())
-
-
-def _ended(member: Member, phase: str) -> str:
-    if member.signal is not None:
-        return f"{member.process} ended after it was sent {member.signal}"
-    ended = f"{member.process} ended, or executes another program,"
-    return f"{ended} {'after it had run its' if member.has_run(phase) else 'without running'} {phase} hooks"
+            self._outbox.do(actions.ForgetHungUp())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snapext_extension.boundary.actions import Action, Report
-from snapext_extension.boundary.member import Member
+from snapext_extension.boundary.actions import Action
 
 
 class Outbox:
@@ -19,11 +18,6 @@ class Outbox:
 
     def do_all(self, actions: Iterable[Action]) -> None:
         self._actions.extend(actions)
-
-    def report(self, level: str, event: str, member: Member | None = None, **fields: object) -> None:
-        """Something for the log; with a member, it begins with that one's pid and name."""
-        about = {} if member is None else {"pid": member.process.pid, "name": member.process.name}
-        self.do(Report(level, event, {**about, **fields}))
 
     def take(self) -> list[Action]:
         actions, self._actions = self._actions, []

@@ -1,4 +1,4 @@
-"""One phase: which members have been told, what is left of its budget, and who still has to answer. No I/O."""
+"""One phase: which members were told, what is left of its budget, and which of them still have to answer. No I/O."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Phase:
         return member
 
     def is_anyone_pending(self) -> bool:
-        """The last one that was is asked first: a look at all of them at each answer would grow with their square."""
+        """The last pending one is asked first: to ask all of them at each answer would grow with their square."""
         last = self._roll.members.get(self._last_pending)
         if last is not None and last.pending is not None:
             return True

@@ -1,13 +1,14 @@
-"""The roll of members: who takes part, who has lost its connection, and whose end is still worth knowing. No I/O.
+"""The roll of members: which take part, which have lost their connection, and whose end is still worth knowing. No I/O.
 
 A member that lives and has lost its connection owes its hooks: it stays on the roll until it comes back, ends, or
-executes another program. What it owes depends on how far the boundary is, which lifecycle.py knows.
+executes another program. What it owes depends on the state: debts.py.
 """
 
 from __future__ import annotations
 
 from snapext.wire.messages import HookCounts
 from snapext.wire.phases import BEFORE_SNAPSHOT
+from snapext_extension.boundary import reports
 from snapext_extension.boundary.actions import SetTimer, TimerName
 from snapext_extension.boundary.member import Key, Member, SignalledPid
 from snapext_extension.boundary.outbox import Outbox
@@ -39,11 +40,12 @@ class Roll:
             hooks = earlier.hooks
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
             member.told_ids = earlier.told_ids
-            self._report_return(member, earlier, now_ms)
+            if earlier.said_lost:
+                self._outbox.do(reports.link_restored(member, now_ms - (earlier.lost_ms or 0.0)))
         self.members[key] = member
         self.known_pids.add(pid)
         self.anyone_has_joined = True
-        self._hung_up = {key: quiet for key, quiet in self._hung_up.items() if quiet.process.pid != pid}
+        self._hung_up = {key: other for key, other in self._hung_up.items() if other.process.pid != pid}
         return hooks
 
     def enter_signalled(self, member: Member) -> None:
@@ -82,7 +84,7 @@ class Roll:
         """Whether the end of a process that has hung up is still worth knowing."""
         return key in self.members or key in self._hung_up
 
-    # --- who is on it ----------------------------------------------------------------------------------------------
+    # --- the members -----------------------------------------------------------------------------------------------
 
     def on_socket(self) -> list[int]:
         """The connections of the members that have one, or had: a lost one is told as well, when it is back."""
@@ -97,7 +99,7 @@ class Roll:
         """Whether the process of that number has run its before-snapshot hooks: a fork of it holds what they left."""
         return any(member.has_run(BEFORE_SNAPSHOT) for member in self.members.values() if member.process.pid == pid)
 
-    # --- who is lost -----------------------------------------------------------------------------------------------
+    # --- lost members ----------------------------------------------------------------------------------------------
 
     def lost(self) -> list[Member]:
         return [member for member in self.members.values() if _is_lost(member)]
@@ -109,7 +111,7 @@ class Roll:
                 del self.members[key]
 
     def watch_lost(self) -> None:
-        """Look, from now on, whether those that are lost execute another program."""
+        """From now on, look whether lost members execute another program."""
         self._outbox.do(SetTimer(TimerName.LOOK, LOOK_EVERY_MS))
 
     def report_lost(self, now_ms: float) -> None:
@@ -117,14 +119,7 @@ class Roll:
         for member in self.lost():
             if not member.said_lost and now_ms - (member.lost_ms or 0.0) >= LOOK_EVERY_MS:
                 member.said_lost = True
-                message = f"{member.process} lost its connection and lives: it is waited for until it is back or ends"
-                self._outbox.report("info", "link_lost", member, message=message)
-
-    def _report_return(self, member: Member, earlier: Member, now_ms: float) -> None:
-        if earlier.said_lost:
-            lost_ms = round(now_ms - (earlier.lost_ms or 0.0), 3)
-            message = f"{member.process} is connected again after {lost_ms:.0f} ms"
-            self._outbox.report("info", "link_restored", member, lost_ms=lost_ms, message=message)
+                self._outbox.do(reports.link_lost(member))
 
 
 def _is_lost(member: Member) -> bool:

@@ -47,13 +47,16 @@ class Settings:
 class Identity:
     """What is made anew after a restore, and what tells older processes from younger ones.
 
-    boot_ticks: when it was, in clock ticks since boot. last_pid: the youngest process there was then.
+    restored_at, restored_monotonic, boot_ticks: when it was, by the wall clock as it was set then, by CLOCK_MONOTONIC,
+        and in clock ticks since boot.
+    last_pid: the youngest process there was then.
     """
 
     environment_id: str
     restored_at: float
     boot_ticks: int
     last_pid: int
+    restored_monotonic: float | None = None
 
     def is_younger_than(self, start_ticks: int, pid: int) -> bool:
         """Whether a process was there before the restore. A clock tick is 10 ms: within one, the pids tell."""

@@ -1,4 +1,4 @@
-"""Reaching members by signal: who has been sent one, and whether there may be more to find. No I/O.
+"""Reaching members by signal: which processes were sent one, and whether there may be more to find. No I/O.
 
 In each phase we search for the function's processes that are not connected and catch the phase's signal, and signal
 them (SendSignals). The search is repeated until it finds nobody: one may have started while the others were busy.

@@ -18,8 +18,8 @@ _POLLIN = 1
 _POLLFD = struct.Struct("=ihh")
 """struct pollfd of poll(2)."""
 _MAX_FDS = 4096
-# Numbers of arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h, by how they are told whom to
-# watch. After a stop the kernel resumes some as restart_syscall, which tells nothing: until they are called again.
+# Numbers of arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h, by the form of the arguments.
+# After a stop the kernel resumes some as restart_syscall, which shows no arguments until the next call.
 _CALLS = {
     "x86_64": {43: "accept", 288: "accept", 232: "epoll", 281: "epoll", 441: "epoll", 7: "poll", 271: "poll",
                23: "select", 270: "select"},

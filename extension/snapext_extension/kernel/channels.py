@@ -1,6 +1,6 @@
 """Why no channel of ours can have reached a Python process: judged from outside, by how it was started.
 
-A channel brings the autostart into a process: a `sitecustomize` by PYTHONPATH, a .pth file by PYTHONUSERBASE, or the
+A channel loads the autostart in a process: a `sitecustomize` by PYTHONPATH, a .pth file by PYTHONUSERBASE, or the
 .pth file that `snapext layer install` writes beside an interpreter's packages. Each can be lost, and then the hooks of
 an app that never imports snapext run nowhere. What is said here may end an initialisation, so where nothing is certain,
 nothing is said. tests/process/starts/test_channel_verdicts.py tries every way to start a Python.
@@ -58,7 +58,7 @@ def why_unlinked(
 
 
 def why_not_to_us(argv: Sequence[str], environ: Mapping[str, str], folder: str, uid: int) -> Cause | None:
-    """Why a Python process that a channel has reached does not find the extension, whose socket is in `folder`."""
+    """Why a Python process that a channel has reached does not find the extension's socket, which is in `folder`."""
     if _is_beyond_judging(argv, environ):
         return None
     path = socket_path(environ, uid)

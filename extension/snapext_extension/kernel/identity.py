@@ -23,13 +23,13 @@ def new_identity() -> Identity:
     for clock_ns, spread in zip(clocks, _SPREAD, strict=True):
         mixed ^= clock_ns * spread & _MASK
     boot_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
-    return Identity(f"{mixed:032x}", time.time(), boot_ticks, _last_pid())
+    return Identity(f"{mixed:032x}", time.time(), boot_ticks, _last_pid(), time.monotonic())
 
 
 def _last_pid() -> int:
     """The pid that was given out last: the last field of /proc/loadavg (see proc(5)).
 
-    Where it cannot be read, no pid is higher: a process that started in this very clock tick is owed its hooks.
+    Where it cannot be read, this is the highest pid: a process that started in this very clock tick is owed its hooks.
     """
     try:
         return int(read("/proc/loadavg").split()[-1])

@@ -66,7 +66,7 @@ class Interpreter:
         return tuple(f"python{version}" for version in VERSIONS)
 
     def sitecustomize_in(self, entry: str) -> str | None:
-        """The sitecustomize in an entry of PYTHONPATH. In one that is relative, none is seen."""
+        """The sitecustomize in an entry of PYTHONPATH; None for a relative entry, which we cannot follow."""
         if not entry.startswith("/"):
             return None
         names = ("sitecustomize/__init__.py", "sitecustomize.py", "sitecustomize.pyc")
@@ -74,7 +74,7 @@ class Interpreter:
         return next((path for path in paths if self._exists(path)), None)
 
     def may_run_the_next(self, path: str) -> bool:
-        """Whether a sitecustomize may run the one that it hides, as those of ddtrace and newrelic do.
+        """Whether a sitecustomize may run the next one on the path, which it hides. Those of ddtrace and newrelic do.
 
         To look for another one, it has to name it: by `sitecustomize`, or by its own `__name__`.
         """

@@ -1,4 +1,4 @@
-"""One look at the function's processes, as the kernel shows them: who listens, who rests, and who cannot be linked."""
+"""One look at the function's processes, as the kernel shows them: which listen, which rest, which cannot be linked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snapext_extension.kernel import accepting, channels, processes, sockets, th
 
 MAX_COMMAND_CHARS = 120
 MAX_CHARS = 500
-"""A process writes its own command line and PYTHONPATH; neither is to fill a message."""
+"""A process writes its own command line and PYTHONPATH; neither must fill a message."""
 
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
@@ -43,7 +43,7 @@ class Looker:
         self._slept: dict[int, int] = {}  # how often the main thread of a process had gone to sleep at the last look
 
     def look(self) -> tuple[Sighting, ...]:
-        """The function's processes now. Never raises for one that ends meanwhile, or may not be read."""
+        """The function's processes now. Never raises for a process that ends meanwhile, or may not be read."""
         return tuple(self._sightings())
 
     def _sightings(self) -> Iterator[Sighting]:
@@ -54,7 +54,7 @@ class Looker:
         ]
         on_port = anywhere = sockets.listening_inodes(self._port)
         if not any(program.is_python and not held.isdisjoint(on_port) for _, program, held in found):
-            anywhere = sockets.all_listening_inodes()  # behind a proxy, who listens elsewhere counts
+            anywhere = sockets.all_listening_inodes()  # behind a proxy, the app listens elsewhere
         boot_ms = (time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000  # by the clock of the reactor
         for stat, program, held in found:
             slept_before = self._slept.get(stat.pid, -1)
@@ -68,7 +68,7 @@ class Looker:
                 listens=not held.isdisjoint(anywhere),
                 python=program.is_python,
                 at_rest=at_rest,
-                # A thread that has still something to do may be our own, on its way to join.
+                # A thread that still runs may be our own, on its way to join.
                 accepts=accepts and not threads.another_thread_runs(stat.pid),
                 image=watch.image(stat.pid) if program.is_python else None,
                 command=shown(program.command),

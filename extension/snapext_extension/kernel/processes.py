@@ -102,7 +102,7 @@ def maps_python(maps: bytes) -> bool:
 
 
 def command(pid: int) -> tuple[str, ...]:
-    """The command line of a process; empty if it may not be read. A process can write there what it likes."""
+    """The command line of a process; empty if it may not be read. A process can write anything there."""
     line = read(f"/proc/{pid}/cmdline").rstrip(b"\0")
     return tuple(os.fsdecode(word) for word in line.split(b"\0")) if line else ()
 

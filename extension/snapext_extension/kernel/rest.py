@@ -1,7 +1,7 @@
 """Whether a thread waits for something from outside, as a server does that is up. Pure: the caller does the reading.
 
-Under a CPU limit a process that still has work to do is runnable (R), however little it gets: that is the difference to
-one that waits, and no span of time tells the two apart.
+Under a CPU limit a process that still has work to do is runnable (R), however little CPU it gets. This tells it from a
+process that waits; no span of time does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which sockets listen, and which process holds them, read from /proc (see proc(5)).
 
 A socket is known by its inode: /proc/net names the inodes of those that listen, /proc/PID/fd those of a process.
-Nothing here raises: what has ended meanwhile or may not be read holds nothing.
+Nothing here raises: a process that has ended meanwhile, or may not be read, holds nothing.
 """
 
 from __future__ import annotations

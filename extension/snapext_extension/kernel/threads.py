@@ -14,8 +14,8 @@ from snapext_extension.kernel.processes import field, parse_stat, read, stat
 def at_rest(pid: int, slept_before: int = -1) -> bool:
     """Whether the main thread of a process waits for something from outside: it neither runs, nor would if it could.
 
-    One that is stopped is not at rest, nor one whose main thread waits until another thread lets it run. Whether a wait
-    is one for requests cannot be seen: an import may wait as well.
+    A stopped process is not at rest. Nor is a process whose main thread waits until another thread lets it run. Whether
+    it waits for requests we cannot see: an import may wait as well.
 
     slept_before: `times_slept(pid)` at an earlier look. Python's threads hand the interpreter to each other by futexes,
         as a lock does. While another thread runs, a wait of that kind counts only if it has lasted since that look.
@@ -49,15 +49,15 @@ def another_thread_runs(pid: int) -> bool:
 def _all_threads_sleep(pid: int) -> bool:
     """Whether no thread ran while we looked at all of them, one after another.
 
-    One that lets another run goes to sleep itself: looked at one by one, both may sleep. So each is looked at twice,
-    and must not have gone to sleep in between.
+    A thread that lets another run goes to sleep itself: looked at one by one, both may seem asleep. So we look at each
+    twice, and it must not have gone to sleep in between.
     """
     first = _threads(pid)
     return all(state == b"S" for _, state, _ in first) and first == _threads(pid)
 
 
 def _threads(pid: int) -> list[tuple[str, bytes, int]]:
-    """The threads of a process: id, state, and how often it has gone to sleep; none for one that has ended."""
+    """The threads of a process: id, state, and how often it has gone to sleep; empty for a process that has ended."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:

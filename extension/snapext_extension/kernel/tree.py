@@ -19,7 +19,7 @@ _RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
 
 
 def with_descendants(root: Stat) -> list[Stat]:
-    """A process and all its descendants that are alive; none if `root` itself has ended, whoever has its pid now."""
+    """A living process and its living descendants; none if `root` has ended, even if its pid is in use again."""
     alive = _living()
     return _collect([alive[root.pid]], alive) if _is(root, alive) else []
 
@@ -28,8 +28,8 @@ def function_tree(start_command_path: str, extensions_folder: str, own_uid: int)
     """The living processes of the start command: the one that the file names, and all its descendants.
 
     A daemon has left that tree, and belongs to it all the same. Where there is no such file (an image need not use our
-    wrapper), or that process has ended: every process of our user in this environment, but no extension, nor what an
-    extension has started, nor ourselves and our ancestors.
+    wrapper), or that process has ended: every process of our user in this environment, but no extension, nothing that
+    an extension has started, neither ourselves nor our ancestors.
     """
     alive = _living()
     try:
@@ -44,7 +44,7 @@ def function_tree(start_command_path: str, extensions_folder: str, own_uid: int)
 def read_start_command(path: str) -> bytes:
     """The file that names the start command's process; empty if it is no regular file of ours.
 
-    Whoever can write there may have put a pipe or an endless device in its place: neither may stop us.
+    Another program may have put a pipe or an endless device in its place: neither must stop us.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -135,7 +135,7 @@ def _without_start_command(alive: Mapping[int, Stat], extensions_folder: str, ow
 
 
 def _is_runtimes_own(environ: Mapping[str, str], own_environ: Mapping[str, str]) -> bool:
-    """An extension's environment has not what the runtime's has; but what an image sets itself, both have."""
+    """Whether a variable is there that Lambda gives to the runtime alone. Variables that an image sets, both have."""
     api = own_environ.get(_RUNTIME_API)
     marks = (name for name in _RUNTIMES_OWN if name not in own_environ)
     return api is not None and environ.get(_RUNTIME_API) == api and any(name in environ for name in marks)

@@ -23,11 +23,11 @@ def image(pid: int) -> Image | None:
     Each execve(2) draws new addresses; a fork has those of its parent. A program that gives itself another title does
     not change these two (proc(5): startcode and startstack).
     """
-    look = _look(pid)
-    return None if look is None else look.image
+    seen = _see(pid)
+    return None if seen is None else seen.image
 
 
-class _Look(NamedTuple):
+class _Seen(NamedTuple):
     """What /proc/PID/stat says of one process at one moment."""
 
     has_ended: bool
@@ -35,7 +35,7 @@ class _Look(NamedTuple):
     image: Image | None
 
 
-def _look(pid: int) -> _Look | None:
+def _see(pid: int) -> _Seen | None:
     """None while it cannot be read, although the process is there: no descriptor is left, for one.
 
     Where a file cannot be opened, kill(2) tells whether there is a process of that number.
@@ -47,9 +47,9 @@ def _look(pid: int) -> _Look | None:
         seen = (start_code, start_stack) if start_code > 1 and start_stack > 0 else None
         # A process whose main thread alone has ended is a zombie too, and still runs.
         has_ended = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
-        return _Look(has_ended, int(fields[19]), seen)
+        return _Seen(has_ended, int(fields[19]), seen)
     except (ValueError, IndexError):
-        return None if _exists(pid) else _Look(True, 0, None)
+        return None if _exists(pid) else _Seen(True, 0, None)
 
 
 def _exists(pid: int) -> bool:
@@ -76,8 +76,8 @@ class _Watched:
 class ProcessWatch:
     """Calls `on_end` with the pid of each watched process that has ended, once; from then on it is not watched.
 
-    The kernel tells it by a descriptor for each process (pidfd_open(2)). Processes for which there is none are looked
-    at again and again: their end is noticed a little later, and no process is ever taken for dead for want of one.
+    The kernel says so by a descriptor for each process (pidfd_open(2)). Processes without a descriptor are looked
+    at again and again: we notice their end a little later. No process counts as dead for lack of a descriptor.
     """
 
     def __init__(self, reactor: Reactor, on_end: Callable[[int], None]) -> None:
@@ -90,8 +90,8 @@ class ProcessWatch:
         """Begin to watch a process, if it is not watched already. False if it has ended.
 
         image: what its memory was; by default what it is now, or was when it was first watched.
-        start_ticks: when it started, if that is known: another process of the same number is not it. If one that has
-        the number no longer is watched still, its end is told first.
+        start_ticks: when it started, if that is known: another process may have the same number. If we still watch the
+        one that had the number before, `on_end` is called for that first.
         """
         watched = self._watched.get(pid)
         if watched is not None and (start_ticks is None or watched.start_ticks in (None, start_ticks)):
@@ -103,12 +103,12 @@ class ProcessWatch:
             descriptor = self._open(pid)
         except ProcessLookupError:
             return False
-        look = _look(pid)  # after the descriptor was opened, so that both are of the same process
-        if look is not None and (look.has_ended or start_ticks not in (None, look.start_ticks)):
+        seen = _see(pid)  # after the descriptor was opened, so that both are of the same process
+        if seen is not None and (seen.has_ended or start_ticks not in (None, seen.start_ticks)):
             if descriptor is not None:
                 os.close(descriptor)
             return False
-        known = (start_ticks, None) if look is None else (look.start_ticks, look.image)
+        known = (start_ticks, None) if seen is None else (seen.start_ticks, seen.image)
         if descriptor is not None:
             self._descriptors += 1
             self._reactor.watch(descriptor, lambda: self._ended(pid))
@@ -118,7 +118,7 @@ class ProcessWatch:
         return True
 
     def drop(self, pid: int) -> None:
-        """Do not watch it any more. One that is not watched is fine."""
+        """Do not watch a process any more. It need not be watched."""
         watched = self._watched.pop(pid, None)
         if watched is not None and watched.descriptor is not None:
             self._descriptors -= 1
@@ -162,8 +162,8 @@ class ProcessWatch:
         for pid, watched in list(self._watched.items()):
             if watched.descriptor is not None or self._watched.get(pid) is not watched:
                 continue
-            look = _look(pid)
-            if look is not None and (look.has_ended or watched.start_ticks not in (None, look.start_ticks)):
+            seen = _see(pid)
+            if seen is not None and (seen.has_ended or watched.start_ticks not in (None, seen.start_ticks)):
                 self._ended(pid)
         if self._are_looked_at():
             self._reactor.set_timer(self, LOOK_MS, self._look_at_all)

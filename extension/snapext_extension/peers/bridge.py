@@ -9,16 +9,28 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from snapext.errors import RemoteProtocolError, SnapextError
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import Hello, Message
-from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
+from snapext.wire.place import UntrustedError, check_directory, pid_and_uid, why_refuse_socket
 from snapext_extension.door import Door
 from snapext_extension.log import Log
+from snapext_extension.peers import own_file
 from snapext_extension.reactor import READ, WRITE, Reactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class PeerListener(Protocol):
+        """Hears what the peers say. `key` stands for one connection."""
+
+        def joined(self, key: int, pid: int, hello: Hello) -> None: ...
+        def said(self, key: int, message: Message) -> None: ...
+        def left(self, key: int, pid: int) -> None: ...
+        def crowded(self, limit: int) -> None: ...
+
 
 MAX_CONNECTIONS = 900
 """Beyond it a peer is flooding us. A process on Lambda may have 1,024 descriptors."""
@@ -33,28 +45,19 @@ class BridgeError(SnapextError):
     """The socket cannot be made safely. The text says which path and why."""
 
 
-class Listener(Protocol):
-    """Who hears what the processes say. `key` stands for one connection."""
-
-    def joined(self, key: int, pid: int, hello: Hello) -> None: ...
-    def said(self, key: int, message: Message) -> None: ...
-    def left(self, key: int, pid: int) -> None: ...
-    def crowded(self, limit: int) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
 class _Peer:
-    socket: socket.socket
-    pid: int
-    connection: Connection = field(default_factory=lambda: Connection(Role.EXTENSION))
-    unsent: bytes = b""
-    joined: bool = False
+    def __init__(self, accepted: socket.socket, pid: int) -> None:
+        self.socket = accepted
+        self.pid = pid
+        self.connection = Connection(Side.EXTENSION)
+        self.unsent = b""
+        self.joined = False
 
 
 class Bridge:
     """Serves the socket at `path` for processes of user `uid`. Raises BridgeError if it cannot."""
 
-    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: Listener) -> None:
+    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: PeerListener) -> None:
         self._uid = uid
         self._reactor = reactor
         self._log = log
@@ -64,7 +67,7 @@ class Bridge:
         self._path = path
         self._limit = min(MAX_CONNECTIONS, max(MIN_CONNECTIONS, os.sysconf("SC_OPEN_MAX") - OTHER_DESCRIPTORS))
         server = _listen(path, uid)
-        self._identity = _identity(os.lstat(path))
+        self._made = os.lstat(path)
         self._door = Door(server, reactor, self._accepted)
 
     def send(self, key: int, message: Message) -> None:
@@ -80,11 +83,10 @@ class Bridge:
             self._forget(key)
         self._door.close()
         with contextlib.suppress(OSError):  # gone already
-            if _identity(os.lstat(self._path)) == self._identity:
-                os.unlink(self._path)
+            own_file.remove(self._path, self._made)
 
     def _accepted(self, accepted: socket.socket) -> None:
-        pid, uid = peer_pid_and_uid(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS_SIZE))
+        pid, uid = pid_and_uid(accepted)
         if uid != self._uid or len(self._peers) >= self._limit:
             reason = f"user {uid} is not {self._uid}" if uid != self._uid else f"more than {self._limit} connections"
             self._log.write("warning", "connection_refused", pid=pid, reason=reason)
@@ -160,20 +162,15 @@ class Bridge:
         peer.socket.close()
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    """What tells a file from another that has been put in its place."""
-    return status.st_dev, status.st_ino
-
-
 def _listen(path: str, uid: int) -> socket.socket:
     directory = os.path.dirname(path)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        why = why_refuse_directory(os.lstat(directory), uid)
-        if why is not None:
-            raise BridgeError(f"{directory} cannot hold our socket: {why}")
+        check_directory(path, uid)
         _remove_stale(path, uid)
         return _bind(path)
+    except UntrustedError as error:
+        raise BridgeError(f"{directory} cannot hold our socket: {error}") from error
     except OSError as error:
         raise BridgeError(f"{path} cannot be listened on: {error.strerror or error}") from error
 
@@ -192,8 +189,7 @@ def _remove_stale(path: str, uid: int) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            if _identity(os.lstat(path)) == _identity(status):
-                os.unlink(path)
+            if own_file.remove(path, status):
                 return
         except BlockingIOError:
             pass

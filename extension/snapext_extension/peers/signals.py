@@ -1,4 +1,4 @@
-"""The signal transport: ring at processes that are not on the socket, and hear which of them are done.
+"""The signal transport: signal processes that are not on the socket, and hear which of them are done.
 
 A signal says only that there is something to do. The answer is a line in a pipe beside the socket, or, from a process
 that speaks the protocol, a connection to the socket itself. What to make of an answer is decided in lifecycle.py.
@@ -10,16 +10,26 @@ import contextlib
 import os
 import re
 import signal
-import stat as file_modes
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from snapext.errors import SnapextError
+from snapext.wire.place import why_refuse_pipe
 from snapext_extension.kernel import processes, tree
 from snapext_extension.kernel.processes import Stat
 from snapext_extension.log import Log
+from snapext_extension.peers import own_file
 from snapext_extension.reactor import Reactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Protocol
+
+    class SignalListener(Protocol):
+        """Hears what became of a signal."""
+
+        def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
+        def signalled_ended(self, pid: int) -> None: ...
+
 
 MAX_LINE_BYTES = 4096
 """What a pipe takes in one piece, so that two writers do not mix (PIPE_BUF, pipe(7))."""
@@ -32,39 +42,31 @@ class SignalError(SnapextError):
     """Signals cannot be sent, or not be answered. The text says why, in one line."""
 
 
-class Listener(Protocol):
-    """Who hears what became of a signal."""
-
-    def acknowledged(self, pids: tuple[int, ...], error: str | None, since_ticks: int | None) -> None: ...
-    def signalled_ended(self, pid: int) -> None: ...
-
-
-class Doorbell:
+class SignalTransport:
     """Sends signals, and reads the answers from the pipe at `path`. Raises SignalError if that cannot be made."""
 
-    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: Listener) -> None:
+    def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: SignalListener) -> None:
         self._path = path
         self._reactor = reactor
         self._log = log
         self._listener = listener
-        self._rung: dict[int, int] = {}
+        self._signalled: dict[int, int] = {}
         self._received = b""
         self._pipe = _make_pipe(path, uid)
-        self._identity = _identity(os.fstat(self._pipe))
+        self._made = os.fstat(self._pipe)
         reactor.watch(self._pipe, self._readable)
 
-    def ring(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
+    def send(self, candidates: Iterable[Stat], number: int) -> list[Stat]:
         """Send a signal to each process that catches it, and to no other. Returns those that it was sent to."""
         return [process for process in candidates if self._send(process, number)]
 
     def close(self) -> None:
-        for pid in list(self._rung):
+        for pid in list(self._signalled):
             self._forget(pid)
         self._reactor.unwatch(self._pipe)
         os.close(self._pipe)
         with contextlib.suppress(OSError):  # gone already
-            if _identity(os.lstat(self._path)) == self._identity:
-                os.unlink(self._path)
+            own_file.remove(self._path, self._made)
 
     def _send(self, process: Stat, number: int) -> bool:
         """The descriptor keeps the pid from being given to another (pidfd_open(2)): looked at, it cannot be reused."""
@@ -86,7 +88,7 @@ class Doorbell:
             os.close(descriptor)
             return False
         self._forget(process.pid)
-        self._rung[process.pid] = descriptor
+        self._signalled[process.pid] = descriptor
         self._reactor.watch(descriptor, lambda: self._ended(process.pid))
         return True
 
@@ -95,7 +97,7 @@ class Doorbell:
         self._listener.signalled_ended(pid)
 
     def _forget(self, pid: int) -> None:
-        descriptor = self._rung.pop(pid, None)
+        descriptor = self._signalled.pop(pid, None)
         if descriptor is not None:
             self._reactor.unwatch(descriptor)
             os.close(descriptor)
@@ -127,7 +129,6 @@ class Doorbell:
         self._log.write("warning", "acknowledgement_refused", path=self._path, reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
 class Candidates:
     """Processes of the start command that are not on the socket.
 
@@ -135,17 +136,18 @@ class Candidates:
     about to become another program.
     """
 
-    told: list[Stat]
-    waiting: list[Stat]
-    fleeting: list[Stat]
+    def __init__(self) -> None:
+        self.told: list[Stat] = []
+        self.waiting: list[Stat] = []
+        self.fleeting: list[Stat] = []
 
 
 def candidates(
     start_command_path: str, left_alone: Collection[int], exempt: Collection[int], number: int
 ) -> Candidates:
-    """Who is to be sent a signal. Raises SignalError when nobody knows the start command.
+    """The processes that may be sent a signal. Raises SignalError when the start command is not known.
 
-    exempt: whoever waits for the checkpoint. A shell does not run a trap while it waits for a command in the
+    exempt: those that wait for the checkpoint. A shell does not run a trap while it waits for a command in the
     foreground; a Python process does run its handlers meanwhile.
     """
     try:
@@ -155,7 +157,7 @@ def candidates(
             f"SNAPEXT_SIGNALS is set, and {start_command_path} does not say which process the function was started "
             "as: set AWS_LAMBDA_EXEC_WRAPPER=/opt/snapext/bootstrap, which leaves it there"
         ) from None
-    found = Candidates([], [], [])
+    found = Candidates()
     youngest = processes.now_ticks() - FLEETING_TICKS
     for process in tree.with_descendants(root):
         if process.pid in left_alone:
@@ -173,16 +175,11 @@ def _may_be_about_to_exec(process: Stat, number: int) -> bool:
     return processes.catches(process.pid, number) and processes.catches(process.parent_pid, number)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    """What tells a file from another that has been put in its place."""
-    return status.st_dev, status.st_ino
-
-
 def _make_pipe(path: str, uid: int) -> int:
     """Make the pipe, and open it. A pipe of ours that is there was left by an extension that was killed."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            why = _why_refuse_pipe(os.lstat(path), uid)
+            why = why_refuse_pipe(os.lstat(path), uid)
             if why is not None:
                 raise SignalError(f"{path} is in the way: {why}; remove it, or set SNAPEXT_SOCKET to another folder")
             os.unlink(path)
@@ -191,13 +188,3 @@ def _make_pipe(path: str, uid: int) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise SignalError(f"{path} cannot be made: {error.strerror}") from error
-
-
-def _why_refuse_pipe(status: os.stat_result, uid: int) -> str | None:
-    if file_modes.S_ISREG(status.st_mode):
-        return "it is a file, not our pipe (a shell makes one that writes there when there is no pipe)"
-    if not file_modes.S_ISFIFO(status.st_mode):
-        return "it is not a pipe"
-    if status.st_uid != uid:
-        return f"it belongs to user {status.st_uid}, we are user {uid}"
-    return None

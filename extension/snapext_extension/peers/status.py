@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 from snapext.errors import LocalProtocolError
 from snapext.wire.messages import Describe, Described, Message, Result
+from snapext.wire.phases import PHASES
 from snapext_extension.reactor import Reactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 NAMES_TIMEOUT_MS = 300
 """A process that runs a hook, or speaks no `describe`, is shown with its counts alone."""
 _LISTS = ("processes", "not_linked")
 
 
-@dataclass(slots=True, eq=False)
 class _Request:
-    asker: int
-    missing: set[int]
-    names: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    def __init__(self, asker: int, missing: set[int]) -> None:
+        self.asker = asker
+        self.missing = missing
+        self.names: dict[int, dict[str, list[str]]] = {}
 
 
 class StatusDesk:
@@ -36,7 +38,7 @@ class StatusDesk:
         self._silent: set[int] = set()
 
     def ask(self, asker: int) -> None:
-        """Somebody wants to know. The answer is sent when the processes have given the names of their hooks."""
+        """A command asks. The answer is sent when the processes have given the names of their hooks, or in time."""
         if any(request.asker == asker for request in self._requests.values()):
             return  # one question at a time: the answer to the first is on its way
         processes = self._describe()["processes"]
@@ -46,7 +48,7 @@ class StatusDesk:
         self._requests[number] = request
         self._reactor.set_timer(request, NAMES_TIMEOUT_MS, lambda: self._answer(number))
         for key in on_socket:
-            if key not in self._silent:  # one that runs a hook does not read: it is not to be filled up
+            if key not in self._silent:  # a process that runs a hook does not read: do not fill it up
                 self._silent.add(key)
                 self._send(key, Describe(number))
         self._answer_if_complete(number)
@@ -56,13 +58,13 @@ class StatusDesk:
         self._silent.discard(key)
         request = self._requests.get(message.id)
         if request is not None and key in request.missing:
-            names = {"before_snapshot": list(message.before_snapshot), "after_restore": list(message.after_restore)}
+            names = {phase: list(getattr(message, phase)) for phase in PHASES}
             request.names[key] = names
             request.missing.discard(key)
             self._answer_if_complete(message.id)
 
     def left(self, key: int) -> None:
-        """A peer has gone: nobody waits for it, or nobody for us."""
+        """A peer hung up: it is not waited for any more, or does not wait any more."""
         self._silent.discard(key)
         for number, request in list(self._requests.items()):
             if request.asker == key:

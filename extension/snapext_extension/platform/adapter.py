@@ -1,4 +1,4 @@
-"""Which kind of web adapter runs beside us, read off its binary, and who of us asks for restore/next."""
+"""Which kind of web adapter runs beside us, read off its binary, and which of us asks for restore/next."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Behaviour(NamedTuple):
 
 
 class UnusableAdapterError(ConfigError):
-    """A web adapter that snapext cannot hold after the restore. The text is one line that says what to use."""
+    """A web adapter that snapext cannot hold after the restore. The text is one line, and says what to use instead."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ADAPTER_FILE, "", message)
@@ -111,7 +111,7 @@ def _refusal(kind: Kind | None, mode: str, restore_caller: str | None) -> Config
 
 
 def _contradictions(kind: Kind | None, mode: str, restore_caller: str | None) -> Iterator[str]:
-    """What is set or beside us and cannot all be meant."""
+    """Settings and an adapter that contradict each other."""
     if restore_caller == ADAPTER and mode != "gate":
         yield (
             f"{ENV_RESTORE_CALLER}=adapter has no effect: after a checkpoint snapext itself asks for restore/next; "

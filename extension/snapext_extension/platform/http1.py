@@ -9,7 +9,11 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 class HttpError(Exception):
-    """What the peer sent is not HTTP as we read it."""
+    """What the peer sent is not HTTP as we read it.
+
+    Not a SnapextError: `import snapext.errors` executes eight modules of the package `snapext`, and this module is
+    imported before the extension has registered.
+    """
 
 
 class Response:

@@ -33,7 +33,7 @@ class LambdaApi:
         host, _, port = address.rpartition(":")
         self._endpoint = (host, int(port))
         self.extension_id = ""
-        self.reserve: Reserve | None = None  # of descriptors; it is given when we have registered
+        self.reserve: Reserve | None = None  # of descriptors; set once we have registered
 
     def register(self, name: str) -> Response:
         """Register as the external extension `name`, for SHUTDOWN alone: INVOKE would add to every invocation.
@@ -58,7 +58,7 @@ class LambdaApi:
     def report(self, path: str, error_type: str, body: bytes) -> Response:
         """Report an error of ours (extension paths) or of the runtime (runtime paths).
 
-        Raises OSError or HttpError when the platform cannot be reached in time.
+        Raises OSError or HttpError when the platform does not answer in time.
         """
         kind = "Extension" if path.startswith(EXTENSIONS) else "Runtime"
         headers = {
@@ -74,7 +74,7 @@ class LambdaApi:
     def _connect(self, timeout_s: float | None) -> socket.socket:
         try:
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        except OSError:  # no descriptor is left: this call is what the reserve is for
+        except OSError:  # no descriptor is left: the reserve is there for this call
             if self.reserve is None or not self.reserve.release():
                 raise
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -14,7 +14,7 @@ from snapext_extension.reactor import WRITE, Reactor, now_ms
 PROBE_INTERVAL_MS = 10
 """How often the web adapter itself asks, so that we are no slower to see that the app is ready."""
 SLOW_S = 1.0
-"""An attempt to ask the app that takes longer is worth a word."""
+"""We say how long an attempt takes that takes longer."""
 
 
 class _Outcome:
@@ -36,7 +36,7 @@ class _Outcome:
 class AppProbe:
     """Asks the app until it is ready, then calls `on_ready` with the status of its answer, once.
 
-    An attempt that is accepted and never answered is waited for, as the adapter would wait; `last_answer` says so.
+    When the app accepts a connection and never answers, the probe waits, as the adapter would; `last_answer` says so.
     """
 
     def __init__(self, rule: Readiness, reactor: Reactor, on_ready: Callable[[int], None]) -> None:
@@ -64,7 +64,7 @@ class AppProbe:
         open_s = 0.0 if self._socket is None else (now_ms() - self._began_ms) / 1000
         if not outcomes or open_s >= SLOW_S:
             since = "since then " if outcomes else ""
-            what = "it accepts the connection, and has not answered" if self._accepted else "it has not answered"
+            what = "it accepts the connection, but has not answered" if self._accepted else "it has not answered"
             outcomes.append(f"{since}{what} for {open_s:.1f} s")
         return f"{said}: {'; '.join(outcomes)}"
 
@@ -76,17 +76,17 @@ class AppProbe:
         self._began_ms = now_ms()
         self._attempts += 1
         try:
-            # As bytes: for a str Python imports idna, 3 ms and a file, which may not be to be had.
+            # As bytes: for a str Python imports idna, 3 ms and a file, for which there may be no descriptor.
             host = self._rule.host.strip("[]").encode("ascii")
             addresses = socket.getaddrinfo(host, self._rule.port, type=socket.SOCK_STREAM)
-            # A name may stand for several, such as localhost for ::1 and 127.0.0.1: each has its turn.
+            # A name may stand for several addresses, as localhost does for ::1 and 127.0.0.1: each has its turn.
             family, kind, proto, _, address = addresses[(self._attempts - 1) % len(addresses)]
             self._address = str(address[0])
             self._socket = socket.socket(family, kind, proto)
             self._socket.setblocking(False)
             if (error := self._socket.connect_ex(address)) not in (0, errno.EINPROGRESS):
                 return self._again(os.strerror(error))
-        except (OSError, UnicodeError) as error:  # no descriptor left, or a host that is no name
+        except (OSError, UnicodeError) as error:  # no descriptor is left, or the host is no name
             return self._again(_reason(error))
         self._reactor.watch(self._socket.fileno(), self._connected, WRITE)
         return None
@@ -123,7 +123,7 @@ class AppProbe:
         if status is None and data:
             return None
         if status is None:
-            return self._again("the connection is closed without an answer")
+            return self._again("the app closed the connection without an answer")
         if status not in self._rule.healthy:
             return self._again(f"answered with {status}")
         self.stop()

@@ -17,7 +17,7 @@ from snapext_extension.platform.lambda_api import (
 
 
 def report_to_runtime(api: LambdaApi, log: Log, failure: Failure) -> None:
-    """Log a failure, and tell the Runtime API, whose error the function's users see."""
+    """Log a failure, and report it to the Runtime API: the function's users see that error."""
     error, process = failure.error, failure.process
     log.write(
         "error",
@@ -38,12 +38,12 @@ def report_to_runtime(api: LambdaApi, log: Log, failure: Failure) -> None:
 
 
 def report_to_extensions(api: LambdaApi, log: Log, failure: Failure, path: str = EXTENSION_EXIT_ERROR) -> None:
-    """Tell the Extensions API that this extension ends, and why."""
+    """Report to the Extensions API that this extension ends, and why."""
     _report_to(api, log, path, f"Extension.{failure.error_type.partition('.')[2]}", failure)
 
 
 def report_bad_start(api: LambdaApi, log: Log, error_type: str, message: str, exit_status: int = EXIT_OTHER) -> None:
-    """Report that we cannot do our work at all: initialisation ends."""
+    """Report that the extension cannot start: initialisation fails."""
     failure = Failure("init", error_type, message, exit_status, None)
     report_to_runtime(api, log, failure)
     report_to_extensions(api, log, failure, EXTENSION_INIT_ERROR)
@@ -58,8 +58,10 @@ def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, failure: Fa
     try:
         response = api.report(path, error_type, json.dumps(body).encode())
     except (OSError, HttpError) as error:
-        log.write("error", "report_failed", path=path, message=str(error))
+        message = f"the platform did not take the error report at {path}: {error}"
+        log.write("error", "report_failed", path=path, message=message)
         return
     if response.status != 202:
         said = response.body[:300].decode("utf-8", "replace")
-        log.write("error", "report_refused", path=path, status=response.status, body=said)
+        message = f"the platform refused the error report at {path} with status {response.status}: {said}"
+        log.write("error", "report_refused", path=path, status=response.status, body=said, message=message)

@@ -1,1 +1,1 @@
-"""What the `snapext` of the layer runs inside a function: the standard library alone, and little of it."""
+"""The commands that the layer's `snapext` runs inside a function: they import little of the standard library only."""

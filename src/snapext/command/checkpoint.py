@@ -1,4 +1,4 @@
-"""Explicit mode: the function says itself that it is up, and waits for the other side of the boundary."""
+"""Explicit mode: the function itself reports that it is up, and waits until it has crossed the boundary."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 import sys
 
 from snapext.errors import CheckpointError, ControlError
+from snapext.guest.own import is_snap_start
 from snapext.wire.ask import START_TIMEOUT_S, ask
 
 
 def checkpoint() -> None:
     """Take this environment across the boundary. See `snapext.checkpoint`."""
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+    if not is_snap_start(os.environ):
         return
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         raise CheckpointError(
-            "an event loop runs in this thread, and would stand still: await asyncio.to_thread(snapext.checkpoint)"
+            "an event loop runs in this thread and would block: await asyncio.to_thread(snapext.checkpoint)"
         )
     try:
         result = ask("checkpoint", patience_s=START_TIMEOUT_S)

@@ -1,21 +1,20 @@
 """The commands that run inside a function: `snapext checkpoint`, `done` and `status`. The standard library only.
 
-Each process of such a command is paid for by a cold start, or by a handler that somebody waits for.
+A cold start, or a signal handler that the phase waits for, pays for each process of such a command.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 
 from snapext.errors import CheckpointError, ControlError
-from snapext.wire.place import acknowledgement_path, socket_path, why_refuse_directory
+from snapext.wire.place import UntrustedError, acknowledgement_path, check_pipe, socket_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_MESSAGE_BYTES = 2_000
-"""With the pids of our parents before it, no more than a pipe takes in one piece (PIPE_BUF, pipe(7))."""
+"""With the pids of our parents before it, the line is short enough to be written in one piece (PIPE_BUF, pipe(7))."""
 WATCH_INTERVAL_S = 1.0
 USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]
 snapext: simulate, layer, doctor and signal run on your own machine: pip install 'lambda-snapext[tools]'"""
@@ -28,9 +27,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if status is None and arguments[:1] == ["signal"]:
-        return fail(
-            "signal is for your own machine: on Lambda only the platform starts hooks when hooks run", EXIT_USAGE
-        )
+        return fail("signal is for your own machine: on Lambda only the platform starts hooks", EXIT_USAGE)
     if status is None:
         os.write(2, USAGE.encode() + b"\n")
         return EXIT_USAGE
@@ -62,27 +59,27 @@ def checkpoint() -> int:
 
 
 def done(failed: str | None) -> int:
-    """Say that the handler which runs this command is done: the extension knows it among our ancestors."""
+    """Report that the handler that runs this command is done: the extension finds it among our ancestors."""
     path = acknowledgement_path(socket_path(os.environ, os.geteuid()))
     if not path.startswith("/"):
         return fail(f"SNAPEXT_SOCKET={os.environ.get('SNAPEXT_SOCKET')!r} is not accepted: an absolute path")
     since, what = f" since {_start_ticks()}".encode(), b""
     if failed is not None:
         said = " ".join(failed.split()).encode(errors="replace")[:MAX_MESSAGE_BYTES]
-        what = b" failed " + said.decode(errors="ignore").encode()  # no half a character at its end
-    # A line of its own, even behind one that somebody has not ended.
+        what = b" failed " + said.decode(errors="ignore").encode()  # no partial character at its end
+    # Begin a new line: another writer may have left its own unfinished.
     line = b"\n" + ",".join(map(str, _ancestors())).encode() + since + what + b"\n"
     try:
-        why = why_refuse_directory(os.lstat(os.path.dirname(path)), os.geteuid())
-        if why is not None or not stat.S_ISFIFO(os.lstat(path).st_mode):
-            return fail(f"{path} is not used: {why or 'it is not a pipe'}")
+        check_pipe(path, os.geteuid())
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        os.set_blocking(pipe, True)  # it was for the case that nobody reads; a full pipe is read in a moment
+        os.set_blocking(pipe, True)  # O_NONBLOCK was for a pipe without a reader; a full pipe is read in a moment
         os.write(pipe, line)
+    except UntrustedError as error:
+        return fail(f"{path} is not used: {error}")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO):
-            return fail(f"nobody waits for this: no extension reads {path}; is SNAPEXT_SIGNALS set?")
-        return fail(f"{path} cannot be written: {error.strerror}")
+            return fail(f"no extension reads {path}: is SNAPEXT_SIGNALS set?")
+        return fail(f"cannot write to {path}: {error.strerror}")
     return 0
 
 
@@ -107,13 +104,13 @@ def _print_status(as_json: bool) -> int:
     try:
         answer = ask("status")
     except ControlError as error:
-        return fail(f"{error}: there is one in a function, and in `snapext simulate`, whose processes have it")
+        return fail(f"{error}: run this inside a function, or in a process of `snapext simulate`")
     found = answer["status"]
     text = json.dumps(found, indent=2) if as_json else "\n".join(lines(found))
     try:
         os.write(1, text.encode() + b"\n")
     except OSError as error:
-        return fail(f"standard output cannot be written: {error.strerror}")
+        return fail(f"cannot write to standard output: {error.strerror}")
     return 0
 
 
@@ -123,9 +120,9 @@ def fail(message: str, status: int = EXIT_FAILED) -> int:
 
 
 def _start_ticks() -> int:
-    """When this command was started, in clock ticks since boot: an answer begun before the restore is none after it."""
+    """When this command started, in clock ticks since boot: an answer begun before the restore does not count after."""
     with open("/proc/self/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+        return start_ticks_in(file.read())
 
 
 def _ancestors() -> list[int]:
@@ -134,10 +131,21 @@ def _ancestors() -> list[int]:
     try:
         while found[-1] > 1:
             with open(f"/proc/{found[-1]}/stat", "rb") as file:
-                found.append(int(file.read().rpartition(b")")[2].split()[1]))
+                found.append(parent_pid_in(file.read()))
     except (OSError, ValueError, IndexError):
         pass
     return [pid for pid in found if pid > 0]
+
+
+# The extension reads these lines in kernel/processes.py, which a command does not import.
+
+
+def start_ticks_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[19])
+
+
+def parent_pid_in(stat_line: bytes) -> int:
+    return int(stat_line.rpartition(b")")[2].split()[1])
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from snapext.wire.phases import PHASES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
-
-PHASES = ("before_snapshot", "after_restore")
 
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:

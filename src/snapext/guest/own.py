@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
+ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 MARK = "_snapext_own"
 """A launcher of ours sets `sys._snapext_own = True` before it imports us: such a process is never linked."""
 
@@ -55,4 +56,12 @@ def _is_our_command(arguments: list[str]) -> bool:
 
 def is_expected(environ: Mapping[str, str]) -> bool:
     """Whether an extension is to be expected: a process of the app has to be linked, hooks or none."""
-    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" or bool(environ.get("SNAPEXT_SOCKET"))
+    return is_snap_start(environ) or bool(environ.get("SNAPEXT_SOCKET"))
+
+
+def is_snap_start(environ: Mapping[str, str]) -> bool:
+    """Whether this environment was initialised for SnapStart, so that a restore may come.
+
+    The extension has the same rule in its config: it imports nothing from this room.
+    """
+    return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"

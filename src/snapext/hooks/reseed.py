@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import time
+
+from snapext.hooks import generators, libcrypto
+
+
+def prepare() -> None:
+    """Before the snapshot, when the last hook has run: find what has to be renewed, so that the restore only calls.
+
+    Raises NotRenewedError for a registered one that nobody could renew.
+    """
+    if is_wanted():
+        generators.check()
+        random.Random(b"")  # noqa: S311 - from Python 3.13 on, the first seed imports a hash function
+        libcrypto.look(thorough=True)
+
+
+def is_wanted() -> bool:
+    return os.environ.get("SNAPEXT_RESEED") != "0"
 
 
 def reseed(environment_id: str | None = None) -> None:
-    """Reseed `random`, and the global generators of numpy and torch where they are imported already.
+    """Renew `random`, OpenSSL's generators, and the others that docs/generators.md names.
 
-    Generators of your own (`random.Random()`, `numpy.random.default_rng()`) are yours to remake in a hook.
+    Raises NotRenewedError for a registered one that could not be.
     """
     seed = b"|".join(
         str(part).encode()
@@ -29,11 +45,6 @@ def reseed(environment_id: str | None = None) -> None:
         )
     )
     random.seed(seed)  # hashes all of it with SHA-512
-    # Looked up, not imported: an app that does not use them must not pay for them.
-    # What another thread is just importing may have no function yet, and no state either.
-    numpy_seed = getattr(sys.modules.get("numpy.random"), "seed", None)
-    if numpy_seed is not None:
-        numpy_seed([random.getrandbits(32) for _ in range(8)])
-    torch_seed = getattr(sys.modules.get("torch"), "manual_seed", None)
-    if torch_seed is not None:
-        torch_seed(random.getrandbits(63))
+    libcrypto.stir(seed)
+    generators.renew_shared()
+    generators.renew_registered()

@@ -11,6 +11,7 @@ import time
 
 from snapext.hooks import checks, loops
 from snapext.wire.messages import HookFailure, HookTiming
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def before_snapshot(
 
     No hook runs if one of either phase would do nothing: after the snapshot it is too late to say so.
     """
-    refused = _refuse(hooks, "before_snapshot") or _refuse(after_restore_hooks, "after_restore")
+    refused = _refuse(hooks, BEFORE_SNAPSHOT) or _refuse(after_restore_hooks, AFTER_RESTORE)
     if refused is not None:
         return Outcome(0.0, (), refused)
     return (yield from _phase(_newest_first(hooks), timeout_ms, on_start, call))

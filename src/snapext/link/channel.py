@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET
+from socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM
 
 from snapext.errors import RemoteProtocolError
 from snapext.guest import notice
 from snapext.guest.descriptors import socket_above_standard
 from snapext.guest.primitives import NATIVE, Lock, Socket, poll, sleep
-from snapext.wire.connection import Connection, Role
+from snapext.wire import place
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import Message
-from snapext.wire.place import CREDENTIALS_SIZE, peer_pid_and_uid, why_refuse_directory, why_refuse_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,23 +29,12 @@ FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
 
 
-class UntrustedError(Exception):
-    """The place, or the process that listens there, is not safely our own. The text says why."""
-
-
 def connect(path: str, uid: int, lock: Lock) -> Channel:
-    """Connect where it is safe. Raises OSError or ValueError where nobody listens, and UntrustedError."""
+    """Connect where it is safe. Raises what `place.connect` does."""
     peer: Socket = socket_above_standard(Socket, AF_UNIX, SOCK_STREAM)
     try:
         peer.settimeout(None)  # whatever the app has set with socket.setdefaulttimeout
-        why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
-        if why is None:
-            peer.connect(path)
-            pid, peer_uid = peer_pid_and_uid(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, CREDENTIALS_SIZE))
-            if peer_uid == uid:
-                return Channel(peer, pid, lock)
-            why = "another user's process listens on it"
-        raise UntrustedError(why)
+        return Channel(peer, place.connect(peer, path, uid), lock)
     except BaseException:
         peer.close()
         raise
@@ -59,7 +48,7 @@ class Channel:
         self._peer = peer
         self._lock = lock
         self._inode = os.fstat(peer.fileno()).st_ino
-        self._connection = Connection(Role.PROCESS)
+        self._connection = Connection(Side.PROCESS)
         self._unsent = b""
         self._read: deque[Message] = deque()
         self._broken: RemoteProtocolError | None = None

@@ -10,7 +10,7 @@ from snapext.guest.primitives import monotonic, sleep
 from snapext.hooks import registry
 from snapext.hooks.runner import hook_name
 from snapext.link import process
-from snapext.link.channel import Channel, UntrustedError, connect
+from snapext.link.channel import Channel, connect
 from snapext.link.orders import Orders
 from snapext.link.told import FIRST_LOOK_S, MAX_LOOK_S, Told
 from snapext.link.view import View
@@ -28,7 +28,7 @@ from snapext.wire.messages import (
     Shutdown,
     Welcome,
 )
-from snapext.wire.place import socket_path
+from snapext.wire.place import UntrustedError, socket_path
 
 CLIENT = "snapext-python/0.1.0"
 SIGNAL_TIMEOUT_S = 5.0

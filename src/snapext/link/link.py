@@ -16,6 +16,7 @@ import sys
 import threading
 
 from snapext.guest import notice
+from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import Alarm, get_ident, monotonic, sleep, start_new_thread
 from snapext.link.conversation import Conversation, ForeignError
 from snapext.link.generation import Question
@@ -193,7 +194,7 @@ class Link:
         return self._ended or self.view.is_over()
 
     def _report_giving_up(self, answered: bool) -> None:
-        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start" or self.view.generation:
+        if not is_snap_start(os.environ) or self.view.generation:
             return
         path = socket_path(os.environ, os.geteuid())
         what = (

@@ -11,13 +11,12 @@ import sys
 
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
+from snapext.wire.phases import PHASES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
-
-PHASES = ("before_snapshot", "after_restore")
 
 _installed = False
 

@@ -14,7 +14,8 @@ class Status:
     generation: 0 before the snapshot, 1 once this process has been restored and its hooks are done.
     environment_id: 32 hexadecimal digits, made after the restore; the same in every process of one environment and
         different in every clone. None before.
-    restored_at: when the restore was noticed, in Unix seconds. None before, and in a process that began after it.
+    restored_at: when the restore was noticed, in Unix seconds, by the wall clock as it is set now: right after the
+        restore that may still be the snapshot's. None before, and in a process that began after it.
     initialization_type: the platform's word: `snap-start`, `on-demand`, …; None outside Lambda.
     connected: whether the extension is at the other end right now.
     """

@@ -7,13 +7,11 @@ connection that has asked last hears which hook is at work.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
-import os
 
 from snapext.errors import LocalProtocolError
 from snapext.guest import notice
 from snapext.guest.primitives import monotonic, sleep
-from snapext.hooks import checks, registry, runner
-from snapext.hooks.reseed import reseed
+from snapext.hooks import checks, registry, reseed, runner
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.main_thread import MainThread
@@ -85,11 +83,13 @@ class Told:
             before, after = registry.get_before_snapshot(), registry.get_after_restore()
             if isinstance(order, BeforeSnapshot):
                 outcome = yield from runner.before_snapshot(before, after, left_ms, say_running, self.main.call)
-                if after and outcome.error is None:
-                    self.main.probe()
+                if outcome.error is None:
+                    reseed.prepare()  # behind the hooks, which may import
+                    if after:
+                        self.main.probe()
                 return outcome
-            if os.environ.get("SNAPEXT_RESEED") != "0":
-                reseed(order.environment_id)
+            if reseed.is_wanted():
+                reseed.reseed(order.environment_id)
             return (yield from runner.after_restore(after, left_ms, say_running, self.main.call))
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return runner.Outcome(0.0, (), runner.describe(error, None))
@@ -175,8 +175,7 @@ def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
         channel.send(Done(number, error is None, outcome.duration_ms, outcome.hooks, error))
     except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
         if error is not None:
-            stack = error.stack[-runner.MAX_STACK_CHARS // 2 :]
-            error = HookFailure(error.type, error.message, stack, error.hook, error.duration_ms)
+            error = error.replace(stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
         channel.send(Done(number, error is None, outcome.duration_ms, (), error))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
+from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Shutdown, Welcome
 
@@ -18,13 +20,18 @@ class View:
     """The view of one process. `lock` is for it and for the connection; `fork` takes it."""
 
     def __init__(
-        self, generation: int = 0, environment_id: str | None = None, restored_at: float | None = None
+        self,
+        generation: int = 0,
+        environment_id: str | None = None,
+        restored_at: float | None = None,
+        restored_monotonic: float | None = None,
     ) -> None:
         self.lock = Lock()
         self.phase = "init"
         self.generation = generation
         self.environment_id = environment_id
-        self.restored_at = restored_at
+        self._restored_at = restored_at
+        self._restored_monotonic = restored_monotonic
         self.was_tried = False
         """A first attempt to connect has ended, well or badly."""
         self._answering = False
@@ -33,7 +40,7 @@ class View:
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
         self.lock = Lock()  # of the parent's threads none is left to release it
-        return View(self.generation, self.environment_id, self.restored_at)
+        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -60,7 +67,9 @@ class View:
     def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
         self.phase = order.type
         if isinstance(order, AfterRestore):
-            self.environment_id, self.restored_at = order.environment_id, order.restored_at
+            with self.lock:
+                self.environment_id = order.environment_id
+                self._restored_at, self._restored_monotonic = order.restored_at, order.restored_monotonic
 
     def phase_ends(self, order: BeforeSnapshot | AfterRestore, *, ok: bool, answer: Callable[[], None]) -> None:
         """Take over what has come of a phase, then have `answer` say so."""
@@ -93,10 +102,16 @@ class View:
                 phase=self.phase,
                 generation=self.generation,
                 environment_id=self.environment_id,
-                restored_at=self.restored_at,
-                initialization_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
+                restored_at=self._when_restored(),
+                initialization_type=os.environ.get(ENV_INITIALIZATION_TYPE),
                 connected=connected,
             )
+
+    def _when_restored(self) -> float | None:
+        """By the clock as it is set now: the platform sets it after the restore, and we are told before."""
+        if self._restored_monotonic is None:
+            return self._restored_at
+        return time.time() - (time.monotonic() - self._restored_monotonic)
 
     def wait_restored(self, timeout: float | None) -> bool:
         # Not before the answer is out: a process that waits for this may end at once.

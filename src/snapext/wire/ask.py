@@ -1,7 +1,7 @@
 """Ask the extension something: `snapext checkpoint`, `snapext status`.
 
-The command is started on the init path and lives through the snapshot, so it does without the protocol's own reader,
-which costs it 50 ms of imports: it says one line, and reads the answer to it.
+The command is started on the init path and lives through the snapshot, so it does without the protocol's own messages:
+it says two lines, which a test compares with them, and reads the answer.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ import time
 
 from snapext.errors import ControlError
 from snapext.guest.descriptors import socket_above_standard
-from snapext.wire.place import (
-    CREDENTIALS_SIZE,
-    peer_pid_and_uid,
-    socket_path,
-    why_refuse_directory,
-    why_refuse_socket,
-)
+from snapext.wire.phases import PHASES
+from snapext.wire.place import UntrustedError, connect, socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +29,7 @@ RETRY_S = 0.01
 def ask(command: str, *, patience_s: float = 0.0, timeout_s: float | None = None) -> dict[str, Any]:
     """Connect as a command, ask, and return the `result`. Waits for it without a limit: what it waits for has one.
 
-    patience_s: for how long to look for the extension. timeout_s: for how long to wait for each part of its answer.
+    patience_s: how long to look for the extension. timeout_s: how long to wait for each part of its answer.
     Raises ControlError.
     """
     path = socket_path(os.environ, os.geteuid())
@@ -51,6 +46,7 @@ def ask(command: str, *, patience_s: float = 0.0, timeout_s: float | None = None
 
 
 def _hello(command: str) -> dict[str, Any]:
+    """As `messages.Hello` would write it, which takes longer to import than all that a command does."""
     return {
         "type": "hello",
         "protocol": 1,
@@ -58,7 +54,7 @@ def _hello(command: str) -> dict[str, Any]:
         "role": "control",
         "client": "snapext-command",
         "name": f"snapext {command}",
-        "hooks": {"before_snapshot": 0, "after_restore": 0},
+        "hooks": dict.fromkeys(PHASES, 0),
         "generation": 0,
     }
 
@@ -78,7 +74,7 @@ def _result(peer: socket.socket, path: str) -> dict[str, Any]:
                     return dict(message)
             except (ValueError, TypeError, KeyError) as error:
                 raise ControlError(f"what listens at {path} is no extension of ours: it says {line[:80]!r}") from error
-    raise ControlError(f"the extension at {path} has ended without an answer; its log says why")
+    raise ControlError(f"the extension at {path} ended without an answer; its log says why")
 
 
 def _connect(path: str, patience_s: float) -> socket.socket:
@@ -86,6 +82,8 @@ def _connect(path: str, patience_s: float) -> socket.socket:
     while True:
         try:
             return _try_connect(path, os.geteuid())
+        except UntrustedError as error:
+            raise ControlError(f"{path} is not used: {error}") from error
         except (OSError, ValueError) as error:
             if time.monotonic() >= deadline:
                 raise ControlError(f"no extension listens at {path} (SNAPEXT_SOCKET)") from error
@@ -93,18 +91,12 @@ def _connect(path: str, patience_s: float) -> socket.socket:
 
 
 def _try_connect(path: str, uid: int) -> socket.socket:
-    why = why_refuse_directory(os.lstat(os.path.dirname(path)), uid) or why_refuse_socket(os.lstat(path), uid)
-    if why is not None:
-        raise ControlError(f"{path} is not used: {why}")
     # The app's own module, which gevent may have replaced, else the one beneath it, which is 20 ms faster to import.
     sockets: Any = sys.modules.get("socket") or __import__("_socket")
     peer: socket.socket = socket_above_standard(sockets.socket, sockets.AF_UNIX, sockets.SOCK_STREAM)
     try:
         peer.settimeout(None)
-        peer.connect(path)
-        credentials = peer.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, CREDENTIALS_SIZE)
-        if peer_pid_and_uid(credentials)[1] != uid:
-            raise ControlError(f"{path} is not used: another user's process listens on it")
+        connect(peer, path, uid)
     except BaseException:
         peer.close()
         raise

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from snapext.errors import LocalProtocolError, RemoteProtocolError
-from snapext.wire.messages import (
-    FROM_EXTENSION,
-    FROM_PROCESS,
-    FROM_ROLE,
-    MAX_LINE_BYTES,
-    Hello,
-    Message,
-    Welcome,
-    to_wire,
-)
+from snapext.wire.messages import FROM, FROM_EXTENSION, FROM_PROCESS, MAX_LINE_BYTES, Hello, Message, Welcome, to_wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 
-class Role(enum.Enum):
-    """Which side of the connection is ours."""
+class Side(enum.Enum):
+    """Which end of the connection is ours."""
 
     PROCESS = "process"
     EXTENSION = "extension"
@@ -41,16 +35,18 @@ class State(enum.Enum):
 
 
 class Connection:
-    """The protocol's view of one connection, seen from `our_role`."""
+    """The protocol's view of one connection, seen from `our_side`."""
 
-    def __init__(self, our_role: Role) -> None:
-        process = our_role is Role.PROCESS
-        self._accepted: Mapping[str, Callable[[Mapping[str, Any]], Message]]
-        self._accepted, self._refused = (FROM_EXTENSION, FROM_PROCESS) if process else (FROM_PROCESS, FROM_EXTENSION)
+    def __init__(self, our_side: Side) -> None:
         self._our_greeting: type[Message]
         self._their_greeting: type[Message]
-        self._our_greeting, self._their_greeting = (Hello, Welcome) if process else (Welcome, Hello)
-        self._theirs: frozenset[str] | None = None  # what their role may send, once it is known
+        if our_side is Side.PROCESS:
+            self._ours, self._our_greeting = FROM_PROCESS, Hello
+            self._theirs, self._their_greeting = FROM_EXTENSION, Welcome
+        else:
+            self._ours, self._our_greeting = FROM_EXTENSION, Welcome
+            self._theirs, self._their_greeting = FROM_PROCESS, Hello
+        self._of_their_role = self._theirs  # what their role may send; all of it until the role is known
         self._greeted = False
         self._buffer = b""
         self.their_state = State.GREETING
@@ -60,7 +56,7 @@ class Connection:
 
         Raises LocalProtocolError if it is not ours to send, out of order or too long.
         """
-        if message.type not in self._refused:
+        if message.type not in self._ours:
             raise LocalProtocolError(f"{message.type} is not ours to send")
         if isinstance(message, self._our_greeting) == self._greeted:
             raise LocalProtocolError(f"{message.type} is out of order: one greeting comes first")
@@ -97,16 +93,16 @@ class Connection:
         kind = data.get("type")
         if not isinstance(kind, str):
             raise RemoteProtocolError("a message has no 'type'")
-        if kind in self._refused or (self._theirs is not None and kind in self._accepted and kind not in self._theirs):
-            raise RemoteProtocolError(f"{kind} is not theirs to send")
-        if kind not in self._accepted:
+        if kind not in self._of_their_role:
+            if kind in self._ours or kind in self._theirs:
+                raise RemoteProtocolError(f"{kind} is not theirs to send")
             return None
-        message = self._accepted[kind](data)
+        message = self._theirs[kind].read(data)
         if isinstance(message, self._their_greeting) != (self.their_state is State.GREETING):
             raise RemoteProtocolError(f"{kind} is out of order: one greeting comes first")
         self.their_state = State.OPEN
         if isinstance(message, Hello):
-            self._theirs = FROM_ROLE[message.role]
+            self._of_their_role = FROM[message.role]
         return message
 
 

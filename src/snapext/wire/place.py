@@ -1,4 +1,4 @@
-"""Where the two sides meet, and what makes that place trustworthy. Pure: the caller does the looking.
+"""Where the two sides meet, and what makes that place trustworthy.
 
 Beside the protocol, not in it: a command that starts on the init path imports this module and not the messages.
 
@@ -8,6 +8,7 @@ another socket or a link in its place. Each side checks that, and the user of it
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 
@@ -15,6 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
+
+    class Socket(Protocol):
+        """What we use of a socket: of `socket.socket`, of the one in `_socket`, or of one that gevent makes."""
+
+        def connect(self, address: str, /) -> None: ...
+        def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
     class StatResult(Protocol):
         """What we read of os.stat_result."""
@@ -30,8 +37,11 @@ ACKNOWLEDGEMENT_FILE = "done"
 START_COMMAND_FILE = "start-command"
 
 _CREDENTIALS = struct.Struct("3i")
-CREDENTIALS_SIZE = _CREDENTIALS.size
-"""How many bytes to ask of getsockopt(SO_PEERCRED)."""
+"""What SO_PEERCRED gives: pid, uid and gid (unix(7))."""
+
+
+class UntrustedError(Exception):
+    """The place, or the process that listens there, is not safely our own. The text says why."""
 
 
 def socket_path(environ: Mapping[str, str], uid: int) -> str:
@@ -71,7 +81,49 @@ def why_refuse_socket(status: StatResult, uid: int) -> str | None:
     return None
 
 
-def peer_pid_and_uid(credentials: bytes) -> tuple[int, int]:
-    """Who is at the other end, from the bytes of SO_PEERCRED (see unix(7))."""
-    pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+def why_refuse_pipe(status: StatResult, uid: int) -> str | None:
+    """Why a path (as lstat saw it) must not be taken for the pipe of the answers, or None."""
+    if stat.S_ISREG(status.st_mode):
+        return "it is not a pipe but a file (a shell that writes there makes one when there is no pipe)"
+    if not stat.S_ISFIFO(status.st_mode):
+        return "it is not a pipe"
+    if status.st_uid != uid:
+        return f"it belongs to user {status.st_uid}, we are user {uid}"
+    return None
+
+
+def check_directory(path: str, uid: int) -> None:
+    """Look at the directory of the socket, or of another file in it. Raises UntrustedError and OSError."""
+    _refuse(why_refuse_directory(os.lstat(os.path.dirname(path)), uid))
+
+
+def check_pipe(path: str, uid: int) -> None:
+    """Look at the pipe of the answers, and at its directory. Raises UntrustedError and OSError."""
+    check_directory(path, uid)
+    _refuse(why_refuse_pipe(os.lstat(path), uid))
+
+
+def connect(peer: Socket, path: str, uid: int) -> int:
+    """Connect to the socket where it is safe; returns the pid of the process that listens there.
+
+    Raises UntrustedError, and OSError or ValueError where nobody listens.
+    """
+    check_directory(path, uid)
+    _refuse(why_refuse_socket(os.lstat(path), uid))
+    peer.connect(path)
+    pid, peer_uid = pid_and_uid(peer)
+    _refuse("another user's process listens on it" if peer_uid != uid else None)
+    return pid
+
+
+def pid_and_uid(peer: Socket) -> tuple[int, int]:
+    """Whose process is at the other end of a connected socket, by the kernel's word."""
+    from _socket import SO_PEERCRED, SOL_SOCKET  # `snapext done` connects to nothing
+
+    pid, uid, _gid = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid
+
+
+def _refuse(why: str | None) -> None:
+    if why is not None:
+        raise UntrustedError(why)

@@ -1,4 +1,4 @@
-"""The two signals of the signal transport, and how they are called. Read by the extension and by the client."""
+"""The two signals of the signal transport, and their names. The extension and the client both read the setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ENV_SIGNALS = "SNAPEXT_SIGNALS"
 ENV_TRANSPORT = "SNAPEXT_TRANSPORT"
 DEFAULT = "RTMIN+4,RTMIN+5"
-"""Nobody else's by custom; gunicorn and nginx start themselves anew on USR2, and Node its debugger on USR1."""
+"""By custom they are nobody's. gunicorn and nginx start a new instance on USR2, and Node its debugger on USR1."""
 
 PLAIN = ("USR1", "USR2", "HUP", "WINCH", "URG")
 """The others end a process by custom, or mean something to the kernel."""
@@ -28,16 +28,15 @@ def parse(environ: Mapping[str, str]) -> tuple[int, int] | None:
     value = environ.get(ENV_SIGNALS, "0")
     if value == "0":
         return None
-    numbers = [_number(name.strip()) for name in (DEFAULT if value == "1" else value).split(",")]
-    if len(numbers) != 2 or None in numbers or numbers[0] == numbers[1]:
-        raise ConfigError(ENV_SIGNALS, value, ACCEPTED)
-    before, after = numbers
-    assert before is not None and after is not None  # noqa: S101, PT018 - for the type checker: it was looked at above
-    return before, after
+    names = (DEFAULT if value == "1" else value).split(",")
+    match [_number(name.strip()) for name in names]:
+        case [int(before), int(after)] if before != after:
+            return before, after
+    raise ConfigError(ENV_SIGNALS, value, ACCEPTED)
 
 
 def name(number: int) -> str:
-    """`RTMIN+4`, `USR1`: the way in which SNAPEXT_SIGNALS writes it."""
+    """`RTMIN+4`, `USR1`: as SNAPEXT_SIGNALS writes it."""
     if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
         return f"RTMIN+{number - signal.SIGRTMIN}"
     return signal.Signals(number).name.removeprefix("SIG")

@@ -1,6 +1,6 @@
-"""The commands on a developer's machine, as click's: each parses and calls.
+"""The commands on a developer's machine, for click: each parses and calls.
 
-A module is imported when its command is run or asked for its help.
+A module is imported only to run its command or show its help.
 """
 
 COMMANDS = {
@@ -12,4 +12,4 @@ COMMANDS = {
     "simulate": "simulate",
     "status": "inside",
 }
-"""The name of each command, and the module beside this one that has it."""
+"""The name of each command, and its module in this folder."""

@@ -1,4 +1,4 @@
-"""The commands inside a function, for their help and completion; snapext/command does the work."""
+"""The commands inside a function, for click's help and completion; snapext/command does the work."""
 
 from __future__ import annotations
 

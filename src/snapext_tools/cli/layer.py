@@ -1,4 +1,4 @@
-"""`snapext layer` as click has it, with help and completion; snapext_layer/command.py has what it does."""
+"""`snapext layer` for click, with help and completion; snapext_layer/command.py does the work."""
 
 from __future__ import annotations
 

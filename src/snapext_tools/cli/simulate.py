@@ -14,9 +14,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from snapext.errors import SimulationError
 from snapext_tools.cli import asked
 from snapext_tools.cli.fail import end_on_signals
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext_tools.simulator.plan import Event, Plan, Request
 from snapext_tools.simulator.recorder import Trouble

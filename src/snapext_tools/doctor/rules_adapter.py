@@ -120,27 +120,24 @@ def hook_paths(function: Function) -> Iterator[Finding]:
 def readiness_timeout(function: Function) -> Iterator[Finding]:
     """The adapter (1.1 and later) must not give up while hooks run within their budgets."""
     name, value = function.variable(adapter_config.ENV_LWA_READINESS_TIMEOUT_S)
-    given_ms = adapter_config.readiness_timeout_ms(value)
-    if given_ms is None:
+    timeout_ms = adapter_config.readiness_timeout_ms(value)
+    if timeout_ms is None:
         return
-    after_ms = number(function, config.ENV_AFTER_RESTORE_TIMEOUT_MS, 9_000)
-    before_ms = number(function, config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, 60_000) + number(
-        function, config.ENV_SETTLE_MS, config.DEFAULT_SETTLE_MS
-    )
-    for phase, needed_ms, variables in (
-        ("after-restore", after_ms, config.ENV_AFTER_RESTORE_TIMEOUT_MS),
-        ("before-snapshot", before_ms, f"{config.ENV_SETTLE_MS} + {config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS}"),
-    ):
-        if given_ms < needed_ms:
-            fails = "the restore fails" if phase == "after-restore" else "init fails and no version is published"
-            yield Finding(
-                Severity.ERROR,
-                f"{name} is {value}, but the {phase} hooks may take {needed_ms / 1000:g} s ({variables})",
-                f"the web adapter (1.1.0 and later) gives up first: {fails} if they take longer than {value} s; "
-                "without this setting it waits as long as snapext's budgets allow",
-                function.remove_variable(name),
-            )
-            return
+    after_ms = number(function, config.ENV_AFTER_RESTORE_TIMEOUT_MS, config.DEFAULT_AFTER_RESTORE_MS)
+    before_ms = number(function, config.ENV_BEFORE_SNAPSHOT_TIMEOUT_MS, config.DEFAULT_BEFORE_SNAPSHOT_MS)
+    settle_ms = number(function, config.ENV_SETTLE_MS, config.DEFAULT_SETTLE_MS)
+    for phase in config.longer_than(
+        timeout_ms, settle_ms=settle_ms, before_snapshot_timeout_ms=before_ms, after_restore_timeout_ms=after_ms
+    )[:1]:
+        published = " and no version is published" if phase.fails == "init" else ""
+        yield Finding(
+            Severity.ERROR,
+            f"{name} is {value}, but the {phase.name} hooks may take "
+            f"{phase.may_take_ms / 1000:g} s ({phase.variables})",
+            f"the web adapter (1.1.0 and later) gives up first: {phase.fails} fails{published} if they take longer "
+            f"than {value} s; without this setting it waits as long as snapext's budgets allow",
+            function.remove_variable(name),
+        )
 
 
 def restore_caller(function: Function) -> Iterator[Finding]:

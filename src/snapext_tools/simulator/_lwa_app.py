@@ -28,7 +28,7 @@ class App:
 
     def __init__(self, settings: AdapterSettings) -> None:
         self._settings = settings
-        # A transport and not a session: no cookies, redirects or proxies of our own between client and app.
+        # A transport, not a session: no cookies, redirects or proxies of our own between client and app.
         self._transport = HTTPAdapter()
 
     def reconnect(self) -> None:
@@ -37,9 +37,9 @@ class App:
         self._transport = HTTPAdapter()
 
     def wait_ready(self, timeout_s: float | None = None) -> bool:
-        """Check every 10 ms until the app is ready; False when it is not within `timeout_s` (None: for ever).
+        """Check every 10 ms until the app is ready; False if it is not ready within `timeout_s` (None: no limit).
 
-        A check that the app holds open is simply awaited.
+        If the app holds a check open, this waits for the answer.
         """
         start = time.monotonic()
         notice_s = NOT_READY_NOTICE_S
@@ -104,7 +104,7 @@ def body_of(answer: requests.Response) -> Iterator[bytes]:
     """Yield the body as it arrives and as it was sent, compressed or not.
 
     Raises:
-        AppError: the app broke it off.
+        AppError: the app broke off its answer.
     """
     try:
         while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):

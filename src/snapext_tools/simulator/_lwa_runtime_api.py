@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import requests
 from requests.adapters import HTTPAdapter
 
-from snapext.errors import LambdaApiError
 from snapext_tools.simulator.apigw import STREAMING_CONTENT_TYPE
+from snapext_tools.simulator.errors import LambdaApiError
 
 Payload = bytes | Iterator[bytes]
 
@@ -18,11 +18,11 @@ _EXTENSION = "/2020-01-01/extension"
 
 
 class RuntimeApiGoneError(Exception):
-    """Nobody answers at the Runtime API any more: the environment is over."""
+    """The Runtime API no longer answers: the environment is over."""
 
 
 class RuntimeApi:
-    """The calls that the adapter makes to the Runtime and Extensions APIs; each waits as long as it takes."""
+    """The adapter's calls of the Runtime and Extensions APIs; each waits as long as it takes."""
 
     def __init__(self, address: str) -> None:
         self._url = f"http://{address}"
@@ -48,14 +48,14 @@ class RuntimeApi:
         self._call("GET", f"{_RUNTIME}/restore/next")
 
     def respond(self, request_id: str, payload: Payload) -> None:
-        """Answer an invocation: at once with bytes, else piece by piece, each sent as soon as there is one."""
+        """Answer an invocation: bytes at once, an iterator piece by piece, each piece as soon as it is there."""
         headers = {"Content-Type": "application/json"}
         if not isinstance(payload, bytes):
             headers = {"Lambda-Runtime-Function-Response-Mode": "streaming", "Content-Type": STREAMING_CONTENT_TYPE}
         self._call("POST", f"{_RUNTIME}/invocation/{request_id}/response", headers, payload)
 
     def report(self, path: str, error_type: str, message: str) -> None:
-        """Report an error to `path`, below that of the Runtime API."""
+        """Report an error to `path`, below the Runtime API's own path."""
         body = {"errorMessage": message, "errorType": error_type, "stackTrace": []}
         headers = {"Lambda-Runtime-Function-Error-Type": error_type, "Content-Type": "application/json"}
         self._call("POST", _RUNTIME + path, headers, json.dumps(body).encode())
@@ -66,7 +66,7 @@ class RuntimeApi:
         try:
             request = requests.Request(method, self._url + path, headers, data=body).prepare()
             answer = self._transport.send(request)
-            answer.content  # noqa: B018 - read it here, where a broken connection is understood
+            answer.content  # noqa: B018 - read it here, where a broken connection is handled
         except requests.RequestException as error:
             raise RuntimeApiGoneError(str(error)) from error
         if not answer.ok:

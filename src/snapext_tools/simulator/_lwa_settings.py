@@ -1,7 +1,7 @@
 """The web adapter's settings: the environment variables of the real one, read once into a frozen dataclass.
 
-Defaults are those of the real adapter. Unlike it, a word that it does not know is an error here and not a
-silent default, so that a typo in a test does not test something else.
+The defaults are the real adapter's. An unknown word is an error here, where the real adapter silently uses a default:
+a typo in a test must not test something else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snapext.errors import ConfigError
+from snapext_extension.config import is_snap_start
 
 ENV_RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
-ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 ENV_HOST = "AWS_LWA_HOST"
 ENV_PORT = "AWS_LWA_PORT"
 ENV_PLAIN_PORT = "PORT"
@@ -35,7 +35,7 @@ _STATUS_CODES = range(100, 1000)
 class AdapterSettings:
     """Everything the adapter reads from its environment.
 
-    readiness_timeout_s: a bound on each wait for the app, or None to wait for ever; releases before 1.1 have none.
+    readiness_timeout_s: a limit on each wait for the app, or None for no limit; releases before 1.1 have none.
     """
 
     runtime_api: str
@@ -73,7 +73,7 @@ def read_settings(environ: Mapping[str, str]) -> AdapterSettings:
     """Return the settings in `environ`.
 
     Raises:
-        ConfigError: a variable has a value that is not accepted, or the Runtime API's address is missing.
+        ConfigError: a variable has an invalid value, or the Runtime API's address is missing.
     """
     runtime_api = environ.get(ENV_RUNTIME_API, "")
     if not runtime_api:
@@ -81,7 +81,7 @@ def read_settings(environ: Mapping[str, str]) -> AdapterSettings:
     port = _port(environ, ENV_PORT if ENV_PORT in environ else ENV_PLAIN_PORT, default=8080)
     return AdapterSettings(
         runtime_api=runtime_api,
-        snap_start=environ.get(ENV_INITIALIZATION_TYPE) == "snap-start",
+        snap_start=is_snap_start(environ),
         host=environ.get(ENV_HOST, "127.0.0.1"),
         port=port,
         readiness_port=_port(environ, ENV_READINESS_PORT, default=port),
@@ -139,14 +139,14 @@ def _readiness_path(environ: Mapping[str, str]) -> str:
 
 
 def _seconds(environ: Mapping[str, str], variable: str) -> float | None:
-    """None is no bound; so are 0 and less, as the real adapter has it."""
+    """None means no limit; so do 0 and less, as in the real adapter."""
     text = environ.get(variable, "0")
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ConfigError(variable, text, "seconds, such as 0.5 (0: no bound)")
+        raise ConfigError(variable, text, "seconds, such as 0.5 (0: no limit)")
     return seconds if seconds > 0 else None
 
 

@@ -2,13 +2,13 @@
 
     python -m snapext_tools.simulator.adapter --generation 1.0|unchecked|1.1 [--before-checkpoint-readiness] --name NAME
 
-It is an extension that acts as the runtime: it registers, waits until the app answers its readiness check,
-and then turns invocations into HTTP requests. The generations differ in who crosses the snapshot boundary:
-1.0 never asks for `restore/next`; 1.1 asks for it itself when the function uses SnapStart, and checks
-readiness again after the restore. An `unchecked` one is of before 1.1, but built on a newer runtime library, which
-asks for `restore/next` by itself: it makes no check after the restore, so nothing can hold it there.
+It is an extension that acts as the runtime: it registers, waits until the app answers its readiness check, and then
+turns invocations into HTTP requests. The generations differ in how they cross the snapshot boundary: 1.0 never asks
+for `restore/next`; 1.1 asks for it itself when the function uses SnapStart, and checks readiness again after the
+restore; `unchecked` is a version before 1.1 built on a newer runtime library, which asks for `restore/next` itself: it
+makes no check after the restore, so nothing can hold it there.
 
-Exit status: 0 when the Runtime API has gone, 1 when a phase failed, 2 for usage and configuration.
+Exit status: 0 when the Runtime API is gone, 1 when a phase failed, 2 for usage and configuration.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from urllib.parse import unquote
 
 import requests
 
-from snapext.errors import ConfigError, LambdaApiError, SimulationError
+from snapext.errors import ConfigError
 from snapext_tools.simulator import apigw
 from snapext_tools.simulator._lwa_app import App, AppError, body_of, log
 from snapext_tools.simulator._lwa_runtime_api import Payload, RuntimeApi, RuntimeApiGoneError
 from snapext_tools.simulator._lwa_settings import ENV_READINESS_TIMEOUT, AdapterSettings, read_settings
 from snapext_tools.simulator.apigw import HttpRequest
+from snapext_tools.simulator.errors import LambdaApiError, SimulationError
 
 HeaderPairs = Iterable[tuple[str, str]]
 
@@ -42,7 +43,7 @@ UNSUPPORTED_EVENT_ERROR = "Runtime.UnsupportedEvent"
 STREAM_ERROR = "Runtime.StreamError"
 
 
-class Adapter:
+class StandIn:
     """The adapter's life from registration on: phases in order, then one invocation after another."""
 
     def __init__(self, settings: AdapterSettings) -> None:
@@ -57,7 +58,7 @@ class Adapter:
         threading.Thread(target=self._ask_for_event, args=(identifier,), daemon=True).start()
 
     def start_1_0(self) -> None:
-        """Become ready as releases before 1.1 do: the readiness check and nothing else."""
+        """Become ready as releases before 1.1 do: with the readiness check and nothing else."""
         self._ready = self._app.wait_ready(ASYNC_INIT_TIMEOUT_S if self._settings.async_init else None)
 
     def start_unchecked(self) -> None:
@@ -77,7 +78,7 @@ class Adapter:
         try:
             self._check("initialization")
         except AppError as error:
-            log(str(error))  # and that is all: nothing is reported, the process ends
+            log(str(error))  # it reports nothing else, and the process ends
             return False
         self._ready = True
         return not settings.snap_start or self._cross(before_checkpoint_readiness=before_checkpoint_readiness)
@@ -103,7 +104,7 @@ class Adapter:
         return True
 
     def _check(self, what: str) -> None:
-        """Wait until the app is ready. Raises AppError when it is not within the configured time."""
+        """Wait until the app is ready. Raises AppError if it is not ready within the configured time."""
         timeout_s = self._settings.readiness_timeout_s
         if not self._app.wait_ready(timeout_s):
             msg = f"the app is not ready after {timeout_s:g} s ({ENV_READINESS_TIMEOUT}), which fails {what}"
@@ -136,7 +137,7 @@ class Adapter:
                 self._pass_back(request_id, request.target, answer)
 
     def _request_for(self, payload: bytes) -> tuple[HttpRequest, bool]:
-        """The request that an event becomes, and whether it was one before. Raises SimulationError."""
+        """The request for an event, and whether the event was an HTTP request. Raises SimulationError."""
         try:
             event = json.loads(payload)
         except ValueError as error:
@@ -147,7 +148,7 @@ class Adapter:
         return HttpRequest("POST", self._settings.pass_through_path, headers, payload.strip()), False
 
     def _pass_back(self, request_id: str, target: str, answer: requests.Response) -> None:
-        """The answer to an event that was not HTTP. What the real adapter does in silence is said here."""
+        """Pass back the answer to an event that was not HTTP. The real adapter logs none of this."""
         try:
             body = b"".join(body_of(answer))
         except AppError as error:
@@ -155,10 +156,10 @@ class Adapter:
             self._runtime.report(f"/invocation/{request_id}/error", STREAM_ERROR, str(error))
             return
         if answer.status_code >= 400:
-            log(f"POST {target} on the app answered {answer.status_code}; the invocation succeeds all the same")
+            log(f"POST {target} on the app answered {answer.status_code}; the invocation still succeeds")
         payload = apigw.pass_through_answer(answer.raw.headers.items(), body)
         if payload is None:
-            log(f"POST {target} on the app answered what is not JSON: the invocation's answer is null")
+            log(f"the answer of POST {target} on the app is not JSON: the invocation's answer is null")
         self._runtime.respond(request_id, payload or b"null")
 
     def _pass_on(self, request_id: str, answer: requests.Response) -> None:
@@ -169,7 +170,7 @@ class Adapter:
         except AppError as error:
             log(str(error))
             if self._settings.streaming:
-                # Its start is out already: the connection was cut, and this says why.
+                # The start of the answer is sent already: the connection was cut, and this says why.
                 self._runtime.report(f"/invocation/{request_id}/error", STREAM_ERROR, str(error))
             else:
                 self._refuse(request_id, 502, "the app broke off its answer")
@@ -203,7 +204,7 @@ class Adapter:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the adapter until the Runtime API has gone; return the exit status."""
+    """Run the adapter until the Runtime API is gone; return the exit status."""
     parser = argparse.ArgumentParser(prog="snapext_tools.simulator.adapter", description="a small Lambda web adapter")
     parser.add_argument("--generation", choices=("1.0", "unchecked", "1.1"), required=True)
     parser.add_argument("--name", required=True, help="the extension's file name")
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        adapter = Adapter(read_settings(os.environ))
+        adapter = StandIn(read_settings(os.environ))
         adapter.register(options.name)
         if options.generation == "1.0":
             adapter.start_1_0()
@@ -234,12 +235,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_hook_path(target: str, hook_paths: frozenset[str]) -> bool:
-    """Tell whether the app would see one of its SnapStart paths, however the client has spelt it."""
+    """Whether the app would see one of its SnapStart paths, however the client spelt it."""
     return _plain(unquote(target.partition("?")[0])) in {_plain(path) for path in hook_paths}
 
 
 def _plain(path: str) -> str:
-    """Resolve dots and doubled slashes; normpath alone leaves two slashes at the start as they are."""
+    """Resolve dots and doubled slashes; normpath alone keeps two slashes at the start."""
     return posixpath.normpath("/" + path.lstrip("/"))
 
 

@@ -1,8 +1,7 @@
-"""API Gateway's side of an invocation: HTTP requests as events, and answers back as HTTP responses.
+"""API Gateway's side of an invocation: HTTP requests to events, and answers back to HTTP responses.
 
-Pure functions over the HTTP API payload format 2.0; the simulator's driver makes the events and reads the
-answers, the simulated web adapter does the reverse. Bodies survive the round trip byte for byte: a body that
-is not text travels as base64.
+Pure functions over the HTTP API payload format 2.0. The simulator's driver makes the events and reads the answers; the
+simulated web adapter does the reverse. Bodies survive the round trip byte for byte: binary bodies travel as base64.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 
 STREAMING_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 PRELUDE_END = b"\x00" * 8
@@ -23,7 +22,7 @@ PRELUDE_END = b"\x00" * 8
 _STAGE = "$default"
 _TEXT_TYPES = ("text/", "application/json", "application/javascript", "application/xml")
 _TEXT_SUFFIXES = ("+json", "+xml", "x-www-form-urlencoded")
-# What a connection needs for itself; it is made anew on the next connection and never forwarded.
+# Headers of one connection: the next connection makes its own, and they are never forwarded.
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -32,7 +31,7 @@ _SAFE_IN_PATH = "/%:@!$&'()*+,;=~"
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """A response as a caller outside of Lambda sees it; header names are in lower case."""
+    """A response as a caller outside Lambda sees it; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -42,7 +41,7 @@ class HttpResponse:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A request as it goes to the app; `target` is the encoded path with its query string."""
+    """A request as the app gets it; `target` is the encoded path with its query string."""
 
     method: str
     target: str
@@ -135,9 +134,9 @@ def buffered_response(status: int, headers: Iterable[tuple[str, str]], cookies: 
 
 
 def pass_through_answer(headers: Iterable[tuple[str, str]], body: bytes) -> bytes | None:
-    """Return what a function answers to an event that is not HTTP: the JSON that the app answered, and that alone.
+    """Return a function's answer to an event that is not HTTP: only the JSON that the app answered.
 
-    None when its body is no JSON, or is taken for binary: the real adapter then answers null, in silence.
+    None when the body is not JSON, or counts as binary: the real adapter then answers null, without a message.
     """
     text, is_base64 = _encode_body(body, _forwarded(headers))
     try:
@@ -147,20 +146,20 @@ def pass_through_answer(headers: Iterable[tuple[str, str]], body: bytes) -> byte
 
 
 def response_prelude(status: int, headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> bytes:
-    """Return what comes before the body of a streamed response, the eight NUL bytes included."""
+    """Return the part before the body of a streamed response, including the eight NUL bytes."""
     return json.dumps(_head(status, _forwarded(headers), cookies)).encode() + PRELUDE_END
 
 
 def parse_response(payload: bytes) -> HttpResponse:
-    """Return the HTTP response that API Gateway makes of what a function answered.
+    """Return the HTTP response that API Gateway makes of a function's answer.
 
-    Understands the whole (buffered) and the streamed format. As on API Gateway, JSON without a
-    `statusCode` is itself the body of a 200.
+    Understands the buffered and the streamed format. As on API Gateway, JSON without a `statusCode` is itself the
+    body of a 200.
 
     Raises:
         SimulationError: the payload is neither.
     """
-    # JSON has no raw NUL bytes, so the separator tells a streamed response from a whole one.
+    # JSON has no raw NUL bytes, so only a streamed response contains the separator.
     head, streamed, rest = payload.partition(PRELUDE_END)
     try:
         answer = json.loads(head)
@@ -182,7 +181,7 @@ def _head(status: int, headers: dict[str, str], cookies: Iterable[str]) -> dict[
 
 
 def _forwarded(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Join repeated headers under one lower-case name, without those that belong to one connection."""
+    """Join repeated headers under one lower-case name, without the headers of one connection."""
     joined: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
@@ -218,5 +217,5 @@ def _decode_body(message: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
-        msg = f"the body is marked as base64 but is not: {error}"
+        msg = f"the body is marked as base64, but is not: {error}"
         raise ValueError(msg) from error

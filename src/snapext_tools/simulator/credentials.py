@@ -1,6 +1,6 @@
-"""Credentials as SnapStart hands them out: not in variables, which a snapshot would keep, but at an endpoint.
+"""Credentials as SnapStart provides them: not in variables, which a snapshot would keep, but at an endpoint.
 
-The path, the token in the `Authorization` header and the keys of the answer are AWS's emulator's own
+The path, the token in the `Authorization` header and the keys of the answer are those of AWS's emulator
 (rapi/handler/credentials.go, rapidcore/env/environment.go); botocore and every other SDK reads them.
 """
 
@@ -44,12 +44,12 @@ DEVELOPERS_OWN: Final = frozenset(
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     }
 )
-"""What an SDK would look at before the endpoint. None of it exists in a SnapStart environment."""
+"""The variables that an SDK would read before the endpoint. None of them exists in a SnapStart environment."""
 
 _OTHER_SOURCES: Final = frozenset(
     {"credential_process", "credential_source", "role_arn", "sso_account_id", "sso_session", "web_identity_token_file"}
 )
-"""What a profile says in place of keys."""
+"""The settings that a profile may have instead of keys."""
 
 _LIFE: Final = datetime.timedelta(hours=1)
 _MADE_UP: Final = ("AKIASIMULATED0000000", "simulated", "simulated")
@@ -58,7 +58,7 @@ _NOT_FOUND: Final = Reply(404, b"cannot get credentials for the provided token\n
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the endpoint answers. `doubt`: why these are made up although the developer has some; empty if not."""
+    """The endpoint's answer. `doubt`: why these are made up although the developer has some; empty otherwise."""
 
     key_id: str = field(repr=False)
     secret: str = field(repr=False)
@@ -67,7 +67,7 @@ class Credentials:
     authorization: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
     def variables(self, address: str) -> dict[str, str]:
-        """The variables by which an SDK finds the endpoint, and by which it finds nothing else."""
+        """The variables by which an SDK finds the endpoint, and nothing else."""
         return {
             ENV_URI: f"http://{address}{CREDENTIALS_PATH}",
             ENV_AUTHORIZATION: self.authorization,
@@ -89,7 +89,7 @@ class Credentials:
 
 
 def developers_credentials(environ: Mapping[str, str]) -> Credentials:
-    """The developer's own, out of the variables or AWS's files; made-up ones where there are no keys in them."""
+    """The developer's own, from the variables or AWS's files; made-up ones where these have no keys."""
     if environ.get(ENV_KEY_ID) and environ.get(ENV_SECRET):
         return Credentials(environ[ENV_KEY_ID], environ[ENV_SECRET], environ.get(ENV_TOKEN, ""))
     profile = environ.get(ENV_PROFILE) or environ.get("AWS_DEFAULT_PROFILE") or "default"
@@ -101,15 +101,15 @@ def developers_credentials(environ: Mapping[str, str]) -> Credentials:
     if not sources:
         return Credentials(*_MADE_UP)
     doubt = (
-        f"your AWS credentials come from {', '.join(sources)}, which simulate cannot turn into keys: the app gets "
-        f"made-up ones, which AWS refuses. Set {ENV_KEY_ID} and {ENV_SECRET} "
+        f"your AWS credentials come from {', '.join(sources)}, and simulate cannot turn that into keys: the app gets "
+        f"made-up keys, which AWS refuses. Set {ENV_KEY_ID} and {ENV_SECRET} "
         "(`aws configure export-credentials --format env` prints them)"
     )
     return Credentials(*_MADE_UP, doubt=doubt)
 
 
 def _settings_of(environ: Mapping[str, str], profile: str) -> dict[str, str]:
-    """What the shared files say of a profile. One that cannot be read says nothing, as for an SDK."""
+    """The settings of a profile in the shared files. An unreadable file counts as empty, as for an SDK."""
     home = os.path.join(environ.get("HOME", ""), ".aws")
     in_config = profile if profile == "default" else f"profile {profile}"
     settings: dict[str, str] = {}

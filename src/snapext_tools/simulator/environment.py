@@ -1,13 +1,13 @@
 """One execution environment of Lambda as a pure state machine: calls and driver actions in, replies and records out.
 
-No I/O, no threads, no clock: each method takes `now_ms`, milliseconds of one monotonic clock, and applies what has
-become due before it does anything else. A call is answered with a `Reply`, or with `Blocked` when the platform would
-hold it open: whoever asked then looks with `reply_to()` after each later change. The tables of states are in `states`.
+No I/O, no threads, no clock: each method takes `now_ms`, milliseconds of one monotonic clock, and first applies what is
+due. A call returns a `Reply`, or `Blocked` when the platform would hold it open: the caller then checks `reply_to()`
+after each later change. The tables of states are in `states`.
 """
 
 from __future__ import annotations
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.extension_calls import ExtensionCalls
 from snapext_tools.simulator.invocation import Invocation
 from snapext_tools.simulator.outcomes import InvocationResult
@@ -25,13 +25,13 @@ from snapext_tools.simulator.states import (
 
 
 class Environment(ExtensionCalls, RuntimeCalls):
-    """The platform's side of one environment: the calls of its processes, and here what a driver does and sees.
+    """The platform's side of one environment: the calls of its processes, and here the acts and views of the driver.
 
     A driver's mistake raises SimulationError.
     """
 
     def runtime_started(self, now_ms: float) -> None:
-        """The driver has started the runtime, which the platform does once every external extension has registered."""
+        """The driver started the runtime; the platform does so once every external extension has registered."""
         self.tick(now_ms)
         if missing := self.missing_for_registration():
             raise SimulationError(f"the runtime may not start yet: {'; '.join(missing)}")
@@ -43,7 +43,7 @@ class Environment(ExtensionCalls, RuntimeCalls):
         if self.init_type is not InitType.SNAP_START:
             raise SimulationError(f"there is nothing to restore: the initialization type is {self.init_type}")
         if not self.init_ended:
-            raise SimulationError("init has not ended: no snapshot exists")
+            raise SimulationError("init has not finished: there is no snapshot")
         if self.restored_ms is not None:
             raise SimulationError("restored already")
         self.restored_ms = now_ms
@@ -57,17 +57,17 @@ class Environment(ExtensionCalls, RuntimeCalls):
         self._held.popleft().reply = Reply(200)
 
     def invoke(self, now_ms: float, payload: bytes, timeout_ms: float) -> str:
-        """Begin an invocation and return its request id; `timeout_ms` only makes the deadline that callers are told."""
+        """Begin an invocation and return its request id; `timeout_ms` only sets the deadline that callers see."""
         self.tick(now_ms)
         is_snap_start = self.init_type is InitType.SNAP_START
         if self._is_shutting_down:
             raise SimulationError("the environment is shutting down")
         if not self.init_ended:
-            raise SimulationError("init has not ended")
+            raise SimulationError("init has not finished")
         if is_snap_start and self.restored_ms is None:
             raise SimulationError("the environment has not been restored")
         if self._invocation is not None:
-            raise SimulationError(f"invocation {self._invocation.request_id} is still under way")
+            raise SimulationError(f"invocation {self._invocation.request_id} is still running")
         arn = f"arn:aws:lambda:us-east-1:123456789012:function:{self._function_name}"
         arn += f":{self._version}" if is_snap_start else ""
         request_id, trace_id, deadline_ms = self._new_id(), self._new_id(), self._unix_ms(now_ms + timeout_ms)
@@ -86,7 +86,7 @@ class Environment(ExtensionCalls, RuntimeCalls):
         self._send("SHUTDOWN", {"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": deadline_ms})
 
     def process_exited(self, now_ms: float, role: str, name: str, returncode: int) -> None:
-        """A process has ended: `role` is "runtime", or "extension" with the extension's file name."""
+        """A process ended: `role` is "runtime", or "extension" with the extension's file name."""
         self.tick(now_ms)
         if role == "runtime":
             self._record("runtime_exit", name=name, returncode=returncode)
@@ -98,7 +98,7 @@ class Environment(ExtensionCalls, RuntimeCalls):
         extension = self._extensions.get(name) if role == "extension" else None
         if extension is None or not extension.external:
             raise SimulationError(f"no such process: {role} {name}")
-        # One that has reported an error ends as it said it would; the exit ends the phase all the same.
+        # An extension that reported an error is expected to exit; the exit still ends the phase.
         before, is_expected = extension.state, extension.is_over or self._is_shutting_down
         extension.move(ExtensionCall.EXITED)
         self._record("extension_exit" if is_expected else "extension_crash", name=name, returncode=returncode)
@@ -113,21 +113,21 @@ class Environment(ExtensionCalls, RuntimeCalls):
         return call.reply
 
     def result(self, request_id: str) -> InvocationResult | None:
-        """What became of an invocation, once it is over."""
+        """The result of an invocation, once it is over."""
         return self._results.get(request_id)
 
     def is_to_end(self, name: str) -> bool:
-        """Whether an extension knows, once there is a shutdown, that it has to end: one that never asked does not."""
+        """Whether an extension can know of a shutdown: one that never asked for an event cannot."""
         extension = self._extensions.get(name)
         return extension is not None and (extension.is_over or extension.state is ExtensionState.RUNNING)
 
     def missing(self) -> list[str]:
-        """What is waited for now, in words; empty when the environment is idle."""
+        """What the environment waits for now, in words; empty when it is idle."""
         words = self.missing_for_registration() or self.missing_for_ready()
         return words or ([] if self._invocation is None else self.missing_for_invocation(self._invocation.request_id))
 
     def missing_for_ready(self) -> list[str]:
-        """What readiness for invocations still waits for, in words; empty when the runtime is ready."""
+        """What keeps the runtime from being ready for invocations, in words; empty when it is ready."""
         if self.ready_ms is not None:
             return []
         if not self.init_ended:

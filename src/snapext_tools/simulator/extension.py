@@ -1,4 +1,4 @@
-"""One extension of an environment: where it is, and the event that it waits for or has not fetched yet."""
+"""One extension as the platform sees it: its state, and the event that it waits for or has not fetched yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snapext_tools.simulator.states import ExtensionCall, ExtensionState, extens
 
 
 @dataclass(slots=True)
-class Extension:
+class PlatformExtension:
     """An external extension (a file in the extensions folder), or an internal one (a part of the runtime)."""
 
     name: str
@@ -23,7 +23,7 @@ class Extension:
 
     @property
     def is_over(self) -> bool:
-        """True once the extension has reported an error or has ended."""
+        """True once the extension reported an error or ended."""
         return self.state in (ExtensionState.INIT_ERROR, ExtensionState.EXIT_ERROR, ExtensionState.EXITED)
 
     def move(self, call: ExtensionCall) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.machine import Machine
 from snapext_tools.simulator.replies import (
     ACCEPTED,
@@ -33,7 +33,7 @@ class ExtensionCalls(Machine):
     """The calls of extensions. A refused call gets a Reply."""
 
     def register(self, now_ms: float, headers: Headers = NO_HEADERS, body: bytes = b"") -> Answer:
-        """POST /extension/register. A name that is no file in the extensions folder is an internal extension's."""
+        """POST /extension/register. An extension without a file of its name in the extensions folder is internal."""
         self.tick(now_ms)
         call, name, events = ExtensionCall.REGISTER, headers.get("lambda-extension-name", ""), _events_in(body)
         if not name:
@@ -41,17 +41,17 @@ class ExtensionCalls(Machine):
         if events is None:
             message = 'the body must be a JSON object such as {"events": ["SHUTDOWN"]}'
             return self._refuse(call, "InvalidRequestFormat", message)
-        extension = self._extensions.get(name) or Extension(name, False, self._new_id())
+        extension = self._extensions.get(name) or PlatformExtension(name, False, self._new_id())
         kind, allowed = ("external", ("INVOKE", "SHUTDOWN")) if extension.external else ("internal", ("INVOKE",))
         for event in events:
             if event not in allowed:
                 message = f"{event}: an {kind} extension may ask for {' or '.join(allowed)}"
                 return self._refuse(call, "Extension.InvalidEventType", message)
         if not extension.external and self.runtime is not RuntimeState.STARTED:
-            message = "registration has ended: the runtime has initialised"
+            message = "registration is closed: the runtime has initialised"
             return self._refuse(call, "Extension.RegistrationClosed", message)
         if name not in self._extensions and len(self._extensions) >= MAX_EXTENSIONS:
-            message = f"there are {MAX_EXTENSIONS} extensions already"
+            message = f"there are already {MAX_EXTENSIONS} extensions"
             return self._refuse(call, "Extension.TooManyExtensions", message)
         if refusal := self._move_extension(extension, call):
             return refusal
@@ -108,7 +108,7 @@ class ExtensionCalls(Machine):
                 self._record_haste(extension.name, fatal)
         return ACCEPTED
 
-    def _identified(self, call: ExtensionCall, headers: Headers) -> Extension | Reply:
+    def _identified(self, call: ExtensionCall, headers: Headers) -> PlatformExtension | Reply:
         given = headers.get("lambda-extension-identifier", "")
         if not given:
             message = "Lambda-Extension-Identifier is missing"
@@ -124,7 +124,7 @@ class ExtensionCalls(Machine):
         message = f"no extension has the identifier {identifier}"
         return self._refuse(call, "Extension.UnknownExtensionIdentifier", message)
 
-    def _move_extension(self, extension: Extension, call: ExtensionCall) -> Reply | None:
+    def _move_extension(self, extension: PlatformExtension, call: ExtensionCall) -> Reply | None:
         """Make the transition, or return the refusal."""
         if extension.move(call):
             return None
@@ -134,7 +134,7 @@ class ExtensionCalls(Machine):
 
 
 def _events_in(body: bytes) -> tuple[str, ...] | None:
-    """The events that a registration asks for; None when the body is not what it should be."""
+    """The events that a registration asks for; None when the body is malformed."""
     request = object_in(body)
     if request is None:
         return None

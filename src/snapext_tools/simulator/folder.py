@@ -1,4 +1,4 @@
-"""What the simulated environment has on disk and in its variables: /opt/extensions, and who sees which variable."""
+"""The simulated environment's files and variables: /opt/extensions, and which process sees which variable."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext.errors import SimulationError
+from snapext_extension.config import ENV_INITIALIZATION_TYPE
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
+from snapext_tools.simulator.errors import SimulationError
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
@@ -23,14 +24,14 @@ BUILTIN_ADAPTERS = {
     "builtin-unchecked": (_ASKS, ("--generation", "unchecked")),
     "builtin-1.1": (_ASKS_AND_CHECKS, ("--generation", "1.1", "--before-checkpoint-readiness")),
 }
-"""Our stand-ins by name: what the extension looks for in the file, as in the real one's, and the options."""
+"""Our stand-ins by name: the text that the extension looks for in a real adapter's file, and the options."""
 NO_ADAPTER = "none"
 _ADAPTER_NEEDS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Settings(Protocol):
-    """What we need of a plan."""
+    """The part of a plan that this module needs."""
 
     @property
     def port(self) -> int: ...
@@ -49,7 +50,7 @@ class Layout:
 
 
 def lay_out(folder: str, adapter: str) -> Layout:
-    """Make the extensions' folder, holding snapext and an adapter under the name that it registers with."""
+    """Make the extensions' folder with snapext and an adapter, each under the name that it registers."""
     extensions = os.path.join(folder, "extensions")
     os.mkdir(extensions)
     _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
@@ -69,9 +70,9 @@ def lay_out(folder: str, adapter: str) -> Layout:
 def extension_environment(
     environ: Mapping[str, str], address: str, folder: str, plan: Settings, credentials: Credentials | None
 ) -> dict[str, str]:
-    """The variables of the extensions. What the user has set stays, so that a wrong setting shows here too.
+    """The variables of the extensions. The user's own settings stay: a wrong one must show here too.
 
-    credentials: those to be had at the platform's endpoint. With them no others are in reach.
+    credentials: those of the platform's endpoint. With them the processes can reach no others.
     """
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
@@ -79,7 +80,7 @@ def extension_environment(
         **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
         **({} if credentials is None else credentials.variables(address)),
         "AWS_LAMBDA_RUNTIME_API": address,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": str(plan.init_type),
+        ENV_INITIALIZATION_TYPE: str(plan.init_type),
         "AWS_LAMBDA_FUNCTION_NAME": "local",
         "AWS_LAMBDA_FUNCTION_VERSION": "1" if plan.init_type == "snap-start" else "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
@@ -97,16 +98,16 @@ def extension_environment(
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)
     if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
-        env["SNAPEXT_LOG_LEVEL"] = "debug"  # its log is what the story is made of
+        env["SNAPEXT_LOG_LEVEL"] = "debug"  # the story is made from its log
     return env
 
 
 def runtime_environment(
     extension_env: Mapping[str, str], environ: Mapping[str, str], *, autostart: bool
 ) -> dict[str, str]:
-    """The variables of the app: the extensions', those that Lambda gives the runtime alone, and the autostart.
+    """The variables of the app: the extensions', those that Lambda gives only the runtime, and the autostart.
 
-    An installed layer brings its own autostart, by the wrapper that starts the app.
+    An installed layer has its own autostart, in the wrapper that starts the app.
     """
     env = {
         **extension_env,
@@ -115,7 +116,7 @@ def runtime_environment(
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
         "PYTHONUNBUFFERED": environ.get("PYTHONUNBUFFERED", "1"),
-        # The command `snapext`, which a function finds in the layer's /opt/bin, comes last here as well.
+        # The command `snapext`, which the layer installs in /opt/bin, comes last here too.
         "PATH": os.pathsep.join((environ.get("PATH", os.defpath), os.path.dirname(sys.executable))),
     }
     if autostart:
@@ -133,7 +134,7 @@ def _autostart_folder() -> str:
 
 
 def _folder_of(package: str) -> str:
-    """The folder that holds an importable package."""
+    """The folder that contains an importable package."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise SimulationError(f"{package} is not installed beside the snapext command")
@@ -147,7 +148,7 @@ def _extension_script() -> str:
 
 
 def _adapter_script(adapter: str) -> str:
-    """Start our stand-in, with nothing of the app's on its path: neither its folder nor its PYTHONPATH."""
+    """Start our stand-in, with neither the app's folder nor its PYTHONPATH on its path."""
     mark, options = BUILTIN_ADAPTERS[adapter]
     code = _program("snapext_tools.simulator.adapter", ("snapext", *_ADAPTER_NEEDS))
     command = shlex.join([sys.executable, "-I", "-c", code, "--name", ADAPTER, *options])
@@ -155,9 +156,9 @@ def _adapter_script(adapter: str) -> str:
 
 
 def _program(module: str, packages: Sequence[str]) -> str:
-    """Python that runs a program of ours. Its packages come last on the path: none hides the standard library's.
+    """Python code that runs a program of ours. Its packages come last on the path: none hides the standard library.
 
-    It is no process of the app, so it says so before snapext is imported, which would else link it.
+    It is not a process of the app, and says so before it imports snapext, which would otherwise link it.
     """
     paths = list(dict.fromkeys(map(_folder_of, packages)))
     return (

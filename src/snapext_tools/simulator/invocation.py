@@ -1,4 +1,4 @@
-"""One invocation: the events that tell of it, and what is known of its answer so far."""
+"""One invocation: its events, and its answer so far."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.outcomes import InvocationResult
 from snapext_tools.simulator.replies import Headers, Reply
 
 
 @dataclass(slots=True)
 class Invocation:
-    """An invocation under way; `event` is the runtime's, `extension_event` that of the extensions that take INVOKE."""
+    """A running invocation; `event` is for the runtime, `extension_event` for the extensions that take INVOKE."""
 
     request_id: str
     asked_ms: float
     event: Reply
     extension_event: Mapping[str, Any]
-    extensions: Sequence[Extension] = ()
+    extensions: Sequence[PlatformExtension] = ()
     is_handed_out: bool = False
     headers: Headers = field(default_factory=dict)
     body: bytes = b""
@@ -49,7 +49,7 @@ class Invocation:
         return cls(request_id, now_ms, Reply(200, payload, headers), extension_event)
 
     def result(self, now_ms: float) -> InvocationResult:
-        """What has become of the invocation, which ends now; an empty answer has its first byte when it ends."""
+        """The result of the invocation, which ends now; the first byte of an empty answer is its end."""
         first_byte_ms = self.answered_ms if self.first_byte_ms is None else self.first_byte_ms
         return InvocationResult(
             ok=self.error_type is None,

@@ -1,4 +1,4 @@
-"""The state of one environment and the steps that each of its parties can bring about.
+"""The state of one environment and the steps that each of its parties can take.
 
 The runtime, the extensions and the invocation are one machine: each of their calls can end the phase of another. So
 the calls, in `runtime_calls` and `extension_calls`, and the acts of the driver, in `environment`, are layers on this.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from snapext_tools.simulator.extension import Extension
+from snapext_tools.simulator.extension import PlatformExtension
 from snapext_tools.simulator.invocation import Invocation
 from snapext_tools.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext_tools.simulator.replies import Blocked, Reply, json_reply
@@ -30,7 +30,7 @@ _PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Machine:
-    """What is known of one environment; whoever is asked something sets the clock with `tick()` first.
+    """The state of one environment; each method that answers a call sets the clock with `tick()` first.
 
     `new_id` makes UUID strings; `unix_origin_ms` is the Unix time in ms at which `now_ms` is 0.
     """
@@ -62,7 +62,7 @@ class Machine:
         self._function_name = function_name
         # SnapStart exists for published versions only.
         self._version = "1" if init_type is InitType.SNAP_START else "$LATEST"
-        self._extensions = {name: Extension(name, True, new_id()) for name in extension_names}
+        self._extensions = {name: PlatformExtension(name, True, new_id()) for name in extension_names}
         self._held: deque[Blocked] = deque()  # calls of the runtime
         self._invocation: Invocation | None = None
         self._results: dict[str, InvocationResult] = {}
@@ -72,11 +72,11 @@ class Machine:
 
     @property
     def has_restore(self) -> bool:
-        """Whether restore/next and restore/error exist: elsewhere nothing of that name is routed."""
+        """Whether restore/next and restore/error exist: elsewhere they have no route."""
         return self.init_type is InitType.SNAP_START
 
     def tick(self, now_ms: float) -> None:
-        """Set the clock, and apply the restore deadline when it has passed."""
+        """Set the clock, and apply the restore deadline if it has passed."""
         self._now_ms = now_ms
         if self.deadline_ms is not None and now_ms >= self.deadline_ms:
             self.deadline_ms, timeout_ms = None, self._restore_timeout_ms
@@ -85,7 +85,7 @@ class Machine:
             self._fail(self.stored or Failure("restore", "Runtime.RestoreHookUserTimeout", message, {}))
 
     def missing_for_registration(self) -> list[str]:
-        """What the start of the runtime still waits for, in words; empty when it may start."""
+        """What keeps the runtime from starting, in words; empty when it may start."""
         extensions = self._extensions.values()
         internal = ", ".join(extension.name for extension in extensions if not extension.external)
         hint = f" ({internal} registered, but no file in the extensions folder has that name)" if internal else ""
@@ -93,7 +93,7 @@ class Machine:
         return [f"extension {extension.name} has not registered{hint}" for extension in waiting]
 
     def missing_for_init(self) -> list[str]:
-        """What the end of init still waits for, in words; empty once it has ended."""
+        """What keeps init from finishing, in words; empty once it has finished."""
         if self.init_ended:
             return []
         missing = self.missing_for_registration()
@@ -107,7 +107,7 @@ class Machine:
         return missing + self._without_event_next(self._extensions.values(), ExtensionState.REGISTERED)
 
     def missing_for_invocation(self, request_id: str) -> list[str]:
-        """What the end of an invocation still waits for, in words; empty when it is over."""
+        """What keeps an invocation from finishing, in words; empty when it is over."""
         invocation = self._invocation
         if invocation is None or invocation.request_id != request_id:
             return []
@@ -121,7 +121,7 @@ class Machine:
         missing = [words[self.runtime]] if self.runtime in words else []
         return missing + self._without_event_next(invocation.extensions, ExtensionState.RUNNING)
 
-    def _without_event_next(self, extensions: Iterable[Extension], state: ExtensionState) -> list[str]:
+    def _without_event_next(self, extensions: Iterable[PlatformExtension], state: ExtensionState) -> list[str]:
         return [f"extension {e.name} has not asked for event/next" for e in extensions if e.state is state]
 
     def _check_init_end(self) -> None:
@@ -140,7 +140,7 @@ class Machine:
         self._record("ready", **since)
 
     def _hand_out(self) -> None:
-        """Give the invocation to the runtime and to the extensions that take INVOKE, when the runtime is there."""
+        """Give the invocation to the runtime and to the extensions that take INVOKE, if the runtime is waiting."""
         invocation, after = self._invocation, runtime_after(self.runtime, RuntimeCall.INVOKED)
         if invocation is None or invocation.is_handed_out or after is None:
             return
@@ -165,11 +165,11 @@ class Machine:
             duration_ms=result.duration_ms,
         )
 
-    def _send(self, event_type: str, event: Mapping[str, Any]) -> list[Extension]:
-        """Send an event to every extension that subscribed to it and still lives, and return those."""
+    def _send(self, event_type: str, event: Mapping[str, Any]) -> list[PlatformExtension]:
+        """Send an event to every extension that subscribed to it and is alive, and return these extensions."""
         subscribed = [e for e in self._extensions.values() if event_type in e.events and not e.is_over]
         for extension in subscribed:
-            # Only INVOKE is numbered, and only it is called JSON: seen in AWS's emulator.
+            # Only INVOKE has an identifier and is declared as JSON: seen in AWS's emulator.
             is_invoke = event_type == "INVOKE"
             more = {"Lambda-Extension-Event-Identifier": self._new_id()} if is_invoke else {"Content-Type": _PLAIN_TEXT}
             extension.due = json_reply(200, event, more)
@@ -182,19 +182,19 @@ class Machine:
         return "init" if self.restored_ms is None else "restore"
 
     def _store(self, error_type: FatalError, message: str, body: Mapping[str, Any] | None = None) -> None:
-        """Keep the first fatal error. It ends nothing by itself: a process exit does, or the end of the restore."""
+        """Keep the first fatal error. It does not end the phase: a process exit does, or the end of the restore."""
         if self.stored is None and not self._is_shutting_down:
             self.stored = Failure(self._phase(), str(error_type), message, body or {})
 
     def _fail(self, failure: Failure) -> None:
-        """The first failure is kept."""
+        """Keep the first failure."""
         if self.failure is None and not self._is_shutting_down:
             self.failure = failure
 
     def _fail_by_exit(self) -> None:
-        """A process has exited, which ends whatever phase it is: the platform names the first fatal error.
+        """A process exit ends any phase, and the platform names the first fatal error.
 
-        In init, what the runtime reported to init/error is still the answer that the invocation gets.
+        In init, the runtime's report to init/error is still the answer to the invocation.
         """
         stored, report, phase = self.stored, self._init_report, self._phase()
         if stored is None:  # it is shutting down
@@ -205,9 +205,9 @@ class Machine:
             self._fail(replace(stored, phase=phase))
 
     def _record_haste(self, name: str, error_type: str) -> None:
-        """Note what comes so soon after restore/error that the real platform may name it in place of that.
+        """Note an error so soon after restore/error that the real platform may report it instead.
 
-        Measured with its own code: so it went in 1 to 3 of 100 lives, and in none of 250 with 0.3 s in between.
+        Measured with AWS's own code: it did so in 1 to 3 of 100 lives, and in none of 250 with 0.3 s in between.
         """
         since_ms = None if self._restore_error_ms is None else self._now_ms - self._restore_error_ms
         if since_ms is not None and since_ms < HASTE_MS:

@@ -1,4 +1,4 @@
-"""What the driver of an environment gets to see: the events in it, its failure, and what became of its invocations."""
+"""What the driver of an environment sees: its events, its failure, and the results of its invocations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PlatformEvent:
-    """Something that happened: when (ms since the platform was made), its name and its particulars."""
+    """An event: when it happened (ms since the platform was made), its name and its details."""
 
     at_ms: float
     name: str
@@ -20,9 +20,9 @@ class PlatformEvent:
 class Failure:
     """Why the environment failed.
 
-    `phase` is init, restore or invoke; `error_type` is what users are told; `message` is the errorMessage of the
-    reported body, else one clear line; `body` is the parsed JSON body, empty when there was none. `stored` is the
-    platform's first fatal error where it is another: the exit that ended an initialisation of which init/error tells.
+    `phase` is init, restore or invoke; `error_type` is what users see; `message` is the errorMessage of the reported
+    body, else one clear line; `body` is the parsed JSON body, empty when there was none. `stored` is the platform's
+    first fatal error if it differs: the exit that ended an initialisation after a report to init/error.
     """
 
     phase: str
@@ -34,10 +34,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class InvocationResult:
-    """What became of one invocation. Times are ms since the invocation was asked for.
+    """The result of one invocation. Times are ms since the driver asked for it.
 
     `duration_ms` ends when the invocation is over for the platform: answered, the runtime back at invocation/next and
-    every extension that takes INVOKE back at event/next. `headers` are those of the response, names in lower case.
+    every extension that takes INVOKE back at event/next. `headers` are the response's, names in lower case.
     """
 
     ok: bool

@@ -1,4 +1,4 @@
-"""What is to be simulated."""
+"""The plan of a simulation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snapext_tools.simulator.states import InitType
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that the environment is to serve once it is ready."""
+    """A request for the environment to serve once it is ready."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of another kind, which the function gets as it is. `name` is what a person calls it."""
+    """An event of another kind, sent to the function as it is. `name` is its name for a person."""
 
     name: str
     payload: bytes
@@ -40,11 +40,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be simulated. `adapter`: a stand-in's name, the path of a binary, or `none`: then the command is the
-    runtime itself.
+    """What to simulate. `adapter`: a stand-in's name, the path of a binary, or `none`: then the command is the runtime
+    itself.
 
-    expected_hooks: how many have to run in all; None for at least one under SnapStart.
-    installed_layer: an /opt with extensions in it, to be used as it is in place of our own.
+    expected_hooks: how many must run in total; None for at least one under SnapStart.
+    installed_layer: an /opt with extensions, used as it is instead of our own.
     """
 
     command: tuple[str, ...]

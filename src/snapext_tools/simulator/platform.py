@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.credentials import Credentials
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure, InvocationResult, PlatformEvent
 from snapext_tools.simulator.platform_server import PlatformServer
 from snapext_tools.simulator.shared_environment import PlatformFailure, SharedEnvironment
@@ -77,15 +77,15 @@ class Platform:
 
     @property
     def wants_restore(self) -> bool:
-        """True once the runtime has asked for restore/next."""
+        """True once the runtime asked for restore/next."""
         return self._environment.look(lambda environment: environment.wants_restore)
 
     def missing(self) -> list[str]:
-        """What the environment waits for now, in words; empty when it waits for nobody."""
+        """What the environment waits for now, in words; empty when it waits for nothing."""
         return self._environment.look(Environment.missing)
 
     def is_to_end(self, name: str) -> bool:
-        """Whether an extension knows, once there is a shutdown, that it has to end."""
+        """Whether an extension can know of a shutdown."""
         return self._environment.look(lambda environment: environment.is_to_end(name))
 
     def wait_registered(self, timeout_s: float) -> None:
@@ -94,12 +94,12 @@ class Platform:
         self._environment.wait("init", "not every extension has registered", missing, timeout_s)
 
     def runtime_started(self) -> None:
-        """Note that the runtime's process runs now."""
+        """Note that the runtime's process is running now."""
         self._environment.act(Environment.runtime_started)
 
     def wait_init_end(self, timeout_s: float) -> None:
         """Wait until the runtime has asked for its next step and every registered extension for an event."""
-        self._environment.wait("init", "init has not ended", Environment.missing_for_init, timeout_s)
+        self._environment.wait("init", "init has not finished", Environment.missing_for_init, timeout_s)
 
     def restore(self) -> None:
         """Restore the environment: release restore/next, if anyone asked for it, and start the restore deadline."""
@@ -114,7 +114,7 @@ class Platform:
     def invoke(self, payload: bytes, timeout_s: float) -> InvocationResult:
         """Send one event and wait until its invocation is over; one at a time. `timeout_s` is also its deadline."""
         request_id = self._environment.step(lambda e, now_ms: e.invoke(now_ms, payload, timeout_s * 1000))
-        what = f"invocation {request_id} has not ended"
+        what = f"invocation {request_id} has not finished"
         self._environment.wait("invoke", what, lambda e: e.missing_for_invocation(request_id), timeout_s)
         result = self._environment.look(lambda environment: environment.result(request_id))
         if result is None:
@@ -126,5 +126,5 @@ class Platform:
         self._environment.act(lambda environment, now_ms: environment.shutdown(now_ms, reason, timeout_ms))
 
     def process_exited(self, role: str, name: str, returncode: int) -> None:
-        """Tell that a process has ended: role "runtime", or "extension" and the name of its file."""
+        """Report that a process ended: role "runtime", or "extension" and the name of its file."""
         self._environment.act(lambda environment, now_ms: environment.process_exited(now_ms, role, name, returncode))

@@ -37,7 +37,7 @@ _STOP_TIMEOUT_S: Final = 2.0
 
 
 class PlatformServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """Serves each connection in a daemon thread and knows which are open, so that stopping leaves none behind."""
+    """Serves each connection in a daemon thread, and knows the open ones: stopping leaves none behind."""
 
     daemon_threads = True
     block_on_close = False
@@ -64,7 +64,7 @@ class PlatformServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def stop(self) -> None:
         """Stop accepting, end every open connection and wait for the threads that serve them."""
         self._is_stopping = True
-        # A connection wakes accept: it polls nothing.
+        # A connection wakes accept, which does not poll.
         with socket.create_connection(("127.0.0.1", self.server_address[1]), _STOP_TIMEOUT_S):
             self._thread.join(_STOP_TIMEOUT_S)
         self.server_close()
@@ -93,16 +93,16 @@ class PlatformServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
             self._closed_one.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error; anything else is ours and is shown."""
+        """A client that goes away is not an error; anything else is ours, and is shown."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _PromptReader(io.RawIOBase):
-    """Reads a connection and acknowledges at once what it has read.
+    """Reads a connection and acknowledges each read at once.
 
-    A runtime that streams piece by piece with Nagle's algorithm, as the web adapter does, waits for each of our ACKs;
-    the kernel would keep them back for 40 ms, and sends them early only when asked after each read.
+    A runtime that streams piece by piece with Nagle's algorithm, as the web adapter does, waits for each of our ACKs.
+    The kernel would delay them for 40 ms, and sends them early only if asked after each read.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -118,7 +118,7 @@ class _PromptReader(io.RawIOBase):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection: finds the call, reads its body, hands both to the environment and writes the answer."""
+    """One connection: finds the call, reads its body, passes both to the environment and writes the answer."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -150,14 +150,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 -- the names are the base class's
     do_PUT = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815
-    # Nothing of AWS's answers to these, and 405 says so; without a method here the base class would say 501.
+    # No AWS API has these methods, and 405 says so; without a method here the base class would answer 501.
     do_HEAD = do_GET  # noqa: N815
     do_PATCH = do_GET  # noqa: N815
     do_OPTIONS = do_GET  # noqa: N815
     do_TRACE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing: what matters is in the platform's events."""
+        """Log nothing: the platform's events say it all."""
 
     def _answer(self, path: str, headers: Headers) -> Reply | None:
         environment, route = self.server.environment, _ROUTES.get((self.command, path))
@@ -183,7 +183,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return Reply(405) if is_known else NOT_FOUND
 
     def _respond(self, request_id: str, headers: Headers) -> Reply | None:
-        """An invocation's response: whether it may come is decided before its body is read, byte by byte if need be."""
+        """Answer an invocation's response, and refuse it before reading its body, which may arrive byte by byte."""
         environment = self.server.environment
         refusal = environment.step(lambda e, now_ms: e.begin_response(now_ms, request_id, headers))
         if refusal is not None:

@@ -1,4 +1,4 @@
-"""What happened, in order, and the one JSON document that `snapext simulate --json` makes of it."""
+"""The events in order, and the JSON document that `snapext simulate --json` makes of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from snapext.wire.phases import AFTER_RESTORE, PHASES
+
 NOTICES = ("link_lost", "link_restored", "stranger", "without_hooks")
-"""Lines of the extension's log that are no warnings, and that a person should see all the same."""
+"""Lines of the extension's log that are not warnings, but that a person should see."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One event of an environment's life, `at_ms` milliseconds after its beginning."""
+    """One event of an environment's life, `at_ms` milliseconds after its start."""
 
     at_ms: float
     event: str
@@ -26,7 +28,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that failed. `seen` is what the users of the function would have been told by Lambda."""
+    """A failure. `seen` is what Lambda would have told the users of the function."""
 
     phase: str
     pid: int | None
@@ -47,6 +49,17 @@ class Trouble:
         }
 
 
+def seen_by_users(phase: str, error_type: str) -> str:
+    """What Lambda would have told the users of the function."""
+    if error_type == "Runtime.RestoreHookUserTimeout":
+        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
+    if phase in ("restore", "after_restore"):
+        return "each invocation that would have started this clone fails with SnapStartException"
+    if phase in ("init", "before_snapshot"):
+        return "no version is published: its initialisation failed, and it never serves a request"
+    return "the environment is reset, and the invocation in it fails"
+
+
 @dataclass(frozen=True, slots=True)
 class Debt:
     """After-restore hooks of one process that had not run when the runtime was ready."""
@@ -58,7 +71,7 @@ class Debt:
 
 @dataclass(frozen=True, slots=True)
 class Latecomer:
-    """A process that the extension has called too late. `after_ready`: the runtime was ready by then."""
+    """A process that the extension reported as too late. `after_ready`: the runtime was ready by then."""
 
     pid: int
     name: str
@@ -68,9 +81,9 @@ class Latecomer:
 class Recorder:
     """Collects what happens, from any thread, and passes it on to `tell` as it comes.
 
-    hooks_run: those of all processes in both phases; a signal's handler is one.
-    debts: what was still owed when the runtime was ready.
-    latecomers: those that joined too late, and had not ended when the runtime was ready.
+    hooks_run: the hooks of all processes in both phases; a signal handler counts as one.
+    debts: the hooks that had not run when the runtime was ready.
+    latecomers: the processes that joined too late, and were alive when the runtime was ready.
     """
 
     def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
@@ -110,7 +123,7 @@ class Recorder:
         (self._forked.add if forked else self._forked.discard)(pid)
 
     def joined_too_late(self, at_ms: float, pid: int, name: str, **fields: Any) -> None:
-        """A process joined when its before-snapshot hooks could not run any more.
+        """A process joined too late for its before-snapshot hooks.
 
         A fork that joins before the restore is a copy of a process that has run them.
         """
@@ -119,36 +132,36 @@ class Recorder:
         self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
     def left(self, pid: int, *, alive: bool) -> None:
-        """A connection has ended. Of a process that has ended or executes another program, no clone holds anything."""
+        """A connection ended. If its process ended or executes another program, no clone contains its hooks."""
         if not alive:
             self._gone.add(pid)
 
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
-        """A process was told by a signal. If it comes to the socket for that, it is one that has joined as well."""
+        """A process was signalled. If it connects to the socket in answer, it has also joined."""
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
-        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": {"before_snapshot": 0, "after_restore": 0}})
+        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0)})
 
     def unconfirmed(self, at_ms: float, **fields: Any) -> None:
-        """A signal was sent to a handler that cannot say when it is done: it has run as far as anybody knows."""
+        """A handler that cannot report that it is done got a signal: it counts as run."""
         self.hooks_run += 1
         self.add(at_ms, "warning", about="unconfirmed", **fields)
 
     def ran(self, at_ms: float, phase: str, pid: int, **fields: Any) -> None:
-        """A process has ended a phase, well or not."""
+        """A process finished a phase, with success or not."""
         count = len(fields["hooks"])
         if fields["ok"] and not count:
-            # An answer too long for one message leaves the list out; a handler has none.
+            # An answer too long for one message omits the list; a handler has none.
             registered = self._processes.get(pid, {}).get("hooks", {}).get(phase, 0)
             count = registered or int("signal" in fields)
         self.hooks_run += count
-        if phase == "after_restore":
+        if phase == AFTER_RESTORE:
             self._ran_after_restore[pid] += count
         self.add(at_ms, phase, pid=pid, **fields)
 
     def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
-        """The runtime is ready: what has not run by now, in a process that is not excused, has not run in time."""
+        """The runtime is ready: hooks that have not run, in a process that is not excused, are late."""
         owed = (
-            Debt(process["pid"], process["name"], process["hooks"]["after_restore"] - self._ran_after_restore[pid])
+            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - self._ran_after_restore[pid])
             for pid, process in list(self._processes.items())
         )
         self.debts = tuple(
@@ -163,7 +176,7 @@ class Recorder:
             self._processes[pid]["hooks"] = dict(hooks)
 
     def last_message(self, event: str) -> str | None:
-        """The message of the last happening of that name."""
+        """The message of the last event of that name."""
         said = [happening.fields["message"] for happening in self.happenings if happening.event == event]
         return str(said[-1]) if said else None
 
@@ -174,7 +187,7 @@ class Recorder:
                 self._tell(trouble)
 
     def document(self, **about: Any) -> dict[str, Any]:
-        """The document of the whole life. Events stand in the order of their times."""
+        """The document of the whole life, its events in order of time."""
         events = sorted(self.happenings, key=lambda happening: happening.at_ms)
         return {
             "ok": self.ok,

@@ -1,4 +1,4 @@
-"""The environment's answers to calls, and the JSON in them and in what was asked. Header names come in lower case."""
+"""The environment's answers to calls, and the JSON in calls and answers. Header names are in lower case."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def object_in(body: bytes) -> dict[str, Any] | None:
 
 
 def message_in(report: Mapping[str, Any]) -> str:
-    """Return the errorMessage of a reported error; empty when there is none that can be read."""
+    """Return the errorMessage of a reported error; empty when it has none."""
     message = report.get("errorMessage")
     return message if isinstance(message, str) else ""

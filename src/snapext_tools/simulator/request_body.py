@@ -12,7 +12,7 @@ _PIECE_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body, as far as it came."""
+    """A request's body, as far as it arrived."""
 
     content: bytes
     trailers: Mapping[str, str]
@@ -22,7 +22,7 @@ class Body:
 def read_body(
     stream: io.BufferedIOBase, headers: Mapping[str, str], on_first_byte: Callable[[], None] = lambda: None
 ) -> Body:
-    """Read a body, chunked or of a given length; incomplete when the client breaks off or makes no sense."""
+    """Read a body, chunked or of a given length; incomplete when the client breaks off or sends nonsense."""
     content, trailers = bytearray(), dict[str, str]()
 
     def read(count: int) -> bool:

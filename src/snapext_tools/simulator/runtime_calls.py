@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from snapext.errors import SimulationError
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.machine import Machine
 from snapext_tools.simulator.outcomes import Failure
 from snapext_tools.simulator.replies import (
@@ -22,7 +22,7 @@ from snapext_tools.simulator.replies import (
 )
 from snapext_tools.simulator.states import RUNTIME_ASKS_FOR, InitType, RuntimeCall, RuntimeState, runtime_after
 
-_ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][A-Za-z]+")  # anywhere in the header, as AWS has it
+_ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][A-Za-z]+")  # anywhere in the header, as at AWS
 _ERROR_TYPE_HEADER: Final = "lambda-runtime-function-error-type"
 _MODE_HEADER: Final = "lambda-runtime-function-response-mode"
 
@@ -47,7 +47,7 @@ class RuntimeCalls(Machine):
         return self._runtime_error(RuntimeCall.RESTORE_ERROR, headers, body)
 
     def init_error(self, now_ms: float, headers: Headers = NO_HEADERS, body: bytes = b"") -> Answer:
-        """POST /runtime/init/error: init has failed, or the restore when that is where the runtime is."""
+        """POST /runtime/init/error: init has failed, or the restore if the runtime is restoring."""
         self.tick(now_ms)
         return self._runtime_error(RuntimeCall.INIT_ERROR, headers, body)
 
@@ -57,7 +57,7 @@ class RuntimeCalls(Machine):
         error_type = _error_type_in(headers)
         message = f"the runtime reported {error_type} to {call}"
         if self.runtime is RuntimeState.RESTORE_ERROR:
-            # The body is not read (restoreerror.go): no user of the function ever sees it.
+            # The platform ignores the body (restoreerror.go): no user of the function ever sees it.
             self.deadline_ms, self._restore_error_ms = None, self._now_ms
             self._record("restore_error", error_type=error_type)
             self._fail(self.stored or Failure("restore", error_type, message, {}))
@@ -74,13 +74,13 @@ class RuntimeCalls(Machine):
         if refusal := self._move_runtime(RuntimeCall.INVOCATION_NEXT):
             return refusal
         if before is RuntimeState.RUNNING:
-            assert self._invocation is not None  # noqa: S101 -- the table lets nobody run without one
+            assert self._invocation is not None  # noqa: S101 -- the table has no way to RUNNING without one
             return self._invocation.event
         held = Blocked()
         self._held.append(held)
         if before is RuntimeState.RESTORING:
             self.deadline_ms = None
-            if self.stored is not None:  # looked for at the end of a restore, however well it went (rapid/handlers.go)
+            if self.stored is not None:  # checked at the end of every restore, even a good one (rapid/handlers.go)
                 self._fail(self.stored)
             self._runtime_is_ready()
         self._check_init_end()
@@ -89,18 +89,18 @@ class RuntimeCalls(Machine):
         return held.reply or held
 
     def begin_response(self, now_ms: float, request_id: str, headers: Headers) -> Reply | None:
-        """POST /runtime/invocation/ID/response, its headers: the refusal, or None when the body may come."""
+        """POST /runtime/invocation/ID/response, its headers: the refusal, or None when the body may follow."""
         self.tick(now_ms)
         call, mode = RuntimeCall.INVOCATION_RESPONSE, headers.get(_MODE_HEADER, "")
         refusal = self._begin_answer(call, request_id, headers)
         if refusal is None and mode not in ("", "streaming"):
             self._end_answer(b"", "Runtime.InvalidResponseModeHeader")
-            message = f"the response mode is {mode}, and can only be streaming"
+            message = f"the response mode is {mode}; only streaming is accepted"
             return self._refuse(call, "InvalidFunctionResponseMode", message, status=400)
         return refusal
 
     def first_byte(self, now_ms: float) -> None:
-        """The first byte of the response's body has come."""
+        """The first byte of the response's body has arrived."""
         self.tick(now_ms)
         invocation = self._invocation
         if invocation is None or invocation.first_byte_ms is not None:
@@ -112,7 +112,7 @@ class RuntimeCalls(Machine):
     def end_response(
         self, now_ms: float, body: bytes, trailers: Headers = NO_HEADERS, *, is_complete: bool = True
     ) -> Reply:
-        """The response's body has ended, by breaking off when not `is_complete`; trailers may carry a late error."""
+        """The response's body ended; not `is_complete`: it broke off. Trailers may carry a late error."""
         self.tick(now_ms)
         if is_complete:
             self._end_answer(body, _error_type_in(trailers) if _ERROR_TYPE_HEADER in trailers else None)
@@ -132,7 +132,7 @@ class RuntimeCalls(Machine):
     def _begin_answer(self, call: RuntimeCall, request_id: str, headers: Headers) -> Reply | None:
         invocation = self._invocation
         if invocation is None or invocation.request_id != request_id:
-            message = f"{request_id} is not the invocation under way"
+            message = f"{request_id} is not the current invocation"
             return self._refuse(call, "InvalidRequestID", message, status=400)
         if refusal := self._move_runtime(call):
             return refusal
@@ -141,7 +141,7 @@ class RuntimeCalls(Machine):
 
     def _end_answer(self, body: bytes, error_type: str | None) -> None:
         invocation, after = self._invocation, runtime_after(self.runtime, RuntimeCall.RESPONSE_SENT)
-        if invocation is None or after is None:  # a bug of ours: only what began may end
+        if invocation is None or after is None:  # a bug of ours: only a response that began may end
             raise SimulationError(f"a response ended while the runtime was {self.runtime}")
         self.runtime = after
         invocation.body, invocation.error_type, invocation.answered_ms = body, error_type, self._now_ms
@@ -152,8 +152,8 @@ class RuntimeCalls(Machine):
             message = f"{call} exists only for {InitType.SNAP_START}"
             self._record("refused", call=str(call), status=404, error_type="", message=message)
             return NOT_FOUND
-        if missing := self.missing_for_registration():  # there is no runtime yet, and AWS's handler breaks off
-            self._record("dropped", call=str(call), message=f"the runtime has not been started: {'; '.join(missing)}")
+        if missing := self.missing_for_registration():  # there is no runtime yet, and AWS's handler drops the call
+            self._record("dropped", call=str(call), message=f"the runtime has not started: {'; '.join(missing)}")
             return DROPPED
         asked, after = RUNTIME_ASKS_FOR[call], runtime_after(self.runtime, call)
         if after is None:

@@ -1,4 +1,4 @@
-"""The processes of one environment: started like Lambda starts them, frozen together, and none left behind."""
+"""The processes of one environment: started as Lambda starts them, frozen together, and none left behind."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class _Output:
 
 
 class Sandbox:
-    """Starts processes, passes their output on line by line, and ends everything that they started.
+    """Starts processes, passes on their output line by line, and ends every process that they started.
 
-    on_exit gets the role, the name and the return code of each process that we started and that has ended.
+    on_exit gets the role, the name and the return code of each process of ours that ends.
     """
 
     def __init__(self, on_exit: Callable[[str, str, int], None]) -> None:
-        # Daemons that a child leaves behind become children of ours, so that none of them is overlooked.
+        # Daemons that a child leaves behind become children of ours: we overlook none of them.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._on_exit = on_exit
         self._already_here = {child.pid for child in psutil.Process().children(recursive=True)}
@@ -47,7 +47,7 @@ class Sandbox:
         self._reader.start()
 
     def output(self, on_line: Callable[[str], None]) -> int:
-        """A descriptor for processes to write to; each line of it goes to `on_line`. The caller closes it after use."""
+        """A descriptor for processes to write to; `on_line` gets each line. The caller closes it after use."""
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         with self._reading:
@@ -66,7 +66,7 @@ class Sandbox:
         stderr: int,
         cwd: str | None = None,
     ) -> int:
-        """Start a process in a session of its own; returns its pid. Raises OSError if it cannot be started."""
+        """Start a process in a session of its own and return its pid. Raises OSError if that fails."""
         process = subprocess.Popen(
             command,
             env=dict(env),
@@ -90,7 +90,7 @@ class Sandbox:
         return self._started[name].pid
 
     def freeze(self) -> None:
-        """Stop every process. Repeated until nothing new has appeared: one may fork while another is being stopped."""
+        """Stop every process, until no new one appears: one may fork while another is being stopped."""
         stopped: set[int] = set()
         while fresh := [p for p in self.processes() if p.pid not in stopped]:
             for process in fresh:
@@ -104,10 +104,10 @@ class Sandbox:
                 process.resume()
 
     def terminate(self, name: str) -> None:
-        """SIGTERM to the whole group of a process that we started, as Lambda does it to the runtime at shutdown."""
+        """Send SIGTERM to the whole group of a process that we started, as Lambda does to the runtime at shutdown."""
         process = self._started[name]
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):  # it has ended in this very moment
+            with contextlib.suppress(ProcessLookupError):  # it ended at this moment
                 os.killpg(process.pid, signal.SIGTERM)
 
     def wait_exit(self, name: str, timeout_s: float) -> bool:
@@ -124,7 +124,7 @@ class Sandbox:
         return [child for child in children if child.pid not in self._already_here and _alive(child)]
 
     def kill_all(self) -> None:
-        """SIGKILL to everything, until nothing is left, and read what it had still to say."""
+        """Send SIGKILL to every process until none is left, and read the rest of their output."""
         deadline = time.monotonic() + 10
         while (alive := self.processes()) and time.monotonic() < deadline:
             for process in alive:
@@ -146,7 +146,7 @@ class Sandbox:
                 waiter.join(5)
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        """Those that we started are waited for by their own threads, and must not be reaped by another."""
+        """Whether we started it: its own thread waits for it, and no other may reap it."""
         return any(process.pid == started.pid for started in self._started.values())
 
     def _read(self) -> None:
@@ -159,7 +159,7 @@ class Sandbox:
                 self._read_from(output)
 
     def _read_from(self, output: _Output) -> None:
-        """Whoever holds the lock has passed on what it read when it lets go, so a drain is never ahead of a reader."""
+        """Pass on what is there. It does so under the lock, so a drain never overtakes the reader thread."""
         with self._reading:
             while True:
                 try:

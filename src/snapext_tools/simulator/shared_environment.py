@@ -1,8 +1,8 @@
 """One environment shared by threads: the server's, which make calls, and the driver's, which act and wait.
 
-One lock guards the environment. A driver that waits looks, and sleeps until something has changed; a call that is held
-open sleeps until there is an answer to it, so that an extension that waits for its next event costs an invocation
-nothing here either. A watcher thread applies the restore deadline and delivers events to `on_event`.
+One lock guards the environment. A waiting driver checks, then sleeps until something changes. A call that is held open
+sleeps until it has an answer: an extension that waits for its next event costs an invocation nothing here either. A
+watcher thread applies the restore deadline and delivers events to `on_event`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure, PlatformEvent
 from snapext_tools.simulator.replies import Answer, Blocked, Reply
 
@@ -26,7 +26,7 @@ _STOP_TIMEOUT_S: Final = 2.0
 
 
 class PlatformFailure(SimulationError):  # noqa: N818 -- what failed is the environment, and that is a result
-    """The environment has failed, or has not got there in time (error type Sandbox.Timeout)."""
+    """The environment failed, or did not get there in time (error type Sandbox.Timeout)."""
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
@@ -52,7 +52,7 @@ class SharedEnvironment:
         self._watcher.start()
 
     def close(self) -> None:
-        """Release every call that is held open and every driver that waits."""
+        """Release every held call and every waiting driver."""
         with self._changed:
             self._is_closed = True
             self._wake()
@@ -73,7 +73,7 @@ class SharedEnvironment:
             return at(self._environment)
 
     def step(self, call: Callable[[Environment, float], _T]) -> _T:
-        """Do one thing with the environment, and tell everyone who waits."""
+        """Do one thing with the environment, and wake every waiting thread."""
         with self._changed:
             try:
                 return call(self._environment, self.now_ms())
@@ -95,12 +95,12 @@ class SharedEnvironment:
                 del self._held[answer]
 
     def act(self, call: Callable[[Environment, float], None]) -> None:
-        """Take a step as the driver, who goes on once `on_event` knows of it."""
+        """Take a step as the driver, which continues once `on_event` has the events."""
         self.step(call)
         self._settle()
 
     def wait(self, phase: str, what: str, missing: Callable[[Environment], list[str]], timeout_s: float) -> None:
-        """Wait until nothing is missing; PlatformFailure as soon as the environment fails, or when time is up."""
+        """Wait until nothing is missing. Raises PlatformFailure when the environment fails or the time is up."""
         until_s = time.monotonic() + timeout_s
         with self._changed:
             while words := self.look(missing):
@@ -108,7 +108,7 @@ class SharedEnvironment:
                 if self._environment.failure is not None:
                     break
                 if self._is_closed:
-                    raise SimulationError(f"the platform has stopped and {what}")
+                    raise SimulationError(f"the platform stopped, and {what}")
                 if left_s <= 0:
                     break
                 self._changed.wait(min(left_s, self._until_deadline_s() or left_s))
@@ -121,7 +121,7 @@ class SharedEnvironment:
             raise PlatformFailure(failure)
 
     def _wake(self) -> None:
-        """Something has changed: wake the drivers and the watcher, and of the calls those that have their answer."""
+        """Something changed: wake the drivers, the watcher, and the calls that have their answer."""
         self._changed.notify_all()
         for call, answered in self._held.items():
             if self._is_closed or self._environment.reply_to(call) is not None:
@@ -132,7 +132,7 @@ class SharedEnvironment:
         return None if deadline_ms is None else max(0.001, (deadline_ms - self.now_ms()) / 1000)
 
     def _settle(self) -> None:
-        """Let on_event have what has happened so far before the driver goes on; not for ever, it is not our code."""
+        """Deliver the events so far before the driver continues; wait only so long, as on_event is not our code."""
         if self._on_event is None or threading.current_thread() is self._watcher:
             return
         with self._changed:
@@ -149,7 +149,7 @@ class SharedEnvironment:
                         return
                     self._changed.wait(self._until_deadline_s())
                     continue
-                # The tick may have failed the environment: whoever waits has to look again.
+                # The tick may have failed the environment: waiting threads must check again.
                 self._wake()
             for event in events:
                 self._tell(event)

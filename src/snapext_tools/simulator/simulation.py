@@ -1,4 +1,4 @@
-"""The life of one environment: init, snapshot, freeze, restore, invocations, shutdown, and the real extension in it."""
+"""The life of one environment with the real extension: init, snapshot, freeze, restore, invocations, shutdown."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from snapext.errors import SimulationError
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
-from snapext_tools.simulator import apigw
+from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.folder import (
     EXTENSION,
     NO_ADAPTER,
@@ -28,25 +28,25 @@ from snapext_tools.simulator.folder import (
 )
 from snapext_tools.simulator.plan import Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
-from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
+from snapext_tools.simulator.recorder import Happening, Recorder, Trouble, seen_by_users
 from snapext_tools.simulator.sandbox import Sandbox
 from snapext_tools.simulator.verdict import judge
 
 RESTORE_BUDGET_MS = 10_000
 SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
-RUNTIME_SHARE = 0.3  # of the time for the shutdown is the runtime's; what of it is left then is killed at the end
+RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
 RUNTIME = "runtime"
 HASTY_END = (
-    "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda names it in place of the "
+    "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"
 )
 ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
 
 class Simulation:
-    """Plays a plan. `tell` hears of everything as it happens, `hear_app` gets each line that the app (or the
-    adapter) writes, with its writer."""
+    """Plays a plan. `tell` gets every event as it happens, `hear_app` each line that the app or the adapter writes,
+    with its writer."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class Simulation:
     def run(self) -> dict[str, Any]:
         """Play the plan to its end, whatever happens, and return the document. Raises SimulationError on a bad plan.
 
-        Whoever interrupts it (KeyboardInterrupt, SystemExit) finds all processes ended, and `document()` says how far
-        it has come. A life that was interrupted is never OK, wherever that was.
+        After an interruption (KeyboardInterrupt, SystemExit) all processes have ended, and `document()` says how far
+        the life got. An interrupted life is never OK, wherever it was.
         """
         try:
             return self._play()
@@ -111,7 +111,7 @@ class Simulation:
         return self.document()
 
     def document(self) -> dict[str, Any]:
-        """What has happened until now."""
+        """The document of everything so far."""
         return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
 
     def _lay_out(self, folder: str) -> Layout:
@@ -148,10 +148,10 @@ class Simulation:
         try:
             self._sandbox.start(role, name, command, env, stdout=stdout, stderr=stderr)
         except OSError as error:
-            raise SimulationError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+            raise SimulationError(f"cannot start {command[0]}: {error.strerror or error}") from error
 
     def _leave_start_command(self) -> None:
-        """What the layer's wrapper does, which does not run here: say who the start command is."""
+        """Record which process is the start command, as the layer's wrapper does; it does not run here."""
         if self._plan.installed_layer is None:
             path = start_command_path(self._runtime_env["SNAPEXT_SOCKET"])
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -192,7 +192,7 @@ class Simulation:
         self.recorder.ready(self._platform.now_ms(), self._owes_nothing, duration_ms=round(restore_ms, 3))
 
     def _owes_nothing(self, pid: int) -> bool:
-        """A process that has ended, or was started after the restore: no clone holds anything of it from before."""
+        """Whether a process has ended, or started after the restore: then no clone contains its hooks."""
         stat = processes.stat(pid)
         if stat is None or stat.state in "ZX" or self._restored_ticks is None:
             return True
@@ -221,9 +221,9 @@ class Simulation:
             self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
 
     def _shut_down(self, reason: str) -> tuple[bool, float]:
-        """The runtime's process group first, then the extensions, as AWS's emulator does it; also after a failure.
+        """End the runtime's process group, then the extensions, as AWS's emulator does; also after a failure.
 
-        Returns whether the extension has ended by itself, and the time that it all took, in ms.
+        Returns whether the extension ended by itself, and how long the shutdown took, in ms.
         """
         self._ending = True
         started = time.monotonic()
@@ -238,18 +238,18 @@ class Simulation:
         return in_time, duration_ms
 
     def _fail(self, failure: Failure) -> None:
-        """After a failure the platform resets the environment: who waits for an event gets SHUTDOWN, and has 2 s."""
+        """Reset the environment as the platform does after a failure: waiting extensions get SHUTDOWN and have 2 s."""
         if failure.error_type == "Sandbox.Timeout":
-            said = self.recorder.last_message("waiting")  # the extension knows more than the platform; for now
-            message = f"given up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
+            said = self.recorder.last_message("waiting")  # the extension knows more than the platform
+            message = f"gave up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
             failure = replace(failure, message=message)
         if self._plan.adapter == NO_ADAPTER and RUNTIME in self._sandbox:
-            # It may have an account of its own to give. How soon the real reset comes is not documented.
+            # The runtime may still report the failure itself. How soon the real reset comes is not documented.
             self._ending = True
             self._sandbox.wait_exit(RUNTIME, LAST_WORDS_MS / 1000)
         in_time, _ = self._shut_down("failure")
         if not in_time and self._platform.is_to_end(EXTENSION):
-            message = "the extension had not ended by itself when the time for it was over, and was killed"
+            message = "the extension did not end in time, and was killed"
             self._add("warning", about="killed", message=message)
         self._add_failure(failure)
 
@@ -257,7 +257,7 @@ class Simulation:
         self._ending = True
         try:
             self._sandbox.kill_all()
-        except BaseException:  # interrupted in the middle of it, which happens once: cli/fail.py
+        except BaseException:  # interrupted in the middle, which can happen once (cli/fail.py)
             self._sandbox.kill_all()
             raise
 
@@ -284,48 +284,11 @@ class Simulation:
             record = json.loads(line)
             self._on_record(record)
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._hear_app("snapext", line)  # not a record of the extension's log: a person should see it all the same
+            self._hear_app("snapext", line)  # not a record of the extension's log, but a person should see it
 
     def _on_record(self, record: dict[str, Any]) -> None:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
-        event, pid = record["event"], record.get("pid")
-        if event == "process_joined":
-            forked = bool(record.get("forked"))
-            self.recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
-        elif event == "process_signalled":
-            self.recorder.signalled(at_ms, record["pid"], record["name"], record["phase"], record["signal"])
-        elif event == "joined_too_late":
-            self.recorder.joined_too_late(at_ms, record["pid"], record["name"], lost=record["lost"])
-        elif event == "process_left":
-            self.recorder.left(record["pid"], alive=record["alive"])
-        elif event == "hooks_changed":
-            self.recorder.hooks_changed(record["pid"], record["hooks"])
-        elif event in ("before_snapshot", "after_restore"):
-            fields = {
-                key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record
-            }
-            self.recorder.ran(at_ms, event, record["pid"], **fields)
-        elif event == "unconfirmed":
-            said = {key: record[key] for key in ("pid", "name", "phase", "signal")}
-            self.recorder.unconfirmed(at_ms, **said)
-        elif event == "not_linked":
-            said = {key: record.get(key) for key in ("pid", "name", "command", "cause", "remedy")}
-            self.recorder.add(at_ms, event, **said)
-        elif event == "waiting":
-            self.recorder.add(at_ms, event, message=record["message"], waited_ms=record.get("waited_ms"))
-        elif event in NOTICES:
-            said = {key: record[key] for key in ("pid", "name", "message")}
-            self.recorder.add(at_ms, event, **said)
-        elif event == "restore":
-            self.recorder.environment_id = record["environment_id"]
-        elif event == "failed":
-            seen = _seen(record["phase"], record["error_type"])
-            self.recorder.trouble(
-                Trouble(record["phase"], pid, record["hook"], record["type"], record["message"], record["stack"], seen)
-            )
-        elif record["level"] in ("warning", "error"):
-            said = {key: value for key, value in record.items() if key not in ("time", "level", "source", "event")}
-            self.recorder.add(at_ms, "warning", **{"about": event, **said})
+        extension_log.hear(self.recorder, at_ms, record)
 
     # --- small things ----------------------------------------------------------------------------------------------
 
@@ -333,11 +296,11 @@ class Simulation:
         self.recorder.add(self._platform.now_ms(), event, **fields)
 
     def _add_failure(self, failure: Failure) -> None:
-        """A failure that the platform saw; the extension's own account of it, if it gave one, says more."""
+        """Add a failure that the platform saw, unless the extension reported one: its report says more."""
         if self.recorder.ok:
-            seen = _seen(failure.phase, failure.error_type)
+            seen = seen_by_users(failure.phase, failure.error_type)
             if failure.error_type == "Sandbox.Timeout":
-                seen = ""  # ours alone: on Lambda it would have gone on
+                seen = ""  # only the simulator stops here: Lambda would continue
             if failure.stored is not None:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")
             trace = failure.body.get("stackTrace")
@@ -345,7 +308,7 @@ class Simulation:
             self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
 
     def _add_interruption(self, stop: BaseException, missing: list[str]) -> None:
-        """Say what was going on when somebody stopped it, and what was waited for."""
+        """Report an interruption: what was going on, and what it was waiting for."""
         code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 128 + signal.SIGINT
         name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
         message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
@@ -362,17 +325,6 @@ class Simulation:
 def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
     text = f"{request}: {message}"
     return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
-
-
-def _seen(phase: str, error_type: str) -> str:
-    """What the function's users would have been told."""
-    if error_type == "Runtime.RestoreHookUserTimeout":
-        return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", "after_restore"):
-        return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", "before_snapshot"):
-        return "no version is published: its initialisation failed, and no request is ever served by it"
-    return "the environment is reset, and the invocation in it fails"
 
 
 __all__ = ["Event", "Plan", "Request", "Simulation"]

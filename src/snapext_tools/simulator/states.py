@@ -1,9 +1,8 @@
-"""The states of the runtime and of an extension, as AWS's public emulator of the platform has them.
+"""The states of the runtime and of an extension, as in AWS's public emulator of the platform.
 
-One table for each: a pair of state and call that is not in its table is refused. No other module sets a state
-in any other way. Calls are what a process asks over HTTP; the last few of each kind are what the platform itself
-does to the party (it is released, it is handed an event, its process ends), in the same table so that the whole
-life of a party can be read in one place.
+One table for each: a pair of state and call that is not in its table is refused, and states change in no other way.
+Most calls are requests of a process over HTTP. The last few of each kind are acts of the platform itself (it releases
+the party, hands it an event, its process ends); the same table holds them, and shows the whole life of a party.
 """
 
 from __future__ import annotations
@@ -58,11 +57,11 @@ RUNTIME_TRANSITIONS: Final[Mapping[tuple[RuntimeState, RuntimeCall], RuntimeStat
         (RuntimeState.RESTORE_READY, RuntimeCall.RESTORED): RuntimeState.RESTORING,
         (RuntimeState.RESTORING, RuntimeCall.INVOCATION_NEXT): RuntimeState.READY,
         (RuntimeState.RESTORING, RuntimeCall.RESTORE_ERROR): RuntimeState.RESTORE_ERROR,
-        # Older runtimes report a failed after-restore hook to init/error: the platform knows what they mean.
+        # Older runtimes report a failed after-restore hook to init/error: the platform treats it as restore/error.
         (RuntimeState.RESTORING, RuntimeCall.INIT_ERROR): RuntimeState.RESTORE_ERROR,
         (RuntimeState.READY, RuntimeCall.INVOCATION_NEXT): RuntimeState.READY,
         (RuntimeState.READY, RuntimeCall.INVOKED): RuntimeState.RUNNING,
-        # The event is still the runtime's to answer, so asking again only reads it again.
+        # The runtime still has to answer the event, so asking again only reads it again.
         (RuntimeState.RUNNING, RuntimeCall.INVOCATION_NEXT): RuntimeState.RUNNING,
         (RuntimeState.RUNNING, RuntimeCall.INVOCATION_RESPONSE): RuntimeState.INVOCATION_RESPONSE,
         (RuntimeState.RUNNING, RuntimeCall.INVOCATION_ERROR): RuntimeState.INVOCATION_ERROR_RESPONSE,
@@ -98,7 +97,7 @@ class ExtensionState(enum.StrEnum):
 
 
 class FatalError(enum.StrEnum):
-    """What the platform stores as fatal. It keeps the first one alone, and prefers it to every other account."""
+    """The errors that the platform stores as fatal. It keeps only the first, and prefers it to every other report."""
 
     RUNTIME_EXIT = "Runtime.ExitError"
     EXTENSION_INIT = "Extension.InitError"
@@ -130,7 +129,7 @@ EXTENSION_TRANSITIONS: Final[Mapping[tuple[ExtensionState, ExtensionCall], Exten
         # A second report of the same kind is accepted and changes nothing: the first error stays.
         (ExtensionState.INIT_ERROR, ExtensionCall.INIT_ERROR): ExtensionState.INIT_ERROR,
         (ExtensionState.EXIT_ERROR, ExtensionCall.EXIT_ERROR): ExtensionState.EXIT_ERROR,
-        # A process may end at any time; whether that is a crash is for the environment to say.
+        # A process may end at any time; the environment decides whether that is a crash.
         **{(state, ExtensionCall.EXITED): ExtensionState.EXITED for state in ExtensionState},
     }
 )
@@ -150,14 +149,14 @@ FATAL_REPORTS: Final[Mapping[ExtensionCall, FatalError]] = MappingProxyType(
     {
         ExtensionCall.INIT_ERROR: FatalError.EXTENSION_INIT,
         ExtensionCall.EXIT_ERROR: FatalError.EXTENSION_EXIT,
-        # Only when it comes unreported: else the report is the first one.
+        # Only for an exit without a report: else the report comes first.
         ExtensionCall.EXITED: FatalError.EXTENSION_CRASH,
     }
 )
-"""What an extension's report is stored as, whatever type its header names (agentiniterror.go, agentexiterror.go).
+"""The error stored for an extension's report, whatever type its header names (agentiniterror.go, agentexiterror.go).
 
-The runtime's own reports are not stored: init/error is kept as the answer to the invocation, restore/error ends the
-restore and is what users see only if nothing is stored.
+The runtime's own reports are not stored: init/error is kept as the answer to the invocation; restore/error ends the
+restore, and users see it only if nothing is stored.
 """
 
 

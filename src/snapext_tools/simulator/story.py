@@ -1,4 +1,4 @@
-"""What `snapext simulate` prints: the story of one environment, a line for each thing that happened."""
+"""What `snapext simulate` prints: the story of one environment, a line for each event."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
@@ -42,9 +43,7 @@ class Story:
             self._tell_trouble(what)
             return
         for text in _LINES.get(what.event, _plain)(self, what.fields):
-            elsewhere = (self._chapter or "init") if what.event in NOTICES else what.fields.get("phase", what.event)
-            chapter = _CHAPTERS.get(what.event, str(elsewhere))
-            self._line(chapter, what.at_ms, text)
+            self._line(self._chapter_of(what), what.at_ms, text)
 
     def verdict(self, recorder: Recorder) -> None:
         """The last line: whether every check passed, and if not, which failed."""
@@ -57,8 +56,15 @@ class Story:
         self._write("", 0)
         self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
 
+    def _chapter_of(self, what: Happening) -> str:
+        if what.event in _CHAPTERS:
+            return _CHAPTERS[what.event]
+        if what.event in NOTICES:
+            return self._chapter or "init"  # it belongs to where it happened
+        return str(what.fields.get("phase", what.event))
+
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
-        if self._chapter == "after_restore" and chapter == "init":
+        if self._chapter == AFTER_RESTORE and chapter == "init":
             chapter = self._chapter  # a process that joins late stays in the chapter in which it joined
         label = chapter if chapter != self._chapter else ""
         self._chapter = chapter
@@ -163,10 +169,10 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "extension_registered": Story._registered,
     "process_joined": Story._joined,
     "process_signalled": Story._signalled,
-    "before_snapshot": Story._before,
+    BEFORE_SNAPSHOT: Story._before,
     "snapshot": Story._snapshot,
     "restore": Story._restore,
-    "after_restore": Story._after,
+    AFTER_RESTORE: Story._after,
     "ready": Story._ready,
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,

@@ -1,6 +1,6 @@
-"""Tell processes that run on this machine of one phase, without a platform: the bridge and the signals, and no more.
+"""Tell running processes on this machine one phase, without a platform: only the bridge and the signals.
 
-Nobody takes a snapshot here, so nothing is held back, and whoever is named is told.
+No snapshot is taken here, so nothing is held back, and every process named is told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from snapext.errors import ConfigError, SimulationError, SnapextError
+from snapext.errors import ConfigError, SnapextError
 from snapext.wire import signal_names
 from snapext.wire.messages import CONTROL, PROTOCOL_VERSION, AfterRestore, BeforeSnapshot, Done, Hello, Message, Welcome
 from snapext.wire.phases import BEFORE_SNAPSHOT
@@ -23,17 +23,18 @@ from snapext_extension.kernel import processes
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
-from snapext_extension.peers.signals import Doorbell
+from snapext_extension.peers.signals import SignalTransport
 from snapext_extension.reactor import Reactor, now_ms
+from snapext_tools.simulator.errors import SimulationError
 
 JOIN_WINDOW_MS = 1_500
-"""A process that has looked for an extension in vain looks again once a second."""
+"""A process that has found no extension tries again once a second."""
 COME_TIMEOUT_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """Which processes: by pid, by a pattern for the name, or everyone that takes part."""
+    """Which processes: by pid, by a pattern for the name, or every process that takes part."""
 
     pids: frozenset[int] = frozenset()
     pattern: str | None = None
@@ -46,21 +47,21 @@ class Whom:
 
 @dataclass(slots=True)
 class Told:
-    """One process, and how it went. `outcome` is a sentence; `ok` None while nothing is known."""
+    """One process and its result. `outcome` is a sentence; `ok` is None while the result is unknown."""
 
     pid: int
     name: str
     how: str
     at_ms: float
-    comes: bool = False  # a signal is only its doorbell: it will come to the socket for the rest
+    comes: bool = False  # the signal only wakes it: it connects to the socket for the rest
     ok: bool | None = None
-    outcome: str = "told, not waited for"
+    outcome: str = "told; answer not awaited"
 
 
 class Telling:
     """One phase for one choice of processes.
 
-    config: the timeouts and the socket, as the extension reads them. wait: until all have answered.
+    config: the timeouts and the socket, as the extension reads them. wait: run until all have answered.
     """
 
     def __init__(self, phase: str, whom: Whom, config: Config, *, wait: bool) -> None:
@@ -75,22 +76,22 @@ class Telling:
         self._reactor = Reactor()
 
     def run(self) -> list[Told]:
-        """Tell them, and return what became of each.
+        """Tell the processes, and return the result of each.
 
-        Raises SimulationError when an extension is there already, or the socket cannot be made.
+        Raises SimulationError when an extension is already running, or the socket cannot be made.
         """
         log, uid, path = Log("error", fd=2), os.geteuid(), self._config.socket_path
         try:
             self._bridge = Bridge(path, uid, self._reactor, log, self)
         except SnapextError as error:
-            raise SimulationError(f"{error} (where an extension is, it says when hooks run)") from error
+            raise SimulationError(f"{error} (an extension that runs here starts the hooks itself)") from error
         try:
-            self._doorbell = Doorbell(acknowledgement_path(path), uid, self._reactor, log, self)
+            self._signals = SignalTransport(acknowledgement_path(path), uid, self._reactor, log, self)
             self._reactor.set_timer("begin", JOIN_WINDOW_MS, self._begin)
             try:
                 self._reactor.run()
             finally:
-                self._doorbell.close()
+                self._signals.close()
         finally:
             self._bridge.close()
         return sorted(self._told.values(), key=lambda told: told.pid)
@@ -124,7 +125,7 @@ class Telling:
         self._end_if_done()
 
     def _ring(self) -> None:
-        """Signal those who are not on the socket, and have asked for it by their own variables or are named by pid."""
+        """Signal processes that are not on the socket, and ask for signals in their variables or are named by pid."""
         on_socket = {pid for pid, _ in self._joined.values()}
         above_us = set(processes.ancestors(os.getpid()))
         for pid in psutil.pids():
@@ -134,11 +135,11 @@ class Telling:
                 continue
             variables = processes.environment(pid)
             if not named and variables.get(ENV_SOCKET, self._config.socket_path) != self._config.socket_path:
-                continue  # it belongs to another function, one that is being simulated, say
+                continue  # it belongs to another function, such as one that is being simulated
             number = _signal_of(variables, self._phase, anyway=named)
             if number is None or not self._whom.includes(pid, stat.name, *_names(pid)):
                 continue
-            if self._doorbell.ring([stat], number):
+            if self._signals.send([stat], number):
                 comes = variables.get(signal_names.ENV_TRANSPORT) == "signal"
                 self._told[pid] = Told(pid, stat.name, signal_names.name(number), now_ms(), comes)
 
@@ -179,7 +180,7 @@ class Telling:
                 return
 
     def left(self, key: int, pid: int) -> None:
-        """A killed process loses its connection before it is seen to be gone: the kernel says when (pidfd_open(2))."""
+        """A killed process loses its connection before it is gone: the kernel says when it is (pidfd_open(2))."""
         self._joined.pop(key, None)
         if pid not in self._told or self._told[pid].ok is not None:
             return
@@ -200,7 +201,7 @@ class Telling:
         self._settle(pid, ok=False, outcome="ended before it answered")
 
     def crowded(self, limit: int) -> None:
-        raise SimulationError(f"more than {limit} processes came to the socket")
+        raise SimulationError(f"more than {limit} processes connected to the socket")
 
     def _settle(self, pid: int, *, ok: bool, outcome: str) -> None:
         told = self._told.get(pid)
@@ -221,7 +222,7 @@ class Telling:
 
 
 def _names(pid: int) -> Iterable[str]:
-    """What a person may call a process: its command, and the script that it runs."""
+    """The names that a person may use for a process: its command, and the script that it runs."""
     try:
         process = psutil.Process(pid)
         return [process.name(), *(os.path.basename(word) for word in process.cmdline()[:3])]
@@ -230,7 +231,7 @@ def _names(pid: int) -> Iterable[str]:
 
 
 def _signal_of(variables: Mapping[str, str], phase: str, *, anyway: bool) -> int | None:
-    """The signal that a process has asked for in its own variables; one that is named by hand has consented."""
+    """The signal that a process asks for in its own variables; a process named by pid needs no variable."""
     asked = {**variables} if signal_names.ENV_SIGNALS in variables else {}
     if not asked and (anyway or variables.get(signal_names.ENV_TRANSPORT) == "signal"):
         asked = {signal_names.ENV_SIGNALS: "1"}

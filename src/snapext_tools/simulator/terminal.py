@@ -1,4 +1,4 @@
-"""Lines on a stream as its reader can take them: no wider than the terminal, no colours where they disturb."""
+"""Lines fit for their reader: no wider than the terminal, and no colours where they disturb."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _RESET = "\x1b[0m"
 
 
 class Page:
-    """One stream. A terminal's width is asked for anew for each line: windows change.
+    """One stream. It asks for the terminal's width before each line: windows change.
 
-    Colours are for terminals, except one that is dumb, and except for somebody who has set NO_COLOR (no-color.org).
+    Only terminals get colours, and not a dumb one, nor one with NO_COLOR set (no-color.org).
     """
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
@@ -29,16 +29,16 @@ class Page:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def write(self, line: str, indent: int = 0) -> None:
-        """Write a line, or as many as it takes; those after the first are indented.
+        """Write a line, or as many as it takes; all but the first are indented.
 
-        Whoever read it may be gone (`| head`), and the environment is still to be ended in order.
+        The reader may be gone (`| head`); the environment must still shut down in order.
         """
         with contextlib.suppress(OSError):
             for piece in fit(line, self._width(), indent):
                 click.echo(piece, file=self._stream, color=False if self._plain else None)
 
     def write_raw(self, text: str) -> None:
-        """Write what a program reads: as it is."""
+        """Write text for a program, unchanged."""
         with contextlib.suppress(OSError):
             click.echo(text, file=self._stream, color=False)
 
@@ -54,7 +54,7 @@ class Page:
 
 
 def fit(line: str, width: int | None, indent: int = 0) -> list[str]:
-    """Break a line, which may be styled, where it has spaces if that can be. Nothing but spaces is left out."""
+    """Break a line, styled or not, at spaces if possible. Only spaces are dropped."""
     if width is None or width <= 0:
         return [line]
     cells = _cells(line)
@@ -72,7 +72,7 @@ def fit(line: str, width: int | None, indent: int = 0) -> list[str]:
 
 
 def _cells(line: str) -> list[tuple[str, str]]:
-    """Each character with the escapes that are in force there."""
+    """Each character with the escapes in force at it."""
     cells, style, at = [], "", 0
     line = line.replace("\r", "").expandtabs()
     while at < len(line):
@@ -86,7 +86,7 @@ def _cells(line: str) -> list[tuple[str, str]]:
 
 
 def _end(cells: list[tuple[str, str]], begin: int, room: int) -> int:
-    """Where the piece that begins there ends: at the last space in reach, else where there is no more room."""
+    """Where the piece that begins at `begin` ends: at the last space in reach, else where the room ends."""
     end, used = begin, 0
     while end < len(cells) and (end == begin or used + _columns(cells[end][1]) <= room):
         used += _columns(cells[end][1])

@@ -1,28 +1,29 @@
-"""Whether a life that came to its end was what it should have been. OK has to mean OK."""
+"""Judge a finished life: OK has to mean OK."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_tools.simulator.recorder import Recorder, Trouble
 
 EXPECT_HOOKS = "--expect-hooks"
 
 
 def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -> None:
-    """Add to the troubles what nobody has complained of.
+    """Add the troubles that no process reported.
 
-    expected_hooks: how many hooks have to run, in all processes and both phases; None for at least one under SnapStart.
+    expected_hooks: how many hooks must run, in all processes and both phases; None for at least one under SnapStart.
     """
     found = [*_not_linked(recorder), *_not_in_time(recorder), *_joined_too_late(recorder)]
-    if recorder.ok:  # else hooks that did not run are a consequence of what has failed
+    if recorder.ok:  # else the hooks that did not run are a consequence of the failure
         found += _count(recorder, expected_hooks, snap_start=snap_start)
     for trouble in found:
         recorder.trouble(trouble, tell=False)
 
 
 def _not_linked(recorder: Recorder) -> Iterator[Trouble]:
-    """Processes of which the extension knows that they cannot join; unless one has, or that is the failure itself."""
+    """Processes that the extension knows cannot join; except one that did join, or that is the failure itself."""
     done = {process["pid"] for process in recorder.processes} | {trouble.pid for trouble in recorder.troubles}
     for happening in list(recorder.happenings):
         fields = happening.fields
@@ -37,21 +38,21 @@ def _not_in_time(recorder: Recorder) -> Iterator[Trouble]:
         hooks = f"{debt.hooks} after-restore hook{'' if debt.hooks == 1 else 's'}"
         late = "had not run when the runtime asked for its first invocation"
         message = f"{hooks} of process {debt.pid} ({debt.name}) {late}"
-        yield Trouble("after_restore", debt.pid, None, "NotInTime", message, "")
+        yield Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", message, "")
 
 
 def _joined_too_late(recorder: Recorder) -> Iterator[Trouble]:
-    """Whose hooks were lost, or came after the first request. One without hooks has missed nothing."""
+    """Processes whose hooks were lost, or ran after the first request. A process without hooks missed nothing."""
     hooks_of = {process["pid"]: process["hooks"] for process in recorder.processes}
     for late in recorder.latecomers:
         hooks = hooks_of.get(late.pid, {})
-        missed = [f"{_number(hooks.get('before_snapshot', 0), 'before-snapshot hook')} did not run"]
+        missed = [f"{_number(hooks.get(BEFORE_SNAPSHOT, 0), 'before-snapshot hook')} did not run"]
         if late.after_ready:
-            missed.append(f"{_number(hooks.get('after_restore', 0), 'after-restore hook')} ran late")
+            missed.append(f"{_number(hooks.get(AFTER_RESTORE, 0), 'after-restore hook')} ran late")
         missed = [words for words in missed if not words.startswith("0 ")]
         if missed:
             message = f"process {late.pid} ({late.name}) joined too late: {' and '.join(missed)}"
-            yield Trouble("before_snapshot", late.pid, None, "JoinedTooLate", message, "")
+            yield Trouble(BEFORE_SNAPSHOT, late.pid, None, "JoinedTooLate", message, "")
 
 
 def _number(number: int, what: str) -> str:
@@ -61,7 +62,7 @@ def _number(number: int, what: str) -> str:
 def _count(recorder: Recorder, expected: int | None, *, snap_start: bool) -> Iterator[Trouble]:
     ran = recorder.hooks_run
     if expected is None and snap_start and ran == 0:
-        yield Trouble("verdict", None, None, "HookCount", f"no hook ran ({EXPECT_HOOKS} 0 if none is to run)", "")
+        yield Trouble("verdict", None, None, "HookCount", f"no hook ran ({EXPECT_HOOKS} 0 if none should)", "")
     elif expected is not None and ran != expected:
         ran_words = "1 hook ran" if ran == 1 else f"{ran} hooks ran"
-        yield Trouble("verdict", None, None, "HookCount", f"{ran_words}, and not {expected} ({EXPECT_HOOKS})", "")
+        yield Trouble("verdict", None, None, "HookCount", f"{ran_words}, not {expected} ({EXPECT_HOOKS})", "")

@@ -1,4 +1,4 @@
-"""A program without a handler for the two signals. The argument says what it does with them: nothing, ignore, block."""
+"""A program without a handler for the two signals. Its argument: nothing, or ignore or block them."""
 
 import json
 import os

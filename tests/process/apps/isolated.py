@@ -1,4 +1,4 @@
-"""A server with hooks that is started by `python -I`: AWS's module takes them, and nobody runs them."""
+"""A server with hooks, started by `python -I`: AWS's module registers them, and nothing runs them."""
 
 import os
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -24,7 +24,7 @@ def wait_for_settled():
 
 
 def settle():
-    """In a late process: wait until it is up to date, and say what has run."""
+    """In a late process: wait until it is restored, and report the hooks that ran."""
     import tracing
 
     import snapext

@@ -1,4 +1,4 @@
-"""The boundary as AWS's code takes it: which call comes when, what is refused, and what is said at its edges."""
+"""The boundary as AWS's code sees it: the order of the calls, the refusals, and the reports at its edges."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 def test_event_next_is_asked_when_restore_next_has_not_been_refused_for_100_ms(
     alone: Alone, asked: list[tuple[str, float]]
 ) -> None:
-    """The platform refuses at once; what it has not refused by then, it has taken."""
+    """The platform refuses at once; a call without a refusal by then is accepted."""
     alone.start()
     app, command = alone.connect("app"), alone.connect("control")
     command.say(Checkpoint())
@@ -153,7 +153,7 @@ def impatient(tmp_path: Path) -> str:
 def test_checks_that_are_dropped_and_repeated_are_not_taken_for_the_restores(
     simulate: Simulate, impatient: str
 ) -> None:
-    """Before the snapshot no after-restore hook runs; after the restore the log says who still runs at each drop."""
+    """Before the snapshot no after-restore hook runs; after it the log names the unfinished processes at each drop."""
     life = simulate("python slow_hooks.py", "--adapter", impatient, SLOW_BEFORE="1", SLOW_AFTER="1", **SETTLE)
     assert life.status == 0, life.stderr
     (pid,) = life.pids
@@ -182,7 +182,7 @@ def test_an_adapter_that_gives_up_before_the_snapshot_fails_init_and_runs_no_lat
 
 
 def test_an_adapter_that_gives_up_after_the_restore_is_said_to_with_those_that_still_run(simulate: Simulate) -> None:
-    """Its own report names nobody."""
+    """Its own report names no process."""
     life = simulate("python slow_hooks.py", "--adapter", "builtin-1.1", SLOW_AFTER="8", **SETTLE, **{TIMEOUT: "3"})
     assert life.status == 1
     assert "Runtime.AfterRestoreError" in calls(life)
@@ -192,7 +192,7 @@ def test_an_adapter_that_gives_up_after_the_restore_is_said_to_with_those_that_s
 
 
 def test_a_route_that_the_adapter_calls_before_the_hooks_is_warned_of_at_init(simulate: Simulate) -> None:
-    """It is served what the snapshot holds."""
+    """It gets the state of the snapshot."""
     route = {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/after"}
     life = simulate("python tracing_http_server.py", "--adapter", "builtin-1.1", **SETTLE, **route)
     assert life.status == 0, life.stderr
@@ -236,7 +236,7 @@ def test_a_process_that_ends_between_its_answer_and_the_snapshot_leaves_a_line(s
 
 
 def test_an_extension_that_is_terminated_leaves_a_line(simulate: Simulate) -> None:
-    """It holds nothing any more: a person has to know who took it away, and when."""
+    """It holds nothing any more: the log must say which process removed it, and when."""
     life = simulate("python kill_extension.py", SIGNAL="TERM")
     assert life.status == 1
     (warning,) = warnings(life, "terminated")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers import clean_environ, need
+from helpers import ROOT, clean_environ, need
 from lives import IN_ORDER, Life, Simulate
 
-SHELL_RUNTIME = Path(__file__).parents[2] / "examples" / "shell_runtime"
+SHELL_RUNTIME = ROOT / "examples" / "shell_runtime"
 RUNTIME = ["--adapter", "none"]
 EXPLICIT = {"SNAPEXT_MODE": "explicit"}
 SNAPEXT = [sys.executable, "-m", "snapext"]
@@ -37,7 +37,7 @@ def check_boundary(life: Life) -> None:
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("mode", ["explicit", "auto"])
 def test_the_example_in_bash_serves_what_was_restored(simulate: Simulate, mode: str) -> None:
-    """The README's own script, whether or not the mode insists on the checkpoint."""
+    """The README's own script, whether or not the mode requires the checkpoint."""
     script = f"cd {SHELL_RUNTIME} && exec ./run.sh"
     requests = ["--request", "GET /", "--request", "GET /other"]
     life = simulate(["bash", "-c", script], *RUNTIME, *requests, SNAPEXT_MODE=mode)
@@ -51,7 +51,7 @@ def test_the_example_in_bash_serves_what_was_restored(simulate: Simulate, mode: 
 
 
 def test_the_checkpoint_lives_through_the_snapshot(simulate: Simulate, tmp_path: Path) -> None:
-    """It is stopped with everything else, and returns in silence when the hooks have run."""
+    """It is stopped with all other processes, and returns without output when the hooks have run."""
     life = simulate(shell(), *RUNTIME, "--freeze", "0.5", **EXPLICIT)
     check_boundary(life)
     assert said(tmp_path) == ["status 0"]
@@ -78,7 +78,7 @@ def test_a_failing_hook_ends_the_checkpoint_as_it_ends_the_managed_runtime(
 
 
 def test_on_demand_it_returns_at_once(simulate: Simulate, tmp_path: Path) -> None:
-    """There is no snapshot, and nobody is asked."""
+    """There is no snapshot, and the extension is not asked."""
     life = simulate(shell(), *RUNTIME, "--init-type", "on-demand", **EXPLICIT)
     assert life.status == 0, life.stderr
     assert said(tmp_path) == ["status 0"]
@@ -229,5 +229,5 @@ def test_the_error_has_the_exit_status_for_a_script() -> None:
 
 
 def said(tmp_path: Path) -> list[str]:
-    """What the checkpoint of runtime.sh printed, and its status."""
+    """The output of the checkpoint in runtime.sh, and its status."""
     return (tmp_path / "trace.jsonl.checkpoint").read_text().splitlines()

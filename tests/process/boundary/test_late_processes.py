@@ -27,7 +27,7 @@ def test_a_process_from_before_the_snapshot_that_joins_after_it_runs_its_after_h
 
 
 def test_a_process_that_starts_after_the_restore_runs_nothing(simulate: Simulate) -> None:
-    """It has nothing from before the snapshot to mend, and counts as restored from the start."""
+    """It has nothing from before the snapshot to fix, and counts as restored from the start."""
     life = simulate("python late.py", "--request", "GET /spawn")
     assert life.status == 0, life.stderr
     _, ran = settled(life)
@@ -35,7 +35,7 @@ def test_a_process_that_starts_after_the_restore_runs_nothing(simulate: Simulate
 
 
 def test_a_fork_of_a_mended_process_runs_nothing(simulate: Simulate) -> None:
-    """What it copied has been mended before."""
+    """Its parent had already fixed the memory that it copied."""
     life = simulate("python late.py", "--request", "GET /fork")
     assert life.status == 0, life.stderr
     _, ran = settled(life)

@@ -1,4 +1,4 @@
-"""Who is missing is read off the kernel: nobody is left out, and who cannot be linked is named."""
+"""The kernel shows missing processes: none is overlooked, and each that cannot be linked is named."""
 
 from __future__ import annotations
 
@@ -41,17 +41,20 @@ def calls(life: Life) -> list[str]:
 
 @pytest.mark.parametrize("slow", ["work", "sleep", "listen"])
 def test_a_worker_whose_start_takes_longer_is_not_left_out(simulate: Simulate, slow: str) -> None:
-    """Whatever it waits for meanwhile: it holds the app's port, and does not wait for connections."""
+    """Whatever it waits for: it holds the app's port, and does not wait for connections."""
     check_everybody_ran(simulate(SLOW_SECOND, SLOW=slow), 2)
 
 
 def test_a_server_that_has_started_without_hooks_is_named_and_not_waited_for(simulate: Simulate) -> None:
-    """It holds the app's port beside one that has joined, and waits for connections: it has imported no hook module."""
-    life = simulate(script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py"))
+    """It holds the app's port beside a joined process, and waits for connections: it has imported no hook module."""
+    both = script(f"python reuse_port.py & {UP}; HOOKS=1 exec python reuse_port.py")
+    life = simulate(both, SNAPEXT_SETTLE_MS="2500")  # time for the second to start on a busy machine
     check_everybody_ran(life, 1)
     (notice,) = life.events("without_hooks")
     assert {notice["pid"]} == {line["pid"] for line in life.trace if line["phase"] == "up"} - life.pids
-    assert life.events("snapshot")[0]["at_ms"] < LONG_REST_MS
+    up = next(line["at_ns"] for line in life.trace if line["pid"] == notice["pid"])
+    hook = next(line["at_ns"] for line in life.trace if "hook" in line)
+    assert (hook - up) / 1e6 < LONG_REST_MS
 
 
 def test_a_worker_that_was_forked_in_c_is_named_and_the_life_is_not_ok(simulate: Simulate) -> None:
@@ -115,7 +118,7 @@ def test_two_servers_in_one_script_are_two_workers(simulate: Simulate, last: str
 def test_too_few_workers_are_named_with_those_that_are_not_counted(simulate: Simulate) -> None:
     """Three of them are wanted; a process that serves another thing has not joined."""
     servers = "PORT=$OTHER python tracing_http_server.py & exec python tracing_http_server.py"
-    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="2000")
+    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="5000")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert "2 of 3 processes have joined (SNAPEXT_WORKERS): " in error["message"]
@@ -137,7 +140,7 @@ CAUSE = "-I ignores PYTHONPATH and the user site"
 
 
 def test_a_process_that_cannot_be_linked_fails_init_when_nobody_has_joined(simulate: Simulate) -> None:
-    """Its hooks would never run: the message says who, how it was started, why that loses them, and what to change."""
+    """Its hooks would never run: the message names the process, its start, the cause and the change."""
     life = simulate("python -I isolated.py", **SETTLE)
     assert life.status == 1
     (error,) = life.document["errors"]
@@ -148,7 +151,7 @@ def test_a_process_that_cannot_be_linked_fails_init_when_nobody_has_joined(simul
 
 
 def test_workers_0_makes_that_a_warning(simulate: Simulate) -> None:
-    """A version is published; the simulation is not OK all the same."""
+    """A version is published, but the simulation is not OK."""
     life = simulate("python -I isolated.py", "--workers", "0", "--expect-hooks", "0", **SETTLE)
     assert life.status == 1
     assert calls(life) == []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,16 +87,59 @@ def test_a_node_app_that_is_told_twice_runs_its_hooks_once(tmp_path: Path) -> No
             assert first.is_hung_up()
             second = listener.accept()
             assert second.greet().generation == 0
-            again = second.ask(dataclasses.replace(BEFORE, id=9))
+            again = second.ask(BEFORE.replace(id=9))
             assert (again.id, len(again.hooks)) == (9, 2)
             assert second.ask(AFTER).ok
             second.socket.close()
             third = listener.accept()
-            assert third.greet(dataclasses.replace(WELCOME, phase="ready", generation=1)).generation == 1
+            assert third.greet(WELCOME.replace(phase="ready", generation=1)).generation == 1
         finally:
             app.kill()
             app.wait()
     assert [json.loads(line)["hook"] for line in trace.read_text().splitlines()] == IN_ORDER
+
+
+ALIKE = f"""
+const fs = require("node:fs");
+const {{ afterRestore, randomBytes, randomUUID }} = require({json.dumps(str(NODE / "snapext"))});
+const readSync = fs.readSync, openSync = fs.openSync;
+let alike = -1;
+fs.openSync = (name, ...more) => (name === "/dev/urandom" ? (alike = openSync(name)) : openSync(name, ...more));
+fs.readSync = (fd, bytes, at, size) => (fd === alike ? size : readSync(fd, bytes, at, size)); // zeroes
+Object.defineProperty(process, "pid", {{ value: 7 }});
+process.hrtime.bigint = () => 5n;
+Date.now = () => 5;
+afterRestore(() => console.log(JSON.stringify([randomBytes(1000).toString("hex"), randomUUID(), randomUUID()])));
+setInterval(() => {{}}, 1000);
+"""
+
+
+def drawn(tmp_path: Path, environment_id: str) -> list[str]:
+    """What a Node process draws in its hook, that is as like another as can be but for the id of the environment."""
+    with Listener(tmp_path / "bridge" / "bridge.sock") as listener:
+        env = {**os.environ, "SNAPEXT_SOCKET": str(listener.path)}
+        with subprocess.Popen(["node", "-e", ALIKE], env=env, stdout=subprocess.PIPE) as app:
+            try:
+                peer = listener.accept()
+                peer.greet()
+                assert peer.ask(AFTER.replace(environment_id=environment_id)).ok
+                assert app.stdout is not None
+                values: list[str] = json.loads(app.stdout.readline())
+            finally:
+                app.kill()
+    return values
+
+
+@NODE_RUNS
+def test_what_a_node_client_draws_differs_by_the_environment_alone(tmp_path: Path) -> None:
+    """When the kernel, the clocks and the process ids give two clones the same, the id still tells them apart."""
+    first, same, other = (drawn(tmp_path, letter * 32) for letter in "aab")
+    assert first == same
+    assert len({*first, *other}) == 6
+    for number, *ids in (first, other):
+        assert len(number) == 2000
+        assert len({number[at : at + 32] for at in range(0, 2000, 32)}) == 63  # no block of the mix comes twice
+        assert all(uuid.UUID(text).version == 4 and str(uuid.UUID(text)) == text for text in ids)
 
 
 SHORT_LIFE = f"require({json.dumps(str(NODE / 'snapext'))}).afterRestore(() => {{}}); setTimeout(() => {{}}, 250)"
@@ -105,7 +148,7 @@ SHORT_LIFE = f"require({json.dumps(str(NODE / 'snapext'))}).afterRestore(() => {
 @pytest.mark.parametrize("code", [SHORT_LIFE, SHORT_LIFE.partition(";")[0]], ids=["works on", "ends at once"])
 @NODE_RUNS
 def test_a_node_app_without_an_extension_is_left_alone(tmp_path: Path, code: str) -> None:
-    """It ends when it would have ended, and nothing is said."""
+    """It ends when it would have ended, without a message."""
     env = {**os.environ, "SNAPEXT_SOCKET": str(tmp_path / "bridge" / "bridge.sock")}
     app = subprocess.run(["node", "-e", code], env=env, capture_output=True, text=True, timeout=20)
     assert (app.returncode, app.stdout, app.stderr) == (0, "", "")
@@ -152,7 +195,7 @@ def test_nginx_is_reloaded_by_the_script_that_is_signalled(simulate: Simulate, o
 
 @pytest.mark.needs("nginx")
 def test_an_nginx_that_cannot_reload_fails_the_restore(simulate: Simulate, tmp_path: Path, open_folder: str) -> None:
-    """The script says what it could not do, and that is the reason that the platform gets."""
+    """The script reports its failure, and the platform gets that as the reason."""
     nginx = tmp_path / "nginx"
     real = shutil.which("nginx", path=WITH_SERVERS)
     nginx.write_text(f'#!/bin/sh\ncase "$*" in *reload) exit 1; esac\nexec {real} "$@"\n')

@@ -1,4 +1,4 @@
-"""Apps that fork, close and signal around their hooks: nothing hangs, nothing runs twice, theirs is left alone."""
+"""Apps that fork, close and signal around their hooks: nothing hangs or runs twice, nothing of theirs is touched."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_the_adapters_own_hook_paths_do_not_disturb_the_boundary(simulate: Simul
 
 
 def test_a_frozen_environment_goes_on_where_it_stopped(simulate: Simulate) -> None:
-    """Every process is stopped between snapshot and restore, and the boundary holds all the same."""
+    """Every process is stopped between snapshot and restore, and the boundary still holds."""
     life = simulate(SETUPS["fastapi gunicorn"].command, "--workers", "4", "--freeze", "1")
     check_boundary(life, 4)
     (snapshot,), (restore,) = life.events("snapshot"), life.events("restore")
@@ -121,7 +121,7 @@ def test_an_app_that_never_mentions_snapext_takes_part(simulate: Simulate) -> No
 
 @pytest.mark.parametrize("module", ["snapshot_restore_py", "snapshot_restore"])
 def test_an_app_works_without_awss_module_and_without_snapext_installed(simulate: Simulate, module: str) -> None:
-    """The autostart folder brings both names, and snapext itself, where nobody else has them."""
+    """The autostart folder provides both names, and snapext itself, where no other module has them."""
     life = simulate(["python", "-S", "-c", _WITHOUT_SITE_PACKAGES, module])
     assert life.status == 0, life.stderr
     assert [line["hook"] for line in life.trace if line["phase"] != "request"] == ["before", "after"]

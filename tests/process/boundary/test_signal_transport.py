@@ -31,7 +31,7 @@ def check_boundary(life: Life, processes: int, order: list[str]) -> None:
 
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
 def test_gevent_workers_run_each_hook_once_in_order(simulate: Simulate, adapter: str) -> None:
-    """In every worker, with hooks that wait in gevent's own way; handlers of the app's own are called as well."""
+    """In every worker, with hooks that wait in gevent's own way; the app's own handlers are called too."""
     life = simulate(GEVENT, "--adapter", adapter, "--request", "GET /", "--request", "GET /", **SIGNAL)
     check_boundary(life, 2, GEVENT_ORDER)
     for phase in ("before_snapshot", "after_restore"):
@@ -46,7 +46,7 @@ def test_gevent_workers_run_each_hook_once_in_order(simulate: Simulate, adapter:
 
 
 def test_gevent_workers_on_the_socket_keep_their_signals(simulate: Simulate) -> None:
-    """Where nobody has set the transport, our thread is a greenlet: hooks run, and a worker can still be ended."""
+    """With the default transport our thread is a greenlet: hooks run, and a worker can still be ended."""
     life = simulate(GEVENT, "--workers", "2")
     check_boundary(life, 2, GEVENT_ORDER)
     (answer,) = life.answers()
@@ -92,7 +92,7 @@ def test_a_preloaded_master_and_its_gevent_workers_are_all_told(simulate: Simula
 
 
 def test_one_that_comes_to_the_socket_is_confirmed_whatever_others_can(simulate: Simulate) -> None:
-    """SNAPEXT_SIGNAL_ACK=none is for those who cannot answer; it can."""
+    """SNAPEXT_SIGNAL_ACK=none is for processes that cannot answer; this one can."""
     life = simulate("python one_thread.py", SNAPEXT_SIGNAL_ACK="none", **SIGNAL)
     check_boundary(life, 1, IN_ORDER)
     assert life.events("warning") == []
@@ -106,7 +106,7 @@ def test_other_signals_can_be_chosen(simulate: Simulate) -> None:
 
 
 def test_no_signals_and_no_thread_cannot_be(simulate: Simulate) -> None:
-    """The hooks would be lost in silence: init ends with one line."""
+    """The hooks would be lost without a message: init ends with one line."""
     life = simulate("python one_thread.py", SNAPEXT_SIGNALS="0", **SIGNAL)
     assert life.status == 1
     assert "SNAPEXT_SIGNALS='0' is not accepted" in life.document["errors"][0]["message"]
@@ -126,7 +126,7 @@ def test_a_hook_that_raises_is_named(simulate: Simulate, when: str, phase: str) 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_child_that_a_hook_forks_is_that_hooks_own_affair(simulate: Simulate, when: str) -> None:
-    """It is not told to run the hook that has forked it."""
+    """It is not told to run the hook that forked it."""
     life = simulate("python one_thread.py", HOOK=f"fork:{when}", **SIGNAL)
     assert life.status == 0, life.stderr
     (child,) = {line["pid"] for line in life.trace if line["phase"] == "forked"}

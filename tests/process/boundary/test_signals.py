@@ -1,4 +1,4 @@
-"""Real programs that are told by signal, beside a server on the socket: invariants 1 and 2 hold for them as well."""
+"""Real programs that are signalled, beside a server on the socket: invariants 1 and 2 hold for them too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def beside(*commands: str) -> list[str]:
 
 
 def check_told_by_signal(life: Life, count: int, signals: tuple[str, str]) -> set[int]:
-    """Each of so many processes was told once of each phase, and was done before anything else went on."""
+    """Each of these processes was signalled once in each phase, and was done before anything else continued."""
     assert life.status == 0, life.stderr
     (answer,) = life.answers()
     by_pid: dict[int, list[str]] = {}
@@ -70,14 +70,14 @@ def test_a_trap_runs_once_in_each_phase_before_the_first_request(simulate: Simul
 
 @pytest.mark.needs("node")
 def test_a_node_process_takes_part(simulate: Simulate) -> None:
-    """It knows no realtime signals, so it is told by others."""
+    """It has no realtime signals, so it gets others."""
     life = simulate(beside("node handlers.js"), SNAPEXT_SIGNALS="USR2,HUP")
     check_told_by_signal(life, 1, ("USR2", "HUP"))
 
 
 @pytest.mark.needs("node")
 def test_several_kinds_of_programs_are_told_in_one_phase(simulate: Simulate) -> None:
-    """Each answers in its own way, and all are waited for."""
+    """Each answers in its own way, and the phase waits for all."""
     commands = ["node handlers.js", "./traps.sh done USR2 HUP", "./traps.sh pipe USR2 HUP"]
     life = simulate(beside(*commands), "--freeze", "0.5", SNAPEXT_SIGNALS="USR2,HUP")
     check_told_by_signal(life, 3, ("USR2", "HUP"))
@@ -100,7 +100,7 @@ def test_without_the_setting_nobody_is_signalled(simulate: Simulate) -> None:
 
 
 def test_on_demand_nobody_is_signalled(simulate: Simulate) -> None:
-    """There is no snapshot, and nothing to be told of."""
+    """There is no snapshot, and no phase to signal."""
     life = simulate(beside("./traps.sh done"), "--init-type", "on-demand", **DEFAULT)
     assert life.status == 0, life.stderr
     assert life.events("process_signalled") == []
@@ -146,7 +146,7 @@ def test_a_handler_that_never_acknowledges_uses_up_the_budget(simulate: Simulate
     """In either phase; the report says which variable, and what the handler should have done."""
     life = simulate(beside(f"./traps.sh never {traps}"), **DEFAULT, **{f"SNAPEXT_{phase.upper()}_TIMEOUT_MS": "700"})
     message = check_failed_closed(life, phase, "TimeoutError")
-    for part in (f"SNAPEXT_{phase.upper()}_TIMEOUT_MS", "has not ended after", "snapext done"):
+    for part in (f"SNAPEXT_{phase.upper()}_TIMEOUT_MS", "did not finish after", "snapext done"):
         assert part in message
 
 

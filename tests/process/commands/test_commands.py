@@ -52,7 +52,7 @@ def check_one_line(done: subprocess.CompletedProcess[str], *said: str, status: i
 
 @pytest.mark.needs("curl")
 def test_status_says_who_is_connected_and_how_far_we_are(simulate: Simulate, tmp_path: Path) -> None:
-    """As text and as one JSON document, with those on the socket and those told by signal."""
+    """As text and as one JSON document, with connected and with signalled processes."""
     life = simulate(
         RUNTIME,
         *("--adapter", "none"),
@@ -141,7 +141,7 @@ def test_watch_ends_with_the_extension(simulate: Simulate, tmp_path: Path, folde
 
 
 def test_without_an_extension_status_is_one_line(folder: Path) -> None:
-    """Whether nobody was ever there, or one that was killed has left its socket."""
+    """Whether there never was an extension, or a killed one left its socket."""
     said = f"no extension listens at {folder}/bridge.sock"
     check_one_line(run(folder, "status"), said)
     check_one_line(run(folder, "status", "--json"), said)
@@ -175,15 +175,15 @@ def test_somebody_else_who_listens_there_is_one_line(folder: Path, answer: bytes
 
 @pytest.mark.parametrize("with_pipe", [False, True])
 def test_done_when_nobody_waits_is_one_line(folder: Path, with_pipe: bool) -> None:
-    """No extension, or one that has gone and left its pipe: it does not hang."""
+    """No extension, or a dead one that left its pipe: it does not hang."""
     if with_pipe:
         os.mkfifo(folder / "done", 0o600)
-    check_one_line(run(folder, "done"), "nobody waits for this", str(folder / "done"), "SNAPEXT_SIGNALS")
+    check_one_line(run(folder, "done"), "no extension reads", str(folder / "done"), "SNAPEXT_SIGNALS")
 
 
 @pytest.mark.parametrize("what", ["file", "symlink", "symlink to a pipe", "directory"])
 def test_done_writes_to_nothing_but_a_pipe(folder: Path, tmp_path: Path, what: str) -> None:
-    """What is there in its place is not written to."""
+    """It does not write to anything else in its place."""
     other = tmp_path / "precious"
     other.write_text("precious")
     if what == "file":
@@ -239,7 +239,7 @@ def test_done_says_what_failed_in_one_line_that_the_pipe_takes_whole(folder: Pat
 
 
 def test_done_waits_for_room_in_a_full_pipe(folder: Path) -> None:
-    """Whoever floods it does not lose the others' answers."""
+    """A process that floods it does not lose the others' answers."""
     os.mkfifo(folder / "done", 0o600)
     reader = os.open(folder / "done", os.O_RDWR | os.O_NONBLOCK)
     filled = 0

@@ -95,7 +95,7 @@ def test_a_command_is_completed_and_can_be_run(open_terminal: Callable[[str], Te
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_what_a_command_takes_is_completed(open_terminal: Callable[[str], Terminal], shell: str) -> None:
-    """Options as well as phases."""
+    """Options and phases."""
     terminal = open_terminal(shell)
     terminal.type("echo snapext; snapext signal bef\t")
     terminal.wait_for("ore-snapshot")
@@ -125,7 +125,7 @@ def test_fish_offers_the_same(tmp_path: Path, typed: str, offered: set[str]) -> 
 
 
 def test_every_command_is_offered(tmp_path: Path) -> None:
-    """None is left out of the help, either."""
+    """The help has all of them too."""
     script = 'eval "$(_SNAPEXT_COMPLETE=bash_source snapext)"; COMP_WORDS=(snapext ""); COMP_CWORD=1; '
     script += "$(complete -p snapext | sed 's/.*-F \\([^ ]*\\).*/\\1/') snapext; printf '%s\\n' \"${COMPREPLY[@]}\""
     done = subprocess.run(
@@ -140,7 +140,7 @@ def test_every_command_is_offered(tmp_path: Path) -> None:
 
 
 def test_the_readme_and_the_help_have_these_lines(tmp_path: Path) -> None:
-    """What the tests type is what a user is told to type."""
+    """The tests type the lines of the documentation."""
     shown = subprocess.run(
         ["snapext", "--help"], env=environ(tmp_path), capture_output=True, text=True, timeout=LIMIT_S
     )

@@ -1,4 +1,4 @@
-"""`snapext doctor` as a person or a script meets it: what it prints, where, and how it ends."""
+"""`snapext doctor` as a person or a script uses it: its output, where it goes, and its exit status."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nothing_wrong_is_one_line_and_status_0(tmp_path: Path) -> None:
 
 
 def test_an_error_is_status_1_with_the_place_and_the_line(tmp_path: Path) -> None:
-    """What is wrong, why it matters, where, and what to write there; other functions are passed over."""
+    """What is wrong, why it matters, where, and what to write there; other functions are skipped."""
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     done = doctor(tmp_path, "--template", "template.yaml")
     assert (done.returncode, done.stderr) == (1, "")
@@ -66,7 +66,7 @@ def test_an_error_is_status_1_with_the_place_and_the_line(tmp_path: Path) -> Non
 
 
 def test_warnings_alone_are_printed_and_status_0(tmp_path: Path) -> None:
-    """A misspelt name is told, and no pipeline is stopped for it."""
+    """A misspelt name is a warning, and stops no pipeline."""
     (tmp_path / "app.env").write_text(GOOD + "SNAPEXT_WORKER=4\n")
     done = doctor(tmp_path, "--env-file", "app.env")
     assert done.returncode == 0
@@ -117,12 +117,12 @@ def test_nothing_to_judge_is_one_clear_line_and_status_2(tmp_path: Path, words: 
 
 
 def test_two_sources_are_wrong_usage(tmp_path: Path) -> None:
-    """One of them would be passed over in silence."""
+    """Otherwise it would silently skip one of them."""
     done = doctor(tmp_path, "--env-file", "a", "--template", "b")
     assert (done.returncode, done.stdout) == (2, "")
     assert "exclude each other" in done.stderr
 
 
 def test_the_help_has_an_example(tmp_path: Path) -> None:
-    """One that can be typed as it is."""
+    """One that works as it is."""
     assert "snapext doctor --template template.yaml" in doctor(tmp_path, "--help").stdout

@@ -25,14 +25,14 @@ HOOKS = {"before": ["before_second", "before_first"], "after": ["after_first", "
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Where the programs, their trace and the socket are; its scripts have names that nobody else's have."""
+    """The folder of the programs, their trace and the socket; its scripts have unique names."""
     (tmp_path / "bridge").mkdir(mode=0o700)
     return tmp_path
 
 
 @pytest.fixture
 def start(place: Path) -> Iterator[Start]:
-    """Start a copy of one of the apps under a name of its own, and return its pid when it is up."""
+    """Start a copy of one of the apps under its own name, and return its pid when it is up."""
     groups = []
 
     def start(app: str, *words: str, name: str | None = None, **env: str) -> int:
@@ -62,7 +62,7 @@ def environ(place: Path, **env: str) -> dict[str, str]:
 
 
 def ran(place: Path, pid: int) -> list[str]:
-    """What a process has traced, in order."""
+    """The trace of a process, in order."""
     trace = place / "trace"
     lines = [json.loads(line) for line in trace.read_text().splitlines()] if trace.exists() else []
     return [line["hook"] for line in lines if line["pid"] == pid]
@@ -98,7 +98,7 @@ def test_a_linked_process_runs_its_hooks_by_pid(place: Path, start: Start) -> No
 
 @pytest.mark.parametrize("env", [{}, {"SNAPEXT_TRANSPORT": "signal"}], ids=["socket", "signal"])
 def test_the_same_phase_again_runs_the_hooks_again(place: Path, start: Start, env: dict[str, str]) -> None:
-    """Somebody tries them out: what the last command was told is no answer to this one."""
+    """On repeated use the answer to the last command is not an answer to this one."""
     pid = start("standing.py", MISBEHAVE="raise once", **env)
     assert tell(place, "after-restore", "--pid", str(pid), "--wait").returncode == 1
     assert tell(place, "after-restore", "--pid", str(pid), "--wait").returncode == 0
@@ -112,7 +112,7 @@ def test_without_wait_they_are_told_and_no_more(place: Path, start: Start) -> No
     pid = start("standing.py")
     done = tell(place, "after-restore", "--pid", str(pid))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "told, not waited for" in done.stdout
+    assert "told; answer not awaited" in done.stdout
     wait_until(lambda: ran(place, pid) == ["up", *HOOKS["after"]])
 
 
@@ -134,7 +134,7 @@ def test_by_name_everyone_of_that_name_is_told_and_nobody_else(place: Path, star
 
 @pytest.mark.parametrize("how", ["done", "pipe"])
 def test_a_trap_is_told_by_signal(place: Path, start: Start, how: str) -> None:
-    """With the signals of its own variables, and it is waited for until it says that it is done."""
+    """With the signals of its own variables, and the command waits until it reports that it is done."""
     pid = start("traps.sh", how, "USR1", "USR2", SNAPEXT_SIGNALS="USR1,USR2")
     for phase, name in (("before-snapshot", "USR1"), ("after-restore", "USR2")):
         done = tell(place, phase, "--pid", str(pid), "--wait")
@@ -145,7 +145,7 @@ def test_a_trap_is_told_by_signal(place: Path, start: Start, how: str) -> None:
 
 
 def test_who_has_not_asked_for_signals_is_sent_none_unless_it_is_named_by_pid(place: Path, start: Start) -> None:
-    """A trap may be there for something else; whoever writes down the pid has looked."""
+    """A trap may serve another purpose; a person who names the pid has checked."""
     name = f"{uuid.uuid4().hex[:12]}.sh"
     pid = start("traps.sh", "pipe", name=name)
     assert tell(place, "before-snapshot", "--name", name, "--wait").returncode == 1
@@ -165,7 +165,7 @@ def test_a_program_without_a_thread_of_ours_is_rung_and_comes_to_the_socket(plac
 
 
 def test_without_wait_it_still_gets_to_know_what_the_signal_was_for(place: Path, start: Start) -> None:
-    """The command stays until it has come to the socket and been told."""
+    """The command stays until the process has connected and been told."""
     pid = start("standing.py", SNAPEXT_TRANSPORT="signal")
     done = tell(place, "after-restore", "--pid", str(pid))
     assert (done.returncode, done.stderr) == (0, "")
@@ -173,7 +173,7 @@ def test_without_wait_it_still_gets_to_know_what_the_signal_was_for(place: Path,
 
 
 def test_all_means_everyone_on_this_machine_that_takes_part() -> None:
-    """In a machine of its own, a namespace for pids, so that nobody else's processes are told."""
+    """In its own pid namespace: no other processes are told."""
     script = """
         set -e
         folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
@@ -213,7 +213,7 @@ def test_all_means_everyone_on_this_machine_that_takes_part() -> None:
 
 
 def test_a_failing_hook_is_status_1_and_named(place: Path, start: Start) -> None:
-    """The others are told all the same."""
+    """The others are still told."""
     name = uuid.uuid4().hex[:8]
     bad = start("standing.py", name=f"{name}_bad.py", MISBEHAVE="raise")
     good = start("standing.py", name=f"{name}_good.py")
@@ -242,7 +242,7 @@ def test_a_hook_that_hangs_uses_up_its_budget(place: Path, start: Start) -> None
 
 
 def test_a_handler_that_never_answers_uses_up_its_budget(place: Path, start: Start) -> None:
-    """As does one that is told by signal."""
+    """As does a signalled process."""
     pid = start("traps.sh", "never", SNAPEXT_SIGNALS="1")
     done = tell(place, "before-snapshot", "--pid", str(pid), "--wait", SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS="400")
     assert done.returncode == 1
@@ -260,7 +260,7 @@ def test_a_handler_that_never_answers_uses_up_its_budget(place: Path, start: Sta
 def test_a_process_that_ends_is_not_waited_for(
     place: Path, start: Start, app: str, words: list[str], phase: str, env: dict[str, str]
 ) -> None:
-    """It will not answer, and nobody uses up the budget."""
+    """It will not answer, and nothing waits until the budget is used up."""
     pid = start(app, *words, **env)
     started = time.monotonic()
     done = tell(place, phase, "--pid", str(pid), "--wait")
@@ -279,7 +279,7 @@ def test_a_process_that_takes_no_part_is_said_to(place: Path, start: Start) -> N
 
 
 def test_nobody_is_status_1(place: Path) -> None:
-    """A pid that nobody has, and a name that nobody has."""
+    """A pid and a name without a process."""
     by_pid = tell(place, "after-restore", "--pid", "4194304")
     assert by_pid.returncode == 1
     assert "there is no such process" in by_pid.stdout
@@ -301,7 +301,7 @@ def test_nobody_is_status_1(place: Path) -> None:
     ],
 )
 def test_wrong_usage_is_status_2(place: Path, words: list[str], env: dict[str, str], said: str) -> None:
-    """With a reason, and nobody is told."""
+    """With a reason, and no process is told."""
     done = tell(place, *words, **env)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -309,7 +309,7 @@ def test_wrong_usage_is_status_2(place: Path, words: list[str], env: dict[str, s
 
 
 def test_where_an_extension_runs_it_is_refused(place: Path, start: Start) -> None:
-    """That one says when hooks run; its socket is left alone."""
+    """The extension starts the hooks; the command does not touch its socket."""
     path = place / "bridge" / "bridge.sock"
     with Listener(path):
         done = tell(place, "after-restore", "--pid", str(os.getpid()))

@@ -1,4 +1,4 @@
-"""`snapext simulate` as a person or a script meets it: what it prints, where, and how it ends."""
+"""`snapext simulate` as a person or a script uses it: its output, where it goes, and its exit status."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wrong_usage_is_one_clear_line_and_status_2(words: list[str], said: str)
     "words", [[], ["--port", "web", "--", "python"], ["--request", "/", "-H", "x", "--", "python"]]
 )
 def test_wrong_usage_has_a_document_too(words: list[str]) -> None:
-    """Whoever reads it need not look at the status first."""
+    """Its reader need not check the status first."""
     done = run("--json", *words)
     document = json.loads(done.stdout)
     assert done.returncode == 2
@@ -88,7 +88,7 @@ def test_a_command_that_cannot_be_started_has_a_document_too(tmp_path: Path) -> 
     broken.chmod(0o755)
     done = run("--json", "--port", str(free_port()), "--", str(broken))
     assert done.returncode == 2
-    assert "cannot be started" in json.loads(done.stdout)["errors"][0]["message"]
+    assert "cannot start" in json.loads(done.stdout)["errors"][0]["message"]
 
 
 def test_a_port_that_somebody_listens_on_is_refused() -> None:
@@ -188,9 +188,9 @@ ECHO = [sys.executable, "echoing.py"]
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ([], 1, "; no hook ran (--expect-hooks 0 if none is to run)"),
+        ([], 1, "; no hook ran (--expect-hooks 0 if none should)"),
         (["--expect-hooks", "0"], 0, "OK: 0 processes, 0 hooks run"),
-        (["--expect-hooks", "2"], 1, "; 0 hooks ran, and not 2 (--expect-hooks)"),
+        (["--expect-hooks", "2"], 1, "; 0 hooks ran, not 2 (--expect-hooks)"),
         (["--init-type", "on-demand"], 0, "OK: 0 processes, 0 hooks run"),
     ],
 )
@@ -331,11 +331,11 @@ def test_credentials_that_cannot_be_passed_on_are_a_line_of_the_story(tmp_path: 
         timeout=60,
     )
     assert done.returncode == 0
-    assert "! your AWS credentials come from AWS_PROFILE, which simulate cannot turn into keys" in done.stdout
+    assert "! your AWS credentials come from AWS_PROFILE, and simulate cannot turn that into keys" in done.stdout
 
 
 def test_an_app_folder_with_names_of_the_standard_library_breaks_nothing_of_ours(tmp_path: Path) -> None:
-    """Neither the stand-in, nor the extension, nor what the life is played by."""
+    """Neither the stand-in, nor the extension, nor the simulator."""
     (tmp_path / "email").mkdir()
     for name in ("email/__init__.py", "queue.py", "snapext.py", "http.py", "json.py"):
         (tmp_path / name).write_text("raise SystemExit('taken from the app')\n")
@@ -386,7 +386,7 @@ def test_the_story_fits_the_terminal_that_it_is_told_on(width: int, env: dict[st
 def test_an_interrupted_simulation_says_what_was_going_on_and_leaves_nothing_behind(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
-    """Whoever stops it, everything that it started is stopped too; a second signal hurries nobody away from that."""
+    """However it is stopped, it stops all processes that it started; a second signal does not cut that short."""
     process, children = interrupted(tmp_path, number, "--json")
     stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == status
@@ -424,7 +424,7 @@ simulate.main(sys.argv[1:], prog_name="simulate")
 
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_a_life_that_is_interrupted_at_its_edges_is_not_ok(moment: str, tmp_path: Path) -> None:
-    """Also where there is no platform yet that could be asked what it waits for, or none any more."""
+    """Even before there is a platform to ask what it waits for, and after it is gone."""
     words = ("--json", "--port", str(free_port()), "--", *SERVER)
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_AT.format(moment=moment), *words],

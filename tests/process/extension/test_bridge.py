@@ -1,7 +1,6 @@
 """The real bridge against hostile peers, and good peers beside them."""
 
 import contextlib
-import dataclasses
 import os
 import resource
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import BEFORE, HELLO, LIMIT_S, WELCOME, App, Loop, MemoryLog, clean_environ, wait_until
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
     BeforeSnapshot,
     Checkpoint,
@@ -32,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 class Recorder:
-    """Hears what the bridge hears, and welcomes everyone."""
+    """Records the bridge's events, and welcomes every peer."""
 
     def __init__(self):
         self.joined_pids, self.messages, self.gone, self.turned_away = {}, [], [], []
@@ -63,7 +62,7 @@ class Process:
         except OSError:
             self.socket.close()
             raise
-        self.connection = Connection(Role.PROCESS)
+        self.connection = Connection(Side.PROCESS)
 
     def send(self, *messages):
         for message in messages:
@@ -142,7 +141,7 @@ def connect(path):
 
 @pytest.fixture
 def is_served(recorder, connect):
-    """Whether a good process can join, and what it says is heard."""
+    """Whether a good process can join and be heard."""
 
     def is_served():
         process = connect().join()
@@ -172,7 +171,7 @@ def test_the_place_is_for_its_owner_alone(serve, path):
 
 @pytest.mark.parametrize("how", ["symlink", "group", "others", "file", "foreign"])
 def test_a_directory_that_is_not_safely_ours_is_refused(serve, path, tmp_path, how):
-    """Nobody else can have made, or can enter, the directory that holds the socket; the reason is given in one line."""
+    """No other user can have made, or can enter, the socket's directory; a refusal gives its reason in one line."""
     if how == "symlink":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         path.parent.symlink_to(tmp_path / "elsewhere")
@@ -194,7 +193,7 @@ def test_a_directory_that_is_not_safely_ours_is_refused(serve, path, tmp_path, h
 
 
 def test_a_stale_socket_is_replaced(serve, path, is_served):
-    """What a crashed extension left behind is no obstacle."""
+    """The socket of a crashed extension is no obstacle."""
     path.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -244,7 +243,7 @@ def test_anything_else_in_the_way_is_refused_and_left_alone(serve, path, tmp_pat
 
 
 def test_a_socket_that_is_replaced_as_we_look_is_left_alone(serve, path, monkeypatch):
-    """It is not the one that nobody listens on."""
+    """It is not the dead one."""
     path.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as new:
         dead.bind(str(path))
@@ -262,7 +261,7 @@ def test_a_socket_that_is_replaced_as_we_look_is_left_alone(serve, path, monkeyp
 
 
 def test_closing_takes_the_socket_away_but_not_anothers(loop, log, recorder, path):
-    """A socket that somebody else has put in our place meanwhile is not removed."""
+    """It does not remove a socket that another process put in its place."""
     for replaced in (False, True):
         bridge = loop.call(lambda: Bridge(str(path), os.geteuid(), loop.reactor, log, recorder))
         with contextlib.ExitStack() as stack:
@@ -290,7 +289,7 @@ def test_another_users_process_is_refused(serve, log, recorder, loop, is_served)
         os.setuid(65534)
         peer = socket.socket(socket.AF_UNIX); peer.connect({str(path)!r})
         try:
-            peer.sendall({Connection(Role.PROCESS).send(HELLO)!r}); print(peer.recv(100))
+            peer.sendall({Connection(Side.PROCESS).send(HELLO)!r}); print(peer.recv(100))
         except OSError as error:
             print(b"")
     """
@@ -329,7 +328,7 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("joined", [False, True], ids=["at once", "after hello"])
 def test_nonsense_ends_that_one_connection(serve, log, recorder, connect, is_served, garbage, joined):
-    """Whoever breaks the protocol is hung up on with a logged reason, and nobody else notices."""
+    """A peer that breaks the protocol loses its connection with a logged reason, and no other peer notices."""
     serve()
     bystander, bad = connect().join(), connect()
     if joined:
@@ -361,11 +360,11 @@ FOREIGN_WORDS = [
     ("role", "message"), FOREIGN_WORDS, ids=[f"{role} {said.type}" for role, said in FOREIGN_WORDS]
 )
 def test_a_role_has_its_own_words(serve, log, recorder, connect, is_served, role, message):
-    """A command cannot answer for a process, nor can a process ask for a checkpoint: whoever tries is hung up on."""
+    """A command cannot answer for a process, nor a process ask for a checkpoint: a peer that tries is cut off."""
     serve()
     bad = connect()
     with contextlib.suppress(BrokenPipeError):
-        bad.send(dataclasses.replace(HELLO, role=role), message)
+        bad.send(HELLO.replace(role=role), message)
 
     assert bad.is_hung_up()
     assert len(log.reasons("connection_closed")) == 1
@@ -377,7 +376,7 @@ def test_a_command_may_ask(serve, recorder, connect):
     """For the status, and for the checkpoint."""
     serve()
     command = connect()
-    command.send(dataclasses.replace(HELLO, role="control"), StatusRequest(), Checkpoint())
+    command.send(HELLO.replace(role="control"), StatusRequest(), Checkpoint())
 
     assert [StatusRequest(), Checkpoint()] == wait_until(lambda: len(recorder.messages) == 2 and recorder.messages)
 
@@ -405,7 +404,7 @@ def test_a_message_may_come_in_pieces(serve, recorder, connect):
 
 @pytest.mark.parametrize("how", ["nothing", "half a hello", "small talk"])
 def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, serve, log, connect, is_served, how):
-    """A silent connection does not stay for ever, while one that has greeted may be as silent as it likes."""
+    """A connection without a hello is closed after a while; one that sent it may stay silent."""
     monkeypatch.setattr(bridge_module, "HELLO_TIMEOUT_MS", 50)
     serve()
     quiet, silent = connect().join(), connect()
@@ -472,7 +471,7 @@ def test_a_flood_of_messages_does_not_starve_the_others(serve, recorder, connect
 
 
 def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect, is_served):
-    """What we hold for one that does not read is bounded; then it is hung up on and reported as gone."""
+    """Unread messages for a peer are limited; then its connection is closed and it is reported as gone."""
     bridge = serve()
     deaf, good = connect().join(), connect().join()
     key, other = recorder.joined_pids
@@ -494,7 +493,7 @@ def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect,
 
 
 def test_a_slow_reader_gets_everything_in_order(loop, serve, recorder, connect):
-    """What does not fit into the socket at once is sent later, whole."""
+    """A message that does not fit into the socket at once is sent later, whole."""
     bridge = serve()
     slow = connect().join()
     (key,) = recorder.joined_pids
@@ -522,7 +521,7 @@ def test_a_process_that_goes_is_reported_once(serve, log, recorder, connect, abr
 
 
 def test_a_child_that_inherits_a_connection_does_not_keep_it_open_for_us(serve, recorder, connect):
-    """What counts is who is connected: a connection that a child holds open has not left."""
+    """Only connections count: a connection that a child holds open has not left."""
     serve()
     process = connect().join()
     os.set_inheritable(process.socket.fileno(), True)

@@ -33,7 +33,7 @@ def loop():
 
 
 class RunningGate:
-    """A gate on a free port, what it has been asked, and clients of it."""
+    """A gate on a free port, its checks, and its clients."""
 
     def __init__(self, loop, stack, host="127.0.0.1"):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
@@ -100,7 +100,7 @@ def test_a_request_is_held_until_it_is_answered(gate):
 
 
 def test_a_request_that_is_not_whole_is_not_one(gate):
-    """Only the last byte of the head makes a request, and an answer before it is for nobody."""
+    """Only the last byte of the head makes a request, and an answer before it reaches no client."""
     client = gate.connect()
     for byte in REQUEST[:-1]:
         client.sendall(bytes([byte]))
@@ -197,7 +197,7 @@ def reset(client):
 
 
 def test_an_answer_counts_that_was_written_to_an_open_connection(gate):
-    """All that are held, and none twice: the second time there is nobody to answer."""
+    """All held checks, and none twice: the second time there is none to answer."""
     clients = [gate.connect(REQUEST) for _ in range(3)]
     gate.connect(REQUEST[:-1])
     gate.wait_asked(3)
@@ -303,7 +303,7 @@ def test_without_descriptors_the_gate_waits_and_does_not_spin(gate):
 
 
 def test_a_connection_that_is_one_too_many_leaves_a_line(monkeypatch, gate):
-    """Nobody is turned away in silence."""
+    """No client is refused without a log line."""
     monkeypatch.setattr(gate_module, "MAX_CONNECTIONS", 1)
     gate.connect(REQUEST)
     gate.wait_asked(1)
@@ -321,7 +321,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_is_hung_up_on_and_the_adapter_is_served(gate, garbage):
-    """Whoever does not speak HTTP never counts as a check, and nobody else notices."""
+    """A client that does not speak HTTP never counts as a check, and no other client notices."""
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
     assert read_all(gate.connect(garbage)) == b""
@@ -345,7 +345,7 @@ def test_one_that_sends_on_while_it_is_held_is_bounded(gate):
 
 
 def test_a_slow_request_is_given_up(monkeypatch, gate):
-    """One that never completes its request does not stay, while a held one stays for as long as it takes."""
+    """A client that never completes its request is cut off; a held check stays as long as it takes."""
     monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 50)
     held, slow = gate.connect(REQUEST), gate.connect(REQUEST[:-1])
 
@@ -384,7 +384,7 @@ def test_idle_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
 
 
 def test_silent_connections_do_not_shut_the_adapter_out(monkeypatch, gate):
-    """They make room for one that comes later, whoever has been silent for longest first; a held check stays."""
+    """They make room for a later client, the longest silent one first; a held check stays."""
     monkeypatch.setattr(gate_module, "MAX_CONNECTIONS", 3)
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
@@ -617,7 +617,7 @@ def test_how_often_and_how_long_it_was_the_same_is_said(probe):
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [([], "the connection is closed without an answer"), ([b"SSH-2.0\r\n"], "not a status line: 'SSH-2.0'")],
+    [([], "the app closed the connection without an answer"), ([b"SSH-2.0\r\n"], "not a status line: 'SSH-2.0'")],
     ids=["closes", "no http"],
 )
 def test_what_is_no_answer_is_said(probe, answer, said):
@@ -635,19 +635,19 @@ def test_an_app_that_refuses_is_said_to_refuse(probe):
 
 
 def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, probe):
-    """It is waited for, as the adapter would wait, and the time is said; what it answered before is kept."""
+    """The probe waits, as the adapter would, and reports the time; it keeps the answer before."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(LIMIT_S)
         probe(silent.getsockname()[1])
         assert re.search(r"/: it has not answered for 0\.0 s|/: it accepts", probe.last_answer())
         with silent.accept()[0]:
-            wait = r"/: it accepts the connection, and has not answered for \d+\.[1-9] s$"
+            wait = r"/: it accepts the connection, but has not answered for \d+\.[1-9] s$"
             assert wait_until(lambda: re.search(wait, probe.last_answer()))
         monkeypatch.setattr(probe_module, "SLOW_S", 0.1)
         with silent.accept()[0]:
             said = (
                 r"/: Connection reset by peer; "
-                r"since then it accepts the connection, and has not answered for \d+\.[1-9] s$"
+                r"since then it accepts the connection, but has not answered for \d+\.[1-9] s$"
             )
             assert wait_until(lambda: re.search(said, probe.last_answer()))
 
@@ -659,7 +659,7 @@ def test_an_app_that_was_never_asked_is_not_said_to_be_silent(loop):
 
 
 def test_of_a_name_with_several_addresses_each_has_its_answer(monkeypatch, probe):
-    """That nobody listens on ::1 does not hide what the app says on 127.0.0.1."""
+    """A refusal on ::1 does not hide the app's answer on 127.0.0.1."""
     resolve = socket.getaddrinfo
 
     def both(host, *args, **kwargs):

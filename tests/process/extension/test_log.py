@@ -33,7 +33,7 @@ class Pipe:
         os.set_blocking(self.read, False)
 
     def fill(self) -> None:
-        """Another process that shares the pipe has written all that it holds, and nobody has read it."""
+        """Another process that shares the pipe has filled it, and nothing has read it."""
         os.write(self.write, b"x" * (SMALL - 1) + b"\n")
         assert not select.select([], [self.write], [], 0)[1]
 
@@ -44,7 +44,7 @@ class Pipe:
             return b""
 
     def lines(self) -> list[dict[str, Any]]:
-        """What is in the pipe, without what fill() has put there."""
+        """The content of the pipe, without the part of fill()."""
         return [json.loads(line) for line in self.drain().split(b"\n") if line.strip(b"x")]
 
 
@@ -84,7 +84,7 @@ def in_time(function: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning"])
 def test_a_full_pipe_does_not_hold_us(log: Log, pipe: Pipe, level: str) -> None:
-    """What does not fit is lost, and how much was lost is said when the pipe is read again."""
+    """Lines that do not fit are lost, and their number is logged when the pipe is read again."""
     pipe.fill()
     took_ms = in_time(lambda: [log.write(level, f"event{number}") for number in range(300)])
     assert took_ms < LIMIT_S * 1000 / 2
@@ -101,7 +101,7 @@ def test_a_full_pipe_does_not_hold_us(log: Log, pipe: Pipe, level: str) -> None:
 def test_a_pipe_that_may_not_be_opened_again_does_not_hold_us(
     monkeypatch: pytest.MonkeyPatch, log: Log, pipe: Pipe
 ) -> None:
-    """It belongs to another user, say: then room is looked for before each write."""
+    """For example, it belongs to another user: then each write first checks for room."""
 
     def refuse(*_: object) -> int:
         raise PermissionError
@@ -154,7 +154,7 @@ def test_errors_wait_for_a_reader_that_never_comes_once(log: Log, pipe: Pipe) ->
 
 
 def test_a_line_that_was_cut_is_ended_before_the_next(log: Log, pipe: Pipe) -> None:
-    """Of a long line half had room: the next one stands on a line of its own, and the half is counted as lost."""
+    """Only half of a long line had room: the next line starts on its own, and the half counts as lost."""
     log.write("info", "long", stack="s" * 40_000)
     half = pipe.drain()
     log.write("info", "next")
@@ -173,7 +173,7 @@ def test_short_lines_use_the_room_that_there_is(log: Log, pipe: Pipe) -> None:
 
 
 class AlwaysReady:
-    """A poll(2) whose word is no longer true by the time that we write: somebody else was quicker."""
+    """A poll(2) whose answer is outdated when we write: another process was quicker."""
 
     def register(self, *_: object) -> None: ...
 
@@ -239,7 +239,7 @@ def test_a_log_that_nobody_can_read_is_no_error(how: str) -> None:
 
 
 def test_the_log_needs_no_descriptor(log: Log, pipe: Pipe) -> None:
-    """Where none is left, the line is written all the same: it says so, perhaps."""
+    """Even then the line is written: it may be the one that says so."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:
@@ -320,7 +320,7 @@ def test_warnings_whose_text_a_peer_chooses_are_bounded(written: Log, file: Path
 
 
 def test_warnings_that_all_differ_are_bounded(written: Log, file: Path) -> None:
-    """Of one event there are no more than a hundred, and the 1000th; what was said is not kept in memory."""
+    """Of one event only a hundred are logged, and the 1000th; the log keeps none in memory."""
     for number in range(1500):
         written.write("warning", "not_linked", reason=f"process {number} is not linked")
     written.write("warning", "another", reason="none of this")

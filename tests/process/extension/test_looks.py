@@ -1,4 +1,4 @@
-"""What can be read off real processes: who belongs to the function, what each is, what it holds and does."""
+"""What a look shows of real processes: whether they belong to the function, what each is, holds and does."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def note(app: App, path: Path, *, older: int = 0) -> str:
 def test_the_function_is_its_start_command_and_all_below(
     start: Start, family: tuple[App, int, int], tmp_path: Path
 ) -> None:
-    """Nobody else, be it of the same user."""
+    """No other process, even of the same user."""
     parent, child, grandchild = family
     other = start()
     found = function_tree(note(parent, tmp_path / "start-command"), "/opt/extensions", UID)
@@ -95,7 +95,7 @@ def test_the_function_is_its_start_command_and_all_below(
 
 @pytest.mark.parametrize("what", ["a pipe", "an endless device", "a folder"])
 def test_what_is_put_in_the_place_of_the_start_command_does_not_stop_us(tmp_path: Path, what: str) -> None:
-    """Whoever writes there: it is as if there were no file."""
+    """Whatever it contains, it counts as no file."""
     path = tmp_path / "start-command"
     if what == "a pipe":
         os.mkfifo(path)
@@ -199,7 +199,7 @@ def test_without_a_start_command_the_function_is_everybody_but_the_extensions(
 
 
 def test_a_process_of_another_user_is_not_of_the_function(start: Start, tmp_path: Path) -> None:
-    """Where no file says who the start command is."""
+    """Without a file that names the start command."""
     app = start()
     assert app.process.pid in pids(function_tree(str(tmp_path / "none"), "/opt/extensions", UID))
     assert function_tree(str(tmp_path / "none"), "/opt/extensions", UID + 1) == []
@@ -224,7 +224,7 @@ sys.stdin.read()
 
 
 def test_a_process_outside_of_the_environment_is_not_of_the_function(start: Start) -> None:
-    """A developer runs other things, too: what neither our parent nor our platform has started is not the function."""
+    """A developer runs other programs too: one started by neither our parent nor our platform is not the function's."""
     outer = start(f"API, PATH = '127.0.0.1:{os.getpid()}', {sys.path!r}\n{OUTSIDE}")
     stranger, ours = outer.line().split()
     assert stranger != ours
@@ -232,7 +232,7 @@ def test_a_process_outside_of_the_environment_is_not_of_the_function(start: Star
 
 
 def test_a_process_that_cannot_be_looked_at_is_of_nobody() -> None:
-    """It has ended: every look says so by an empty answer."""
+    """It has ended: every look then has an empty answer."""
     assert processes.stat(NOBODY) is None
     assert command(NOBODY) == ()
     assert executable(NOBODY) == ""
@@ -287,7 +287,7 @@ def test_a_program_whose_file_is_gone_still_has_its_name(tmp_path: Path) -> None
 
 
 def test_python_is_told_from_other_programs(start: Start, tmp_path: Path) -> None:
-    """By its name; and under another name, as uWSGI has it, by what it has loaded."""
+    """By its name; and under another name, like uWSGI's, by the libraries that it has loaded."""
     renamed = tmp_path / "server"
     shutil.copy(os.path.realpath(sys.executable), renamed)
     env = {"PYTHONHOME": sys.base_prefix, "LD_LIBRARY_PATH": f"{sys.base_prefix}/lib"}

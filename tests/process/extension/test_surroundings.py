@@ -1,4 +1,4 @@
-"""The real extension in bad surroundings: descriptors closed or used up, and a log that nobody reads."""
+"""The real extension in bad surroundings: descriptors closed or used up, and a log without a reader."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_failing_hook_is_reported_when_no_descriptor_is_left(life: Life, phase
 
 
 def test_without_descriptors_the_extension_waits_and_does_not_spin(life: Life) -> None:
-    """Peers that cannot be accepted stay in the queue, and the boundary is passed all the same."""
+    """Peers that cannot be accepted stay in the queue, and the boundary is still crossed."""
     life.start()
     app, command = life.connect("app"), life.connect("control")
     life.use_up_descriptors()
@@ -77,7 +77,7 @@ def test_without_descriptors_the_extension_waits_and_does_not_spin(life: Life) -
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_no_socket_takes_a_standard_descriptor(life: Life, closed: tuple[int, ...]) -> None:
-    """Whoever starts us may have closed them; what is written to them by others must not reach the platform."""
+    """Our parent may have closed them; other output to them must not reach the platform."""
     life.start(before=lambda: [os.close(number) for number in closed] and None)
     life.connect("app")
     used = life.descriptors()
@@ -124,7 +124,7 @@ class _Strange(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_failure_that_nobody_has_thought_of_is_reported_with_its_stack(tmp_path: Path) -> None:
-    """Whoever reads the log has to find the place in our code."""
+    """A reader of the log must find the place in our code."""
     with http.server.HTTPServer(("127.0.0.1", 0), _Strange) as platform:
         platform.asked = []  # type: ignore[attr-defined]
         thread = threading.Thread(target=platform.serve_forever)

@@ -60,7 +60,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture(params=["by a descriptor", "by looking"])
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to watch must give the same."""
+    """Both ways to watch must have the same result."""
     if request.param == "by looking":
         monkeypatch.setattr(watch_module, "MAX_DESCRIPTORS", 0)
     return str(request.param)
@@ -129,7 +129,7 @@ def test_a_process_whose_main_thread_has_ended_lives(
 def test_another_process_of_the_same_number_is_not_watched(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
 ) -> None:
-    """The start tells them apart, and one that was watched before it has ended."""
+    """Their start times differ, and the one watched before has ended."""
     app = start(LIVES)
     pid, ticks = app.process.pid, start_ticks(app.process.pid)
     assert not loop.call(lambda: watch.watch(pid, start_ticks=ticks - 1))
@@ -143,7 +143,7 @@ def test_another_process_of_the_same_number_is_not_watched(
 def test_one_that_is_dropped_is_not_told(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
 ) -> None:
-    """It has come back; and what was opened for it is closed."""
+    """It has come back, and its descriptors are closed."""
     before = descriptors()
     app, marker = start(LIVES), start(LIVES)
     opened = descriptors() - before
@@ -204,7 +204,7 @@ def test_a_process_that_comes_and_goes_takes_one_descriptor(
 def test_those_who_come_do_not_put_off_the_look_at_those_who_are_there(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
 ) -> None:
-    """An end is noticed although others are given to be watched all the time."""
+    """An end is noticed although new processes are added all the time."""
     app, other = start(LIVES), start(LIVES)
     loop.call(lambda: watch.watch(app.process.pid))
     app.process.kill()
@@ -258,7 +258,7 @@ def test_without_descriptors_nobody_is_taken_for_dead(
 def test_a_process_that_executes_another_program_has_changed(
     loop: Loop, watch: ProcessWatch, ended: list[int], start: Start, how: str
 ) -> None:
-    """Even if it is the same interpreter with the same words; it has not ended."""
+    """Even if it is the same interpreter with the same arguments; it did not end."""
     app, other = start(EXECUTES), start(LIVES)
     for process in (app, other):
         assert loop.call(lambda process=process: watch.watch(process.process.pid))  # type: ignore[misc]

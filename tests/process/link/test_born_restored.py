@@ -1,4 +1,4 @@
-"""A process that began after the restore is restored, although it has no hooks and nobody told it."""
+"""A process that started after the restore counts as restored, although it has no hooks and was never told."""
 
 from __future__ import annotations
 

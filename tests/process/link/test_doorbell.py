@@ -1,4 +1,4 @@
-"""The real doorbell and real processes: nobody is signalled who was not meant, or who would be ended by it."""
+"""The real transport and real processes: no other process is signalled, and none that the signal would kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from helpers import App, Loop, MemoryLog, clean_environ, wait_until
 from snapext_extension.kernel import processes
 from snapext_extension.kernel.processes import Stat
-from snapext_extension.peers.signals import Doorbell, SignalError, candidates
+from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 
 NUMBER = int(signal.SIGRTMIN) + 4
 CATCHES = f"""
@@ -31,7 +31,7 @@ Start = Callable[[str], App]
 
 
 class Ears:
-    """Hears what the doorbell hears."""
+    """Records the transport's events."""
 
     def __init__(self) -> None:
         self.said: list[tuple[tuple[int, ...], str | None]] = []
@@ -64,8 +64,8 @@ def log() -> MemoryLog:
 
 
 @pytest.fixture
-def bell(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> Iterator[Doorbell]:
-    bell = loop.call(lambda: Doorbell(str(tmp_path / "done"), os.geteuid(), loop.reactor, log, ears))
+def bell(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> Iterator[SignalTransport]:
+    bell = loop.call(lambda: SignalTransport(str(tmp_path / "done"), os.geteuid(), loop.reactor, log, ears))
     yield bell
     loop.call(bell.close)
 
@@ -89,29 +89,29 @@ def look(app: App) -> Stat:
     return found
 
 
-def ring(loop: Loop, bell: Doorbell, *who: Stat) -> list[int]:
-    return [process.pid for process in loop.call(lambda: bell.ring(who, NUMBER))]
+def ring(loop: Loop, bell: SignalTransport, *who: Stat) -> list[int]:
+    return [process.pid for process in loop.call(lambda: bell.send(who, NUMBER))]
 
 
 # --- who is signalled ------------------------------------------------------------------------------------------------
 
 
-def test_who_catches_the_signal_is_sent_it(loop: Loop, bell: Doorbell, start: Start) -> None:
+def test_who_catches_the_signal_is_sent_it(loop: Loop, bell: SignalTransport, start: Start) -> None:
     """Once for each ring."""
     app = start(CATCHES)
     assert ring(loop, bell, look(app)) == [app.process.pid]
     assert app.end() == ("1\n", "")
 
 
-def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: Doorbell, start: Start) -> None:
-    """Whoever has it now would even catch the signal: it is the start that tells them apart."""
+def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: SignalTransport, start: Start) -> None:
+    """The new process would even catch the signal: only its start time differs."""
     app = start(CATCHES)
     seen = look(app)
     assert ring(loop, bell, seen._replace(start_ticks=seen.start_ticks - 1)) == []
     assert app.end() == ("0\n", "")
 
 
-def test_a_process_that_has_ended_is_no_error(loop: Loop, bell: Doorbell, ears: Ears, start: Start) -> None:
+def test_a_process_that_has_ended_is_no_error(loop: Loop, bell: SignalTransport, ears: Ears, start: Start) -> None:
     """It was there when we looked."""
     app, other = start(CATCHES), start(CATCHES)
     seen = look(app)
@@ -123,7 +123,7 @@ def test_a_process_that_has_ended_is_no_error(loop: Loop, bell: Doorbell, ears: 
 @pytest.mark.parametrize(
     "how", ["pass", f"signal.signal({NUMBER}, signal.SIG_IGN)", f"signal.pthread_sigmask(signal.SIG_BLOCK, [{NUMBER}])"]
 )
-def test_who_does_not_catch_it_is_left_alone(loop: Loop, bell: Doorbell, start: Start, how: str) -> None:
+def test_who_does_not_catch_it_is_left_alone(loop: Loop, bell: SignalTransport, start: Start, how: str) -> None:
     """Whether it would be ended by it, ignores it or blocks it."""
     app = start(f"import signal, sys; {how}; print('up', flush=True); sys.stdin.readline()")
     assert ring(loop, bell, look(app)) == []
@@ -133,7 +133,9 @@ def test_who_does_not_catch_it_is_left_alone(loop: Loop, bell: Doorbell, start: 
     app.end()
 
 
-def test_the_end_of_one_that_was_signalled_is_heard_once(loop: Loop, bell: Doorbell, ears: Ears, start: Start) -> None:
+def test_the_end_of_one_that_was_signalled_is_heard_once(
+    loop: Loop, bell: SignalTransport, ears: Ears, start: Start
+) -> None:
     """Also when it was signalled twice."""
     app = start(CATCHES)
     for _ in range(2):
@@ -146,7 +148,7 @@ def test_the_end_of_one_that_was_signalled_is_heard_once(loop: Loop, bell: Doorb
 
 
 def test_the_candidates_are_the_start_command_and_its_descendants(start: Start, tmp_path: Path) -> None:
-    """But for those that are left alone, those that wait for a checkpoint, and whoever is not below it."""
+    """Except processes that are left alone, wait for a checkpoint, or are not below it."""
     parent = start(
         """
         import subprocess, sys
@@ -225,7 +227,7 @@ def test_the_pipe_is_for_its_owner_alone_and_taken_away(loop: Loop, ears: Ears, 
     """One of an extension that was killed is replaced."""
     path = tmp_path / "done"
     os.mkfifo(path, 0o666)
-    bell = loop.call(lambda: Doorbell(str(path), os.geteuid(), loop.reactor, log, ears))
+    bell = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     loop.call(bell.close)
@@ -237,7 +239,7 @@ def test_a_file_that_a_shell_has_left_there_is_refused(loop: Loop, ears: Ears, l
     path = tmp_path / "done"
     path.write_text("precious")
     with pytest.raises(SignalError, match="in the way") as refused:
-        loop.call(lambda: Doorbell(str(path), os.geteuid(), loop.reactor, log, ears))
+        loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     assert path.read_text() == "precious"
     assert "\n" not in str(refused.value)
     for part in (str(path), "remove it", "SNAPEXT_SOCKET"):
@@ -245,9 +247,9 @@ def test_a_file_that_a_shell_has_left_there_is_refused(loop: Loop, ears: Ears, l
 
 
 def test_closing_takes_the_pipe_away_but_not_anothers(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> None:
-    """What somebody has put in its place meanwhile is not removed."""
+    """It does not remove a file that another process put in its place."""
     path = tmp_path / "done"
-    bell = loop.call(lambda: Doorbell(str(path), os.geteuid(), loop.reactor, log, ears))
+    bell = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     path.rename(tmp_path / "moved")
     path.write_text("precious")
     loop.call(bell.close)
@@ -270,11 +272,11 @@ def test_anything_else_in_its_place_is_refused(
     uid = os.geteuid() + (what == "foreign")
     before = os.lstat(path)
     with pytest.raises(SignalError, match="in the way"):
-        loop.call(lambda: Doorbell(str(path), uid, loop.reactor, log, ears))
+        loop.call(lambda: SignalTransport(str(path), uid, loop.reactor, log, ears))
     assert os.lstat(path) == before
 
 
-def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, tmp_path: Path) -> None:
+def test_what_is_said_is_heard_in_order(loop: Loop, bell: SignalTransport, ears: Ears, tmp_path: Path) -> None:
     """From several writers that come and go, in one piece or in several."""
     for said in (b"7\n", b"8,9,10 failed no database\n11", b"\n", b" 12  failed \r\n", b"\n\n13 failed\n"):
         with open(tmp_path / "done", "wb", buffering=0) as pipe:
@@ -291,9 +293,9 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: Doorbell, ears: Ears, 
 
 
 def test_a_line_that_nobody_ends_does_not_take_the_next_answer_with_it(
-    loop: Loop, bell: Doorbell, ears: Ears, tmp_path: Path
+    loop: Loop, bell: SignalTransport, ears: Ears, tmp_path: Path
 ) -> None:
-    """`snapext done` begins a line of its own."""
+    """`snapext done` begins a new line."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
         pipe.write(b"x" * 3_000)
         env = clean_environ(SNAPEXT_SOCKET=str(tmp_path / "bridge.sock"))
@@ -315,9 +317,9 @@ JUNK = {
 
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 def test_junk_is_refused_and_what_comes_after_it_counts(
-    loop: Loop, bell: Doorbell, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
+    loop: Loop, bell: SignalTransport, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
 ) -> None:
-    """It is logged ten times, then with the 100th and the 1000th; nobody is taken to be done."""
+    """It is logged ten times, then at the 100th and the 1000th; no process counts as done."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
         view = memoryview(junk)
         while view:

@@ -1,4 +1,4 @@
-"""`import snapext` links a process of the app where an extension is to be expected, and no process of ours."""
+"""`import snapext` links a process of the app where an extension is expected, and no process of ours."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,11 +123,11 @@ def test_a_program_that_serves_from_within_an_import_is_not_waited_for(
 def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
     listener: Listener, start: Start, import_app: str
 ):
-    """After the restore nobody asks any more: its link's thread sleeps until it is told something."""
+    """After the restore nothing asks any more: its link's thread sleeps until a message comes."""
     app = start(import_app)
     peer = joined(listener)
     assert app.line() == "half"
-    assert peer.ask(replace(BEFORE, serving=True)).ok
+    assert peer.ask(BEFORE.replace(serving=True)).ok
     assert peer.ask(AFTER).ok
     (thread,) = {entry.name for entry in Path(f"/proc/{app.process.pid}/task").iterdir()} - {str(app.process.pid)}
     wakes = Path(f"/proc/{app.process.pid}/task/{thread}/status")
@@ -142,7 +141,7 @@ def test_a_program_that_runs_from_within_an_import_is_not_looked_at_for_ever(
 
 
 def test_a_restore_does_not_wait_for_an_import(listener: Listener, start: Start, import_app: str):
-    """What is imported lazily while requests are served must not cost a restore its time."""
+    """Lazy imports while requests are served must not delay a restore."""
     app = start(import_app)
     peer = joined(listener)
     assert app.line() == "half"

@@ -1,6 +1,5 @@
 """Real client processes on a real socket, with the extension's end of it in the test's hands."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -35,7 +34,7 @@ def test_hello_says_who_the_process_is(listener, path, start):
     client = hello.client.partition("/")[0]
     assert Hello(
         PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
-    ) == dataclasses.replace(hello, client=client)
+    ) == hello.replace(client=client)
     assert client == "snapext-python"
 
 
@@ -139,7 +138,7 @@ def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
 
 
 def test_the_apps_default_timeout_does_not_cut_the_link(listener, start):
-    """socket.setdefaulttimeout in the app leaves our connection as it is: one that is cut could miss a restore."""
+    """socket.setdefaulttimeout in the app does not change our connection: a cut one could miss a restore."""
     app = start("import socket; socket.setdefaulttimeout(0.01)" + HOOKS + "time.sleep(0.3); say('slept')" + READ)
     peer = listener.accept()
     peer.greet()
@@ -222,7 +221,7 @@ GARBAGE = [b"garbage\n", b'{"type":"welcome"}\n', b"x" * 70_000, b'{"type":"hell
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=["garbage", "malformed", "long", "misdirected", "half"])
 def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start, garbage):
-    """What is not the protocol runs no hook, disturbs nothing, and does not end the link for good."""
+    """Malformed input runs no hook, disturbs nothing, and does not end the link for good."""
     app = start(HOOKS + REPORT)
     peer = listener.accept()
     peer.next(Hello)
@@ -236,7 +235,7 @@ def test_an_extension_that_talks_nonsense_leaves_the_app_working(listener, start
 
 
 def test_nothing_runs_before_the_welcome(listener, start):
-    """An order from one who has not greeted is refused."""
+    """An order from a peer that has not greeted is refused."""
     app = start(HOOKS + REPORT)
     peer = listener.accept()
     peer.next(Hello)
@@ -244,6 +243,35 @@ def test_nothing_runs_before_the_welcome(listener, start):
     assert peer.is_hung_up()
 
     assert app.end()[0] == "[]\n"
+
+
+def test_the_time_of_the_restore_follows_the_clock(listener, start):
+    """The platform sets the wall clock after the restore: asked then, the time is right, also in a fork."""
+    app = start(
+        HOOKS
+        + """
+import os, time
+def show():
+    really = time.time
+    offset = really() - time.monotonic()
+    shown = [snapext.status().restored_at]
+    time.time = lambda: really() + 3600  # nobody may set this machine's clock
+    shown.append(snapext.status().restored_at)
+    if not os.fork():
+        say(*(round(at - offset, 1) for at in (*shown, snapext.status().restored_at)))
+        os._exit(0)
+    os.wait()
+snapext.register_after_restore(show)
+"""
+        + REPORT
+    )
+    peer = listener.accept()
+    peer.greet()
+    assert peer.ask(BEFORE).ok
+    assert peer.ask(AFTER.replace(restored_at=1.0, restored_monotonic=5.0)).ok
+
+    assert app.line() == "5.0 3605.0 3605.0"
+    app.end()
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -302,7 +330,7 @@ def test_wait_restored_does_not_wait_where_no_restore_comes(start):
 
 
 def test_a_process_that_joins_after_the_restore_is_restored_at_once(listener, start):
-    """One that began after the restore has nothing to run and is told so by its welcome."""
+    """A process that started after the restore has nothing to run, and its welcome says so."""
     app = start(HOOKS + "print(snapext.wait_restored(20), ran, snapext.status().environment_id)")
     listener.accept().greet(Welcome(1, "ready", 1, ENVIRONMENT_ID))
 
@@ -396,7 +424,7 @@ def test_a_fork_between_the_phases_runs_what_it_is_told(listener, start):
 
 
 def test_a_fork_in_a_thread_with_the_ident_of_a_link_that_gave_up_is_linked(listener, start):
-    """The C library gives the ident of a thread that has ended to the next one: that is no hook which forks."""
+    """The C library reuses the ident of a thread that has ended: the new thread is not a hook that forks."""
     app = start(
         "import os, threading\npath = os.environ['SNAPEXT_SOCKET']\n"
         "os.environ.update(SNAPEXT_SOCKET='/nobody/here.sock', AWS_LAMBDA_RUNTIME_API='127.0.0.1:1')\n"
@@ -518,6 +546,69 @@ def test_reseeding_can_be_switched_off(listener, start, setting, reseeds):
     assert reseeds == (f"{random.random()}\n" != app.end()[0])
 
 
+GENERATORS = """
+import os, random, ssl, sys, snapext
+def say(*words): print(*words, flush=True)
+class Own:
+    seeds = []
+    def reseed(self, seed):
+        self.seeds.append(seed)
+stirred = []
+import _ssl
+_ssl.RAND_add = lambda seed, _entropy: stirred.append(seed)
+random.seed(42)
+snapext.register_generator(Own())
+"""
+RENEWED = "say(random.random() != random.Random(42).random(), len(set(Own.seeds)), stirred[-1][:32].decode())\n"
+
+
+def test_a_process_without_hooks_is_reseeded(listener, start):
+    """It has a link; a generator that it registers makes one. The seed begins with the environment id."""
+    app = start(GENERATORS + READY + "snapext.wait_restored(20)\n" + RENEWED)
+    peer = listener.accept()
+    assert peer.greet().hooks == HookCounts()
+    assert peer.ask(BEFORE).ok
+    assert peer.ask(AFTER).ok
+
+    assert app.line() == f"True 1 {ENVIRONMENT_ID}"
+    app.end()
+
+
+def test_a_fork_of_a_stale_parent_is_reseeded(listener, start):
+    """It was forked before its parent was restored, and has found no more than the parent had."""
+    app = start(
+        GENERATORS
+        + READY
+        + READ
+        + "if not os.fork():\n    snapext.wait_restored(20)\n    "
+        + RENEWED
+        + "    os._exit(0)\nos.wait()\n"
+    )
+    parent = listener.accept()
+    parent.greet()
+    assert parent.ask(BEFORE).ok
+    app.go()
+    child = listener.accept()
+    assert child.greet().forked
+    assert child.ask(AFTER).ok
+
+    assert app.line() == f"True 1 {ENVIRONMENT_ID}"
+    app.end()
+
+
+@pytest.mark.parametrize(("setting", "ok"), [("1", False), ("0", True)])
+def test_a_generator_that_cannot_be_renewed_fails_the_phase(listener, start, setting, ok):
+    """Before the snapshot, when the hooks have run: no version is published whose clones draw the same."""
+    app = start(HOOKS + "snapext.register_generator(object())\n" + REPORT, SNAPEXT_RESEED=setting)
+    peer = listener.accept()
+    peer.greet()
+    done = peer.ask(BEFORE)
+    assert done.ok == ok
+    assert ok or (done.error.type, done.error.hook) == ("NotRenewedError", None)
+
+    assert app.end()[0] == "['before']\n"
+
+
 def test_a_hook_that_seeds_has_the_last_word(listener, start):
     """A seed that an after-restore hook sets is not overwritten: reseeding comes before the first hook."""
     app = start(
@@ -533,7 +624,7 @@ def test_a_hook_that_seeds_has_the_last_word(listener, start):
 
 
 def test_hooks_registered_with_snapshot_restore_py_run_too(listener, start):
-    """A hook that was registered with AWS's own module is counted and run in its place."""
+    """A hook registered with AWS's own module is counted, and runs in its place."""
     pytest.importorskip("snapshot_restore_py")
     app = start(
         HOOKS + "import snapshot_restore_py as theirs; theirs.register_after_restore(ran.append, 'theirs')\n"

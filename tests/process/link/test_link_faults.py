@@ -13,7 +13,7 @@ from snapext.wire.messages import BeforeSnapshot, Describe, Described, Done, Hel
 
 
 def attempts(listener: Listener, seconds: float, talk: bytes | None = None) -> int:
-    """How many connections come within some time; each is told `talk`, if anything, and hung up on."""
+    """How many connections come within some time; each gets `talk`, if given, and is closed."""
     count, deadline = 0, time.monotonic() + seconds
     listener.server.settimeout(0.05)
     while time.monotonic() < deadline:
@@ -52,7 +52,7 @@ def test_a_name_that_cannot_be_had_does_not_end_the_link(listener: Listener, sta
 
 @pytest.mark.parametrize("character", ["x", "ü", "🦀", r"\x00"], ids=ascii)
 def test_names_that_do_not_fit_into_a_message_are_left_out(listener: Listener, start: Start, character: str):
-    """`status` asks for the names of the hooks: as many as one message holds are told, and the link lives."""
+    """`status` asks for the names of the hooks: the answer has as many as fit in one message, and the link lives."""
     start(
         HOOKS
         + f"""
@@ -105,7 +105,7 @@ THREAD = "_thread.stack_size(0)\n"
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again_at_the_next_hook(listener: Listener, start: Start):
-    """The reason is said once, and the extension sees the hooks; the next one that is registered links the process."""
+    """The reason is logged once, and the extension sees the hooks; the next registered hook links the process."""
     app = start(
         NO_THREAD
         + HOOKS
@@ -190,7 +190,7 @@ def test_a_welcome_with_another_protocol_number_is_respected(listener: Listener,
 
 
 def test_nothing_is_run_for_one_who_speaks_another_protocol(listener: Listener, start: Start):
-    """What it says along with its welcome may mean something else there."""
+    """The rest of its messages may mean something else in that version."""
     app = start(HOOKS + REPORT)
     peer = listener.accept()
     peer.next(Hello)
@@ -242,7 +242,7 @@ def free(): return [number for number in (0, 1, 2) if not os.path.exists(f"/proc
 
 
 def test_what_we_open_never_takes_a_standard_descriptor(listener: Listener, start: Start):
-    """An app that has closed 0, 1 and 2 finds them free: what it prints would otherwise reach our socket."""
+    """An app that has closed 0, 1 and 2 finds them free: its output would otherwise reach our socket."""
     app = start(DESCRIPTORS + "snapext.register_after_restore(lambda: tell(free()))\nimport time; time.sleep(60)")
     peer = listener.accept()
     peer.greet()
@@ -278,7 +278,7 @@ PATCH = {
 @pytest.mark.parametrize("patch", PATCH.values(), ids=PATCH)
 @pytest.mark.parametrize("when", ["before", "after", "between"])
 def test_an_app_that_is_patched_at_any_time_is_told_all(listener: Listener, start: Start, patch: str, when: str):
-    """Before snapext is imported, after it is linked, or between two phases; the app goes on meanwhile."""
+    """Before snapext is imported, after it is linked, or between two phases; the app keeps running."""
     middle = "say('waits')\nwhile not ran: time.sleep(0.01)\n" if when == "between" else ""
     app = start(
         ("import warnings; warnings.simplefilter('ignore')\n" + patch if when == "before" else "")

@@ -1,4 +1,4 @@
-"""A living process that loses its link owes its hooks: it is waited for, named, and never passed over in silence."""
+"""A living process that loses its link must still run its hooks: snapext waits for it and names it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_held(life: Life) -> None:
 
 
 def test_init_waits_for_a_process_that_has_lost_its_link_and_fails_naming_it(simulate: Simulate) -> None:
-    """It has hooks, and nobody could tell it of a phase."""
+    """It has hooks, and nothing could tell it a phase."""
     life = simulate(beside("init"), **SETTLE, SNAPEXT_READY_TIMEOUT_MS="1500")
     assert life.status == 1
     (error,) = life.document["errors"]
@@ -47,7 +47,7 @@ def test_init_waits_for_a_process_that_has_lost_its_link_and_fails_naming_it(sim
 
 
 def test_a_link_that_is_lost_after_the_answer_fails_the_version_and_not_its_clones(simulate: Simulate) -> None:
-    """Its after-restore hooks could not be run in any clone, so none is made."""
+    """Its after-restore hooks could run in no clone, so there is none."""
     life = simulate(beside("before"), WAIT_FOR="lost", **SETTLE, SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS="2000")
     assert life.status == 1
     (error,) = life.document["errors"]
@@ -87,7 +87,7 @@ def test_one_that_ends_owes_nothing_any_more(simulate: Simulate, when: str) -> N
 @pytest.mark.parametrize("program", ["exec", "exec-same"])
 @pytest.mark.parametrize("when", ["init", "before"])
 def test_one_that_executes_another_program_owes_nothing_any_more(simulate: Simulate, when: str, program: str) -> None:
-    """What it had registered is gone with its memory, be it the same interpreter that runs the next program."""
+    """Its hooks are gone with its memory, even if the same interpreter runs the next program."""
     wait_for = {"WAIT_FOR": "lost"} if when == "before" else {}
     check_held(simulate(beside(when, program), **SETTLE, **wait_for, **SOON))
 

@@ -1,4 +1,4 @@
-"""What a person has to know reaches standard error once, and never stops or ends the app."""
+"""A notice for a person reaches standard error once, and never stops or ends the app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONCE = "notice.once('kind', 'the line')\n"
 
 
 def run(code: str, *, stderr: int = subprocess.PIPE) -> tuple[int, str, str]:
-    """What a process printed that says something of ours, and how it ended."""
+    """The lines of ours that a process printed, and how it ended."""
     done = subprocess.run(
         [sys.executable, "-c", f"import os, sys\n{SAY}{code}"],
         env=clean_environ(PYTHONPATH=str(SRC)),
@@ -112,7 +112,7 @@ def test_a_socket_whose_other_end_is_gone_does_not_end_the_app():
 
 
 def test_a_closed_descriptor_is_no_error():
-    """Nobody is there to be told."""
+    """There is no reader."""
     assert run(f"os.close(2)\n{ONCE}print('goes on')") == (0, "goes on\n", "")
 
 
@@ -164,7 +164,7 @@ def test_hooks_registered_by_the_program_and_a_module_are_named(tmp_path: Path, 
 
 
 def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: Path, start: Start):
-    """Something of ours is broken: the app goes on, and its hooks are not lost in silence."""
+    """A part of ours is broken: the app keeps running, and its hooks are not lost without a message."""
     app = start("import sys; sys.modules['snapext.link.told'] = None" + HOOKS + REPORT)
     _, err = app.end()
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: 
 
 
 def test_what_cannot_be_linked_is_not_said_elsewhere(tmp_path: Path):
-    """On a developer's machine nobody expects an extension."""
+    """A developer's machine is not expected to have an extension."""
     assert run("sys.modules['snapext.link.told'] = None\nimport snapext\nsnapext.register_after_restore(print)") == (
         0,
         "",

@@ -1,4 +1,4 @@
-"""A client that is told by signals, with the extension's end of the socket in the test's hands."""
+"""A signalled client, with the extension's end of the socket in the test's hands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ asyncio.run(main())
 
 
 def test_a_hook_that_awaits_the_running_loop_does_not_wait_for_ever(listener: Listener, start: Start):
-    """All hooks run as a task of the loop, whose own tasks go on meanwhile; then it hangs up."""
+    """All hooks run as a task of the loop, beside its own tasks; then it hangs up."""
     app = start(HOOKS + LOOP, SNAPEXT_TRANSPORT="signal")
     assert app.line() == "ready"
     app.process.send_signal(FIRST)
@@ -43,7 +43,7 @@ def test_a_hook_that_awaits_the_running_loop_does_not_wait_for_ever(listener: Li
 
 
 def test_a_hook_that_hangs_on_the_running_loop_fails_the_phase_in_time(listener: Listener, start: Start):
-    """The budget is kept there as well, and the loop lives on."""
+    """The budget applies there too, and the loop keeps running."""
     app = start(
         HOOKS + LOOP.replace("await future", "await asyncio.Event().wait()").replace("== 2", "== -1"),
         SNAPEXT_TRANSPORT="signal",

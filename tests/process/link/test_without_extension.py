@@ -1,4 +1,4 @@
-"""No extension, a socket that nobody listens on, a bridge that dies: the app serves as if snapext were not there."""
+"""No extension, a dead socket, a bridge that dies: the app serves as if snapext were not there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVERS = {
 
 @contextmanager
 def serving(command: str, tmp_path: Path, socket_path: str) -> Iterator[str]:
-    """A server started as a user would outside of Lambda; yields its URL, and checks what it printed."""
+    """A server started as by a user outside Lambda; yields its URL, and checks its output."""
     port = free_port()
     words = command.format(port=port).split()
     env = {

@@ -47,7 +47,7 @@ class Journal:
 
     @property
     def main_calls(self):
-        """All calls but event/next, which is asked in the background at any moment."""
+        """All calls except event/next, which comes from the background at any moment."""
         return [call for call in self.calls if call != EVENT_NEXT]
 
 
@@ -365,7 +365,7 @@ def test_a_refused_snapstart_request_fails_the_phase(journal, platform, app, sta
 
 
 def test_a_held_readiness_request_is_awaited(journal, app, start_adapter):
-    """While the app holds one readiness request open, no other is sent and no invocation is asked for."""
+    """While the app holds one readiness request open, the adapter sends no other and asks for no invocation."""
     asked = queue.Queue()
     release = threading.Event()
 
@@ -388,7 +388,7 @@ def test_a_held_readiness_request_is_awaited(journal, app, start_adapter):
 
 
 def test_readiness_is_asked_until_the_status_is_healthy(journal, app, start_adapter):
-    """Readiness is asked again after any status outside the healthy set, a redirect included."""
+    """Readiness is checked again after any status outside the healthy set, including a redirect."""
     statuses = iter([500, 404, 302, 204])
     app.routes["/health"] = lambda request: request.reply(next(statuses))
     start_adapter(
@@ -608,7 +608,7 @@ def test_an_event_that_it_cannot_read_is_reported(journal, platform, start_adapt
     [
         (200, "application/json", b'{"batch": [ 1 ]}', b'{"batch": [1]}', ""),
         (200, "application/json", b"7", b"7", ""),
-        (500, "application/json", b'{"no": 1}', b'{"no": 1}', "answered 500; the invocation succeeds all the same"),
+        (500, "application/json", b'{"no": 1}', b'{"no": 1}', "answered 500; the invocation still succeeds"),
         (200, "text/plain", b"done", b"null", "is not JSON: the invocation's answer is null"),
         (200, "image/png", b"1", b"null", "is not JSON: the invocation's answer is null"),
         (204, "application/json", b"", b"null", "is not JSON: the invocation's answer is null"),
@@ -617,7 +617,7 @@ def test_an_event_that_it_cannot_read_is_reported(journal, platform, start_adapt
 def test_an_event_that_is_not_http_is_posted_as_it_is(
     platform, app, start_adapter, path, variables, status, content_type, answer, payload, said
 ):
-    """To the pass-through path; the caller gets the JSON of the answer, and what the real one hides is on stderr."""
+    """To the pass-through path; the caller gets the JSON of the answer, and stderr has what the real adapter hides."""
     seen = {}
 
     def take(request):
@@ -700,7 +700,7 @@ def test_1_1_gives_up_an_initialisation_whose_app_is_not_ready_in_time(journal, 
 def test_1_1_reports_a_phase_in_which_the_app_is_not_ready_in_time(
     journal, platform, app, start_adapter, options, check, path, error_type
 ):
-    """The check before the checkpoint POST and the one after the restore are bounded as well."""
+    """The check before the checkpoint POST and the one after the restore have the limit too."""
     app.routes["/"] = hold_from(check, platform)
     platform.restored.set()
     adapter = start_adapter(

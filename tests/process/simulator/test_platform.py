@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.credentials import Credentials
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformFailure
 
 RUNTIME = "/2018-06-01/runtime"
@@ -214,7 +214,7 @@ def test_many_invocations_share_one_connection(sandbox):
     ],
 )
 def test_unknown_paths_are_not_found_and_known_ones_want_their_own_method(sandbox, method, path, status):
-    """The body of such a request is read all the same, so the connection goes on."""
+    """The body of such a request is still read, so the connection can continue."""
     client = sandbox().client()
 
     assert client.ask(method, path, b"some body")[0] == status
@@ -408,7 +408,7 @@ def test_a_reported_failure_ends_the_wait_when_a_process_exits(sandbox):
 
 @pytest.mark.parametrize(("role", "error_type"), [("extension", "Extension.Crash"), ("runtime", "Runtime.ExitError")])
 def test_an_exit_ends_an_invocation_at_once(sandbox, role, error_type):
-    """An invocation that nobody will answer any more is a failure, not a timeout."""
+    """An invocation that no process can answer any more is a failure, not a timeout."""
     box = sandbox().until_ready()
     invoked = box.start(box.platform.invoke, b"x", LIMIT_S)
     box.asked.result(LIMIT_S)
@@ -453,7 +453,7 @@ def test_a_wait_that_times_out_says_what_it_still_waited_for(sandbox):
 
     assert caught.value.failure.error_type == "Sandbox.Timeout"
     assert caught.value.failure.message == (
-        "init has not ended after 0.01 s: the runtime has not asked for restore/next or invocation/next; "
+        "init has not finished after 0.01 s: the runtime has not asked for restore/next or invocation/next; "
         "extension snapext has not asked for event/next"
     )
     assert box.platform.failure is None
@@ -468,10 +468,10 @@ def test_an_invocation_that_times_out_says_that_the_runtime_has_not_answered(san
 
 
 def test_a_driver_that_acts_out_of_order_is_told_so(sandbox):
-    """A restore before init has ended is the driver's mistake, not a failure of the environment."""
+    """A restore before init has finished is the driver's mistake, not a failure of the environment."""
     box = sandbox()
 
-    with pytest.raises(SimulationError, match="init has not ended") as caught:
+    with pytest.raises(SimulationError, match="init has not finished") as caught:
         box.platform.restore()
     assert not isinstance(caught.value, PlatformFailure)
 
@@ -558,7 +558,7 @@ def test_leaving_the_platform_unblocks_every_caller_and_ends_every_thread(sandbo
         for call in (box.event, box.asked):
             with pytest.raises((OSError, http.client.HTTPException)):
                 call.result(LIMIT_S)
-        with pytest.raises(SimulationError, match="the platform has stopped"):
+        with pytest.raises(SimulationError, match="the platform stopped"):
             waiting.result(LIMIT_S)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)), LIMIT_S)
@@ -568,7 +568,7 @@ def test_leaving_the_platform_unblocks_every_caller_and_ends_every_thread(sandbo
 
 
 def test_an_idle_platform_comes_and_goes(sandbox):
-    """A platform that nobody calls starts and stops without delay or complaint."""
+    """A platform without calls starts and stops without delay or complaint."""
     with Platform(init_type=InitType.ON_DEMAND, extension_names=[]) as platform:
         platform.wait_registered(0)
         assert platform.address.startswith("127.0.0.1:")

@@ -1,4 +1,4 @@
-"""Threads that share one environment: who is woken, and who sleeps on."""
+"""Threads that share one environment: which are woken, and which sleep on."""
 
 from __future__ import annotations
 

@@ -121,15 +121,15 @@ def test_after_a_failed_restore_the_extension_gets_shutdown_and_has_time_to_end(
 
 
 def test_an_extension_that_reports_right_after_restore_error_is_warned_of(tmp_path: Path) -> None:
-    """On Lambda its report may be what users see, in place of the hook's error."""
+    """On Lambda users may see its report instead of the hook's error."""
     life = failing(tmp_path, "hasty")
     assert life.document["errors"][0]["type"] == "Runtime.AfterRestoreError"
     assert life.warnings()["hasty_end"].startswith("Extension.ExitError ")
-    assert "names it in place of the hook's error" in life.warnings()["hasty_end"]
+    assert "reports it instead of the hook's error" in life.warnings()["hasty_end"]
 
 
 def test_an_extension_that_stays_after_shutdown_is_killed_in_the_end(tmp_path: Path) -> None:
-    """After 2 s, and it is said."""
+    """After 2 s, and the story says so."""
     life = failing(tmp_path, "stays")
     assert {"ended": True} not in life.said()
     assert "was killed" in life.warnings()["killed"]

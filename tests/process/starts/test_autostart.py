@@ -57,7 +57,7 @@ def bare_python(tmp_path_factory):
 
 @pytest.fixture
 def start_bare(tmp_path, bare_python):
-    """Like `start`, where the only snapext is the one that the autostart folder belongs to."""
+    """Like `start`, where the only snapext is the autostart folder's."""
     apps = []
 
     def start(code, *, more=()):
@@ -139,7 +139,7 @@ def test_the_real_module_is_used_where_it_is_present(listener, start):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_modules_look_ordinary(start, start_bare, name):
-    """Whoever looks at a module, its spec or its loader sees what there would be without us."""
+    """A module, its spec and its loader look as they would without us."""
     code = f"""
         import importlib.util, inspect
         before = importlib.util.find_spec({name!r})
@@ -170,7 +170,7 @@ def test_submodules_and_the_command_are_found(start_bare):
 
 
 def test_an_installed_snapext_comes_before_our_own(tmp_path, start):
-    """The version that the app brings is the one that runs."""
+    """The app's own version runs."""
     shutil.copytree(SRC / "snapext", tmp_path / "theirs" / "snapext", ignore=shutil.ignore_patterns("__pycache__"))
     app = start("import snapext; print(snapext.__file__)", more=[tmp_path / "theirs"])
 
@@ -304,7 +304,7 @@ def test_every_way_to_start_python_still_works(start, options):
 
 @pytest.mark.parametrize("channels", [{}, {"PYTHONUSERBASE": str(USER_BASE)}], ids=["path", "path and user site"])
 def test_the_folder_costs_next_to_nothing(channels):
-    """It brings a handful of the standard library's smallest modules and nothing else."""
+    """It imports a handful of the standard library's smallest modules and nothing else."""
     code = "import sys; print(*sys.modules)"
     with (
         App(code, clean_environ(), python=BASE_PYTHON) as plain,
@@ -318,7 +318,7 @@ def test_the_folder_costs_next_to_nothing(channels):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_elsewhere_an_import_starts_nothing(start_bare, name):
-    """Neither under SnapStart nor beside a socket that is named: a laptop that runs the image, say."""
+    """Neither under SnapStart nor with a socket set: for example, a laptop that runs the image."""
     code = f"import {name}, threading; print(threading.active_count())"
 
     with App(code, clean_environ(PYTHONPATH=str(AUTOSTART)), python=bare(start_bare)) as app:
@@ -334,7 +334,7 @@ def bare(start):
 
 
 def seen_by(code, **variables):
-    """What a process of the interpreter itself prints."""
+    """The output of a process of the interpreter itself."""
     with App(code, clean_environ(**variables), python=BASE_PYTHON) as app:
         return app.end()
 
@@ -470,7 +470,7 @@ def test_opentelemetry_behind_ours_runs_as_well(start):
 
 
 def test_opentelemetry_instrument_and_the_user_site_both_run(tmp_path):
-    """Its sitecustomize runs no other, so ours by PYTHONPATH is lost: the user site links all the same."""
+    """Its sitecustomize runs no other, so ours on PYTHONPATH is lost: the user site still links."""
     instrument = Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"
     path = os.pathsep.join((str(AUTOSTART), sysconfig.get_path("purelib")))
     done = subprocess.run(

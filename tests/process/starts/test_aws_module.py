@@ -139,7 +139,7 @@ def register_after_restore(func, *args, **kwargs): Hooks.after.append((func, arg
 
 
 def test_a_module_that_keeps_its_lists_in_another_way_is_wrapped(tmp_path, listener: Listener, start: Start):
-    """A later version of theirs may; each hook is told all the same, and the wrapper says what it wraps."""
+    """A later version of theirs may; each hook is still reported, and the wrapper names the function that it wraps."""
     (tmp_path / "snapshot_restore_py.py").write_text(OTHERWISE)
     app = start(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport snapext\n"

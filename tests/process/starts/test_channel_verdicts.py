@@ -282,7 +282,7 @@ def check(scene: Scene, line: str, cause: str | None, *, pth: bool = False) -> N
 
 @pytest.mark.parametrize("line", WAYS)
 def test_a_process_is_reached_or_the_cause_is_named(scene: Scene, line: str) -> None:
-    """What `channels` says from outside is what the interpreter has done."""
+    """The verdict of `channels` from outside agrees with the interpreter itself."""
     check(scene, line, WAYS[line])
 
 

@@ -43,7 +43,7 @@ def test_the_master_has_no_thread_and_each_worker_is_linked(listener: Listener, 
 
 
 def test_a_hook_of_the_apps_own_is_called_first(listener: Listener, start: Start):
-    """What was there is kept, and our part is added once."""
+    """The existing hook is kept, and ours is added once."""
     app = start(
         UWSGI + HOOKS + "snapext.connect(); snapext.register_after_restore(print)\n"
         "before = threads()\nuwsgi.number = 1; uwsgi.post_fork_hook()\nsay(called, before)\nsys.stdin.readline()"
@@ -54,7 +54,7 @@ def test_a_hook_of_the_apps_own_is_called_first(listener: Listener, start: Start
 
 
 def test_the_chain_of_its_decorators_is_used(listener: Listener, start: Start):
-    """uwsgidecorators sets the hook for itself, and calls what is in its list."""
+    """uwsgidecorators sets the hook for itself, and calls the functions in its list."""
     app = start(
         "import sys, types\nchain = sys.modules['uwsgidecorators'] = types.ModuleType('uwsgidecorators')\n"
         "chain.postfork_chain = []" + UWSGI + HOOKS + "uwsgi.number = 1\n"
@@ -72,7 +72,7 @@ def test_a_worker_that_loads_the_app_itself_is_linked_at_once(listener: Listener
 
 
 def test_a_fork_that_python_was_not_told_of_is_noticed_at_the_next_hook(listener: Listener, start: Start):
-    """An app may have put another function in the place of uWSGI's hook: the child is linked as a fork all the same."""
+    """An app may have replaced uWSGI's hook: the child is still linked as a fork."""
     app = start(
         UWSGI
         + HOOKS

@@ -68,7 +68,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Named:
-    """So many processes are linked, and one that cannot be is named: a warning, and the life is not OK."""
+    """This many processes are linked, and one that cannot be is named: a warning, and the life is not OK."""
 
     processes: int
     cause: str
@@ -244,7 +244,7 @@ WAYS_BY_THE_WRAPPER = {
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the lines name."""
+    """The fields of the lines."""
     root = tmp_path_factory.mktemp("places")
     project, foreign, chaining, packed = (root / name for name in ("project", "foreign", "chaining", "packed"))
     for folder in (project, foreign, chaining, packed):
@@ -344,7 +344,7 @@ def test_a_server_is_linked_or_refused_with_the_cause(live: Live, name: str) -> 
 def test_the_wrapper_links_a_server_or_it_is_refused_with_the_cause(
     layer: Path, settings: dict[str, str], tmp_path: Path, name: str
 ) -> None:
-    """What a run.sh does to PYTHONPATH is made good by the user site, or named with the line to change."""
+    """The user site makes up for a run.sh that changes PYTHONPATH, or a message names the line to change."""
     way = WAYS_BY_THE_WRAPPER[name]
     way.outcome.check(by_the_wrapper(layer, tmp_path, settings, way))
 

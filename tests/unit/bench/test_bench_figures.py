@@ -37,7 +37,7 @@ def test_a_summary_has_the_tail() -> None:
 
 
 def test_ratios_are_of_pairs() -> None:
-    """What slowed both of a pair cancels out; lists of different lengths have no pairs."""
+    """A slow round cancels out; lists of different lengths have no pairs."""
     assert ratios([2.0, 200.0], [1.0, 100.0]) == [2.0, 2.0]
     with pytest.raises(ValueError, match="zip"):
         ratios([1.0], [1.0, 2.0])
@@ -76,7 +76,7 @@ def test_touched_pages_are_told_apart_by_what_is_behind_them() -> None:
 
 
 def test_every_setup_is_measured_once_a_round_in_an_order_that_turns() -> None:
-    """The first round warms up, and is not kept."""
+    """The first round is warm-up, and is discarded."""
     order: list[str] = []
 
     def measure(name: str) -> dict[str, float]:

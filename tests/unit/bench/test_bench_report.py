@@ -1,4 +1,4 @@
-"""The benchmarks' report, from figures that are made up: what is held, what is not, and nothing without its spread."""
+"""The benchmarks' report, from made-up figures: each budget is met or not, and each figure has its spread."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 
 from bench import footprint, invocation, limited, restore, scale, startup
 from bench.budgets import judged
+from bench.cpu_limit import NoLimitError
 from bench.headlines import HEADLINES, LISTEN_TIMES
 from bench.parts import PARTS
 from bench.report import document, number, plot_names, unit_of, write_plots
+from bench.stage import Stage
 
 ROUNDS = [1.0, 1.1, 0.9]
 
@@ -99,7 +101,7 @@ def test_a_budget_is_met_or_not_by_its_median() -> None:
 
 
 def test_every_headline_is_measured_when_every_part_is() -> None:
-    """None asks for a figure by a name that no part has."""
+    """None uses a name that no part has."""
     found = judged(figures())
     assert [one.headline for one in found] == [*HEADLINES]
     assert [one.headline.title for one in found if one.measured is None] == []
@@ -121,7 +123,7 @@ def test_an_older_record_is_readable_and_what_it_lacks_is_said(results: dict[str
     del results["parts"]["limited"]
     title = f"from register until it listens / {startup.EXIT_ONLY}"
     text = document(results)
-    assert f"| {title} | not in this run |  | 0 | ≤ {LISTEN_TIMES:g} |  |" in text
+    assert f"| {title} | not measured |  | 0 | ≤ {LISTEN_TIMES:g} |  |" in text
     assert "0.1 CPU" not in text
 
 
@@ -131,8 +133,22 @@ def test_a_part_that_cannot_be_measured_says_why_and_the_rest_is_reported(result
     text = document(results)
     assert "## With 0.1 CPU\n" in text
     assert "Not measured here: no group\n" in text
-    assert "| exec to register at 0.1 CPU | not in this run |" in text
+    assert "| exec to register at 0.1 CPU | not measured |" in text
     assert "| exec to register: snapext / " in text
+
+
+def test_without_control_groups_nothing_is_measured_but_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The rest of the run goes on."""
+
+    def none(percent: int) -> None:
+        raise NoLimitError("a CPU limit needs a control group: read-only")
+
+    monkeypatch.setattr(limited, "cpu_limit", none)
+    result = limited.measure(Stage(tmp_path), 2, lambda _line: None)
+    assert result.missing == "a CPU limit needs a control group: read-only"
+    assert result.figures == {}
 
 
 def test_the_budgets_come_before_everything_else(results: dict[str, Any]) -> None:
@@ -169,13 +185,13 @@ def test_a_part_alone_makes_a_report(results: dict[str, Any]) -> None:
 
 
 def test_a_dropped_round_is_in_the_report(results: dict[str, Any]) -> None:
-    """Nobody has to look for what failed."""
+    """A reader sees the failure there."""
     results["parts"]["restore"]["dropped"] = ["gunicorn: no answer"]
-    assert "A round was dropped, because something in it failed: gunicorn: no answer" in document(results)
+    assert "A round was dropped because of a failure: gunicorn: no answer" in document(results)
 
 
 def test_each_plot_that_is_shown_is_drawn_and_the_same_each_time(results: dict[str, Any], tmp_path: Path) -> None:
-    """Figures alone make the file: a run that is rendered again changes nothing."""
+    """The file depends only on the figures: rendering a run again changes nothing."""
     results["parts"] = {name: results["parts"][name] for name in ("scale", "footprint")}
     shown = {name for part in PARTS[1::3] for name in plot_names(part, results["parts"][part.name]["figures"]).values()}
     write_plots(results, tmp_path)

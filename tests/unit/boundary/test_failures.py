@@ -98,7 +98,7 @@ def test_who_was_told_by_a_signal_is_not_said_to_run_a_hook():
 
 @pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
 @pytest.mark.parametrize(
-    ("others", "more"), [(0, None), (1, "nor has hook app.other in process 1 (b)"), (6, "and 2 more")]
+    ("others", "more"), [(0, None), (1, "nor did hook app.other in process 1 (b)"), (6, "and 2 more")]
 )
 def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
     """Whoever needs more time learns which setting gives it."""
@@ -106,7 +106,7 @@ def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more)
     message = timed_out(phase, late, 9_000.0, reportable=True).message
 
     assert f"SNAPEXT_{phase.upper()}_TIMEOUT_MS" in message
-    assert more in message if more else "nor has" not in message
+    assert more in message if more else "nor did" not in message
 
 
 def test_an_app_that_is_not_ready_is_told_apart_from_one_that_lacks_processes():

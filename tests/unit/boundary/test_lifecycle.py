@@ -124,6 +124,7 @@ def test_a_life_leaves_these_lines_in_the_log() -> None:
     assert [fields["duration_ms"] for fields in driver.reports("snapshot") + driver.reports("ready")] == [12.0, 34.0]
     assert driver.reports("restore") == [{"environment_id": driver.machine.environment_id}]
     assert driver.machine.environment_id == f"{1:032x}"
+    assert (driver.told(key)[-1].restored_at, driver.told(key)[-1].restored_monotonic) == (1.0, 3.5)
     assert State.SHUTDOWN is driver.state
 
 
@@ -614,7 +615,7 @@ class TestFailures:
             "process 5",
             "9000 ms",
             "SNAPEXT_AFTER_RESTORE_TIMEOUT_MS",
-            "nor has hook (the first) in process 6",
+            "nor did hook (the first) in process 6",
         ):
             assert part in driver.failure.message
 

@@ -6,7 +6,7 @@ import pytest
 
 from lifecycle_driver import Driver, settings
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, HookCounts, Hooks, Running
-from snapext_extension.boundary.actions import Action, AnswerReadiness, Fail, ForgetTheQuiet, Look, SetTimer, TimerName
+from snapext_extension.boundary.actions import Action, AnswerReadiness, Fail, ForgetHungUp, Look, SetTimer, TimerName
 from snapext_extension.boundary.assembly import FIRST_LINK_MS
 from snapext_extension.boundary.attendance import Attendance, Sighting
 from snapext_extension.boundary.events import (
@@ -142,6 +142,27 @@ class TestInitWaits:
         assert State.INIT is driver.state
         driver.pass_ms(200)
         assert State.SNAPSHOT is driver.state
+
+    def test_for_the_first_link_from_the_answer_on_however_late_that_comes(self) -> None:
+        """Looks begin before the app answers: they do not use up the time."""
+        driver = Watching(settings())
+        driver.sightings = (worker(10),)
+        driver.pass_ms(FIRST_LINK_MS + 5_000)
+        driver.settle()
+        driver.pass_ms(FIRST_LINK_MS - 600)
+        assert State.INIT is driver.state
+        driver.pass_ms(200)
+        assert State.SNAPSHOT is driver.state
+
+    def test_not_for_the_import_of_one_that_started_between_a_look_and_the_answer(self) -> None:
+        """Nobody else can have given the answer: it serves from within its import."""
+        driver = Watching(settings())
+        driver.pass_ms(2_000)
+        driver.sightings = (worker(10, started_ms=driver.now_ms),)
+        driver.join(pid=10, importing=True)
+        driver.pass_ms(1_000)
+        driver.settle()
+        assert State.BEFORE_SNAPSHOT is driver.state
 
     def test_not_for_servers_that_accept_connections_when_nobody_has_joined(self) -> None:
         """The app has answered, and who answered has imported no hook module."""
@@ -288,6 +309,15 @@ class TestInitWaits:
         driver.join(pid=11)
         driver.pass_ms(500)
         assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_no_longer_than_the_time_it_has_when_only_more_hooks_might_follow(self) -> None:
+        """Nobody is missing, and nothing is to be said."""
+        driver = Watching(settings())
+        driver.join()
+        driver.handle(AppReady())
+        driver.handle(TimerFired(TimerName.READY))
+        assert State.BEFORE_SNAPSHOT is driver.state
+        assert driver.reported("warning") == []
 
     def test_and_says_what_for_every_few_seconds(self) -> None:
         """Before the app is ready it is the app's answer; then who is missing."""
@@ -955,7 +985,7 @@ class TestWhoEnds:
         driver.done(second)
         driver.handle(RestoreReturned(200, ""))
         assert driver.machine.is_watched(first)
-        assert ForgetTheQuiet() in driver.done(second)
+        assert ForgetHungUp() in driver.done(second)
         assert not driver.machine.is_watched(first)
         driver.lose(second)
         assert not driver.machine.is_watched(second)

@@ -137,6 +137,14 @@ def test_a_command_is_ours_while_it_is_connected() -> None:
     assert [listed["pid"] for listed in driver.machine.describe()["not_linked"]] == [5000 + COMMAND]
 
 
+def test_a_command_that_leaves_without_a_checkpoint_changes_nothing() -> None:
+    """`snapext status`, say."""
+    driver = Explicit(EXPLICIT)
+    driver.handle(CommandJoined(901, 5901))
+    assert driver.handle(CommandLeft(901)) == []
+    assert driver.state is State.INIT
+
+
 def test_where_there_is_no_boundary_a_checkpoint_returns_at_once() -> None:
     """On demand nothing is held and no hook runs."""
     driver = Explicit(settings(gate=False, boundary=False))

@@ -1,4 +1,4 @@
-"""Each rule of the doctor: the case that it alone is about, what it tells to write, and when it keeps silent."""
+"""Each rule of the doctor: the case that only it covers, the line it proposes, and the cases without a finding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LWA = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86:25"
 
 
 def function(facts=None, elsewhere="", **variables):
-    """A function with nothing wrong, and what is given. A variable that is None is left out."""
+    """A clean function with the given settings. A variable that is None is removed."""
     merged = {name: value for name, value in {**GOOD, **variables}.items() if value is not None}
     places = {(*VARIABLES, name): Place("t.yaml", f"P.{name}", n) for n, name in enumerate(merged, 1)}
     return Function(
@@ -184,7 +184,7 @@ CASES = [
 
 @pytest.mark.parametrize(("subject", "severity", "variables", "facts", "line"), CASES)
 def test_each_rule_is_triggered_alone_and_says_what_to_write(subject, severity, variables, facts, line):
-    """One thing is wrong, one rule says so, with its severity, what happens because of it, and the line."""
+    """One thing is wrong, one rule finds it, with its severity, its harm, and the line."""
     one = function(facts, **variables)
 
     assert [subject] == subjects(one)
@@ -228,7 +228,7 @@ def test_every_rule_has_a_case():
     ],
 )
 def test_what_is_right_triggers_nothing(variables, facts):
-    """Every accepted way to write a setting, and functions that a rule is not about."""
+    """Every accepted way to write a setting, and functions that a rule does not apply to."""
     assert examine(function(facts, **variables)).findings == ()
 
 
@@ -270,7 +270,7 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     ],
 )
 def test_what_contradicts_the_adapter_says_what_to_check(variables, facts, wrong, harm):
-    """A layer's number names no release, so the line says what that depends on."""
+    """A layer's number does not give the release, so the line says on what it depends."""
     (finding,) = examine(function(facts, **variables)).findings
 
     assert wrong in finding.wrong
@@ -278,7 +278,7 @@ def test_what_contradicts_the_adapter_says_what_to_check(variables, facts, wrong
 
 
 def test_every_refused_setting_is_named():
-    """Not only the first that the extension would stumble over."""
+    """Not only the first that the extension would refuse."""
     found = examine(function(SNAPEXT_WORKERS="x", SNAPEXT_LOG_LEVEL="x", SNAPEXT_SETTLE_MS="-")).findings
 
     assert {"SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL", "SNAPEXT_SETTLE_MS"} == {f.wrong.partition("=")[0] for f in found}
@@ -302,7 +302,7 @@ def test_every_refused_setting_is_named():
     ],
 )
 def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables, facts):
-    """No guess, and the reason is told."""
+    """The rule does not guess, and gives the reason."""
     diagnosis = examine(function(facts, **variables))
 
     assert diagnosis.findings == ()
@@ -311,7 +311,7 @@ def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables
 
 
 def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():
-    """An image has an environment of its own; what the template says is judged all the same."""
+    """An image has its own environment; the template's settings are still judged."""
     image = {"image": True, "runtime": None, "layers": (), "package": "in an image"}
     diagnosis = examine(
         function(image, "may be in the image", AWS_LWA_READINESS_CHECK_PORT=None, AWS_LWA_ASYNC_INIT="true")
@@ -333,7 +333,7 @@ def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():
     ],
 )
 def test_a_function_uses_snapext_by_its_layer_a_variable_or_the_wrapper(variables, layers, expected):
-    """Any one of them is a sign, and nothing else is."""
+    """Each of them is a sign, and nothing else is."""
     bare = replace(function(), variables=variables, facts=replace(FACTS, layers=layers))
 
     assert expected is uses_snapext(bare)

@@ -1,4 +1,4 @@
-"""What the doctor reads off env files and templates, and what it refuses to read."""
+"""What the doctor reads from env files and templates, and what it refuses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def env(folder, text):
 
 
 def test_a_sam_template_is_read_with_its_globals(tmp_path):
-    """Mappings are joined, lists added up, and nothing is wrong with this one."""
+    """Mappings are joined, lists concatenated, and this template has no findings."""
     (app,) = template(tmp_path, CLEAN)
 
     assert {name: value for name, value in app.variables.items() if isinstance(value, str)} == {
@@ -61,7 +61,7 @@ def test_a_sam_template_is_read_with_its_globals(tmp_path):
 
 
 def test_a_function_overrides_what_is_general(tmp_path):
-    """The function's own value counts, and the line to change is the one that counts."""
+    """The function's own value wins, and the finding names its line."""
     own = CLEAN.replace(
         "        Variables:\n          AWS",
         "        Variables:\n          AWS_LWA_READINESS_CHECK_PORT: 1\n          AWS",
@@ -74,7 +74,7 @@ def test_a_function_overrides_what_is_general(tmp_path):
 
 
 def test_what_is_general_is_changed_where_it_stands_and_what_is_missing_is_the_functions_own(tmp_path):
-    """A wrong value in the Globals is mended there; nothing new is put there."""
+    """A wrong value in the Globals is changed there; no new line is added there."""
     wrong = CLEAN.replace(" 9555", " 1").replace("AWS_LAMBDA_EXEC_WRAPPER: /opt/snapext/bootstrap", "A: b")
     port, wrapper = examine(template(tmp_path, wrong)[0]).findings
 
@@ -138,7 +138,7 @@ Resources:
     ],
 )
 def test_a_version_counts_for_the_function_that_it_names(tmp_path, name, published):
-    """However it is referred to."""
+    """In every way to refer to it."""
     assert template(tmp_path, PLAIN % name)[0].facts.published is published
 
 
@@ -173,7 +173,7 @@ Resources:
 
 
 def test_anchors_and_merges_are_followed(tmp_path):
-    """As the YAML that CloudFormation accepts has them."""
+    """In the forms of CloudFormation's YAML."""
     text = CLEAN.replace("Globals:", "Common: &common {AWS_LWA_ASYNC_INIT: true}\nGlobals:").replace(
         "          TABLE:", "          <<: *common\n          TABLE:"
     )
@@ -198,7 +198,7 @@ def test_a_layer_made_in_the_template_is_known_by_its_resource(tmp_path):
     ],
 )
 def test_a_bundled_hook_module_is_found_in_the_codes_folder(tmp_path, name, content, line):
-    """Asked for in the requirements, or there itself."""
+    """In the requirements, or as a module."""
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / name).write_text(content)
     package = template(tmp_path, CLEAN)[0].facts.package
@@ -272,7 +272,7 @@ def test_an_odd_shape_is_no_crash(tmp_path, properties):
     ],
 )
 def test_an_env_file_is_read_as_a_shell_would(tmp_path, text, expected):
-    """Comments, quotes, `export`, values over several lines; what would have to be expanded is left alone."""
+    """Comments, quotes, `export`, multi-line values; it does not expand variables."""
     assert expected == env(tmp_path, text).variables
 
 
@@ -287,7 +287,7 @@ def test_an_env_file_is_read_as_a_shell_would(tmp_path, text, expected):
     ],
 )
 def test_what_is_no_env_file_is_refused_without_showing_it(tmp_path, text, said):
-    """The line is named by its number: it may hold a secret."""
+    """The message has the line's number, not its text: it may be a secret."""
     with pytest.raises(SourceError, match=said) as refused:
         env(tmp_path, text)
     assert "secret" not in str(refused.value)

@@ -25,13 +25,14 @@ def frozen(monkeypatch):
 
 
 def test_an_identity_is_fresh_and_well_formed():
-    """32 hexadecimal digits, another one each time, and the time of the restore by two clocks."""
-    before = time.time()
+    """32 hexadecimal digits, another one each time, and the time of the restore by three clocks."""
+    before, monotonic_before = time.time(), time.monotonic()
     first, second = new_identity(), new_identity()
 
     assert re.fullmatch("[0-9a-f]{32}", first.environment_id)
     assert first.environment_id != second.environment_id
     assert before <= first.restored_at <= time.time()
+    assert monotonic_before <= first.restored_monotonic <= time.monotonic()
     assert first.boot_ticks <= time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from snapext.command.status_report import lines
 from snapext.errors import LocalProtocolError
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import Describe, Described, Message, Result, Welcome, to_wire
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.reactor import Reactor
@@ -154,7 +154,7 @@ def test_what_does_not_fit_into_a_line_is_left_out_and_counted() -> None:
 def test_many_processes_that_cannot_be_linked_do_not_keep_the_desk_busy_for_ever() -> None:
     """Their causes hold what the app has in its PYTHONPATH: as JSON each character may take twelve times its room."""
     office = Office({1: process(how="RTMIN+4")})
-    connection = Connection(Role.EXTENSION)
+    connection = Connection(Side.EXTENSION)
     connection.send(Welcome(1, "init", 0, None))
 
     def send(key: int, message: Message) -> None:

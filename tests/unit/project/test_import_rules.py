@@ -50,9 +50,10 @@ def test_every_room_is_lived_in():
 
 def test_the_messages_do_no_io():
     """What reads and writes them imports neither sockets, tasks, threads, the system nor a clock."""
-    names = imports("snapext.wire.messages") | imports("snapext.wire.connection")
+    modules = {f"snapext.wire.{name}" for name in ("fields", "record", "messages", "connection")}
+    names = set().union(*map(imports, modules))
 
-    assert ours(names) == {"snapext.errors", "snapext.wire.messages"}
+    assert ours(names) <= {"snapext.errors", *modules}
     assert not {"socket", "asyncio", "threading", "os", "time", "select"} & names
 
 
@@ -63,16 +64,28 @@ def test_the_boundary_does_no_io():
     assert not {"socket", "asyncio", "threading", "os", "time", "select"} & names
 
 
+def loaded(modules):
+    """What Python has loaded after these imports, and nothing else."""
+    code = f"import sys; sys.path.insert(0, {str(SRC)!r}); import {modules}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True, text=True)
+    return set(done.stdout.split())
+
+
 def test_a_command_inside_a_function_is_light():
     """`snapext checkpoint` and `snapext done` import neither the protocol's messages, nor click, nor sockets."""
-    code = "import snapext.__main__, snapext.command.checkpoint; print(*sys.modules)"
-    run = f"import sys; sys.path.insert(0, {str(SRC)!r}); {code}"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, check=True, text=True)
-    loaded = done.stdout.split()
+    found = loaded("snapext.__main__, snapext.command.checkpoint")
 
-    assert "snapext.command.main" in loaded
+    assert "snapext.command.main" in found
     heavy = {"click", "socket", "dataclasses", "typing", "snapext.wire.messages", "snapext.link.link", "snapext_tools"}
-    assert not heavy & set(loaded)
+    assert not heavy & found
+
+
+def test_the_protocol_is_light():
+    """The first hook of a process waits for the messages to be imported: no dataclasses, whose import is most of it."""
+    found = loaded("snapext.wire.connection, snapext.wire.place")
+
+    assert "snapext.wire.messages" in found
+    assert not {"dataclasses", "inspect", "typing", "socket"} & found
 
 
 def test_what_registering_needs_is_light():

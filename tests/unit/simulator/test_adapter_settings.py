@@ -72,7 +72,7 @@ def test_an_empty_hook_path_is_no_hook_path():
 
 @pytest.mark.parametrize("value", ["0", "-1", "0.0"])
 def test_a_readiness_timeout_of_nothing_is_none(value):
-    """As the real adapter has it: 0 and less mean to wait for ever."""
+    """As in the real adapter: 0 and less mean no limit."""
     environ = RUNTIME_API | {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}
 
     assert read_settings(environ).readiness_timeout_s is None
@@ -87,7 +87,7 @@ def test_a_readiness_timeout_of_nothing_is_none(value):
     ],
 )
 def test_status_codes_are_codes_and_ranges(text, codes):
-    """A list of codes and ranges, spaced as one likes, is the set of all of them."""
+    """A list of codes and ranges, with any spacing, is the set of all of them."""
     assert parse_status_codes(text) == codes
 
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.apigw import (
     HttpResponse,
     buffered_response,
@@ -13,6 +12,7 @@ from snapext_tools.simulator.apigw import (
     parse_response,
     response_prelude,
 )
+from snapext_tools.simulator.errors import SimulationError
 
 BODIES = [b"", b'{"a": 1}', "žluť".encode(), b"\xff\x00\xfe", b"\x00" * 16]
 
@@ -129,7 +129,7 @@ def test_lists_of_header_values_are_joined():
 
 @pytest.mark.parametrize("payload", [b'{"message": "hi"}', b'"hi"', b"[1]"])
 def test_json_without_a_status_code_is_the_body(payload):
-    """API Gateway takes other JSON for the body of a 200."""
+    """API Gateway treats other JSON as the body of a 200."""
     assert parse_response(payload) == HttpResponse(200, {"content-type": "application/json"}, payload)
 
 

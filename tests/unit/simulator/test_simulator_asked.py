@@ -1,4 +1,4 @@
-"""Requests and events as the options of `snapext simulate` say them, as curl has its own."""
+"""The options of `snapext simulate` become requests and events, as curl's options do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_is_neither_is_refused(value: str) -> None:
 
 
 def test_a_body_makes_a_path_a_post_and_a_form() -> None:
-    """Several pieces are joined, and a method that is said stays."""
+    """Several pieces are joined, and an explicit method stays."""
     assert one((R, "/x"), (D, "a=1"), (D, "b=2")) == Request("POST", "/x", {"content-type": FORM}, b"a=1&b=2")
     assert one((R, "PUT /x"), (D, "ž")).body == "ž".encode()
     assert one((R, "PUT /x"), (D, "ž")).method == "PUT"
@@ -67,12 +67,12 @@ def test_a_body_out_of_a_file_loses_its_line_ends(tmp_path: Path) -> None:
     ],
 )
 def test_headers_are_read_as_curl_reads_them(lines: list[str], headers: dict[str, str]) -> None:
-    """Repeated ones are joined, `Name;` is empty, `Name:` is left out."""
+    """Repeated headers are joined, `Name;` is sent empty, `Name:` is removed."""
     assert one((R, "/"), *((H, line) for line in lines)).headers == headers
 
 
 def test_headers_may_come_out_of_a_file(tmp_path: Path) -> None:
-    """One a line."""
+    """One per line."""
     (tmp_path / "headers").write_text("X-A: 1\n\nX-B: 2\n")
 
     assert one((R, "/"), (H, f"@{tmp_path}/headers")).headers == {"x-a": "1", "x-b": "2"}
@@ -95,7 +95,7 @@ def test_what_is_no_header_is_refused(line: str) -> None:
 
 
 def test_body_and_headers_belong_to_the_request_before_them(tmp_path: Path) -> None:
-    """And events stand in their place between requests."""
+    """Events keep their place between requests."""
     (tmp_path / "e.json").write_text('{"Records": []}')
     given = [(R, "/a"), (D, "1"), (R, "/b"), (H, "X: b"), (E, f"{tmp_path}/e.json"), (R, "/c")]
 
@@ -113,7 +113,7 @@ def test_body_and_headers_belong_to_the_request_before_them(tmp_path: Path) -> N
 def test_a_body_or_header_without_a_request_is_refused(
     tmp_path: Path, name: str, option: str, after_event: bool
 ) -> None:
-    """An event is none: it is sent as it is."""
+    """An event is not a request: it is sent as it is."""
     (tmp_path / "e.json").write_text("{}")
     with pytest.raises(click.BadParameter, match="belongs to the --request before it") as raised:
         parse_asked([*([(E, f"{tmp_path}/e.json")] if after_event else []), (name, "x: 1")])
@@ -121,7 +121,7 @@ def test_a_body_or_header_without_a_request_is_refused(
 
 
 def test_an_event_is_sent_byte_for_byte_and_has_to_be_json(tmp_path: Path) -> None:
-    """A function would get nothing else from Lambda."""
+    """Lambda sends a function nothing but JSON."""
     (tmp_path / "e.json").write_bytes(b"[ 1,\n2 ]\n")
     (tmp_path / "no.json").write_text("{'a': 1}")
 

@@ -1,4 +1,4 @@
-"""Credentials under SnapStart: the developer's own at an endpoint, and nothing of them in the variables."""
+"""Credentials under SnapStart: an endpoint serves the developer's own, and no variable has them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_variables_win_with_or_without_a_session_token(home: Path) -> None:
 
 @pytest.mark.parametrize("profile", ["", "work", "other"])
 def test_keys_of_a_profile_come_out_of_awss_own_files(home: Path, profile: str) -> None:
-    """Out of credentials or config, whose sections are named differently."""
+    """From credentials or config, which name their sections differently."""
     (home / ".aws" / "credentials").write_text(f"[default]\n{KEYS.format('DEFAULT')}[work]\n{KEYS.format('WORK')}")
     (home / ".aws" / "config").write_text(f"[profile other]\n{KEYS.format('OTHER')}aws_session_token = t\n")
     credentials = developers_credentials({"HOME": str(home), "AWS_PROFILE": profile})
@@ -64,12 +64,12 @@ def test_keys_of_a_profile_come_out_of_awss_own_files(home: Path, profile: str) 
 def test_credentials_that_are_no_keys_are_replaced_and_that_is_said(
     home: Path, config: str, environ: dict[str, str], named: str
 ) -> None:
-    """The app would else fail at AWS, and nobody would know why."""
+    """Otherwise the app would fail at AWS without a reason."""
     (home / ".aws" / "config").write_text(config)
     credentials = developers_credentials({"HOME": str(home), **environ})
 
     assert credentials.key_id.startswith("AKIASIMULATED")
-    assert f"your AWS credentials come from {named}, which" in credentials.doubt
+    assert f"your AWS credentials come from {named}, and simulate" in credentials.doubt
 
 
 @pytest.mark.parametrize("text", ["", "no section\n", "[default]\nregion = eu-central-1\n", "\x00"])
@@ -103,7 +103,7 @@ def test_under_snapstart_the_developers_own_is_out_of_reach_of_app_and_extension
 
 
 def test_on_demand_the_variables_stay(tmp_path: Path) -> None:
-    """There Lambda hands credentials out in variables."""
+    """There Lambda provides credentials in variables."""
     environ = {"AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "s"}
     env = extension_environment(environ, "127.0.0.1:9", str(tmp_path), Settings(init_type="on-demand"), None)
 

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from snapext.errors import SimulationError
 from snapext_tools.simulator.environment import Environment
+from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure
 from snapext_tools.simulator.replies import DROPPED, Blocked, Reply
 from snapext_tools.simulator.states import ExtensionState, InitType, RuntimeState
@@ -164,12 +164,12 @@ def test_registering_twice_is_refused(name):
 
 
 def test_registration_ends_once_the_runtime_has_initialised():
-    """An internal extension that comes after the runtime's first next is turned away."""
+    """An internal extension that registers after the runtime's first next is refused."""
     refused(Driver().until_init_end().registered("late", []), 403, "Extension.RegistrationClosed")
 
 
 def test_at_most_ten_extensions_register():
-    """The eleventh extension is turned away."""
+    """The eleventh extension is refused."""
     driver = Driver()
     assert [driver.registered(f"inner-{n}", []).status for n in range(9)] == [200] * 9
 
@@ -189,7 +189,7 @@ EXTENSION_CALLS = ("event_next", "extension_init_error", "extension_exit_error")
     ],
 )
 def test_an_extension_call_without_a_valid_identifier_is_refused(call, headers, error_type):
-    """A missing, malformed and unknown identifier are told apart."""
+    """A missing, a malformed and an unknown identifier get different errors."""
     driver = Driver()
     driver.registered()
 
@@ -198,7 +198,7 @@ def test_an_extension_call_without_a_valid_identifier_is_refused(call, headers, 
 
 @pytest.mark.parametrize("call", ["extension_init_error", "extension_exit_error"])
 def test_an_error_report_of_an_extension_must_name_its_type(call):
-    """A report without Lambda-Extension-Function-Error-Type is refused and is no failure."""
+    """A report without Lambda-Extension-Function-Error-Type is refused and is not a failure."""
     driver = Driver()
     driver.registered()
 
@@ -210,7 +210,7 @@ def test_an_error_report_of_an_extension_must_name_its_type(call):
 
 
 def runtime_in(state):
-    """A driver whose runtime is in `state`, with an invocation under way where there can be one."""
+    """A driver whose runtime is in `state`, with a running invocation where the state allows one."""
     driver = Driver()
     driver.registered()
     driver.request_id = UNKNOWN_ID
@@ -257,7 +257,7 @@ RUNTIME_CALLS = {
 @pytest.mark.parametrize("call", RUNTIME_CALLS)
 @pytest.mark.parametrize("state", RuntimeState)
 def test_a_runtime_call_is_accepted_in_its_states_and_refused_with_both_states_named_in_all_others(state, call):
-    """Everything outside the table is a 403 that names the current state and the asked-for one."""
+    """Everything outside the table is a 403 that names the current and the requested state."""
     driver = runtime_in(state)
     asked, make = RUNTIME_CALLS[call]
     answer = make(driver)
@@ -323,7 +323,7 @@ def test_an_extension_call_is_accepted_in_its_states_and_refused_in_all_others(s
 @pytest.mark.parametrize("order", list(itertools.permutations(["extension", "internal", "runtime"])))
 @pytest.mark.parametrize("call", ["restore_next", "invocation_next"])
 def test_init_ends_when_the_runtime_and_every_registered_extension_have_asked_for_their_next_step(order, call):
-    """Any order will do, and the last one ends init; one that has not asked holds the snapshot back."""
+    """In any order the last call ends init; an extension that has not asked holds the snapshot back."""
     driver = Driver()
     driver.registered(events=[])
     driver.registered("inner", ["INVOKE"])
@@ -340,7 +340,7 @@ def test_init_ends_when_the_runtime_and_every_registered_extension_have_asked_fo
     for done, name in enumerate(order):
         assert {words[missing] for missing in order[done:]} == set(driver.missing_for_init())
         assert "init_end" not in driver.names()
-        with pytest.raises(SimulationError, match="init has not ended"):
+        with pytest.raises(SimulationError, match="init has not finished"):
             driver.restore()
         assert isinstance(steps[name](), Blocked)
 
@@ -392,7 +392,7 @@ def test_a_runtime_that_never_asks_for_restore_next_is_ready_at_once_and_has_no_
 
 @pytest.mark.parametrize(("at_ms", "in_time"), [(9_999.9, True), (10_000, False), (60_000, False)])
 def test_a_runtime_has_ten_seconds_from_the_restore_to_ask_for_an_invocation(at_ms, in_time):
-    """One that asks later, however late the clock is looked at, has timed out its restore hooks."""
+    """A runtime that asks later has timed out, however late the clock is read."""
     driver = Driver().until_init_end()
     driver.restore()
     driver.now_ms = at_ms
@@ -407,7 +407,7 @@ def test_a_runtime_has_ten_seconds_from_the_restore_to_ask_for_an_invocation(at_
 
 
 def test_the_restore_deadline_can_be_set_and_ends_with_a_report():
-    """The deadline is the configured one, and nothing is due any more once the runtime has reported a failure."""
+    """The configured deadline applies, and none is left once the runtime has reported a failure."""
     driver = Driver(restore_timeout_ms=50).until_init_end()
     driver.restore()
     assert driver.deadline_ms == 50
@@ -474,7 +474,7 @@ def test_init_error_ends_nothing_until_a_process_exits_and_is_then_what_the_invo
 
 @pytest.mark.parametrize("call", ["init_error", "restore_error"])
 def test_an_error_of_the_restore_ends_it_at_once_and_its_body_is_dropped(call):
-    """init/error during the restore is understood as restore/error."""
+    """init/error during the restore counts as restore/error."""
     driver = Driver().until_init_end()
     driver.restore()
 
@@ -511,7 +511,7 @@ def test_an_error_type_without_the_pattern_in_it_is_recorded_as_unknown(given, r
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"[1]", b'{"errorMessage": 7}', b"\xff"])
 def test_a_report_without_a_usable_message_still_makes_one_clear_line(body):
-    """The message then says who reported what, and where."""
+    """The message then names the reporter, the error and the call."""
     driver = Driver()
     driver.registered()
     driver.init_error({"lambda-runtime-function-error-type": "Runtime.Oops"}, body)
@@ -522,7 +522,7 @@ def test_a_report_without_a_usable_message_still_makes_one_clear_line(body):
 
 @pytest.mark.parametrize(("kind", "stored"), [("init", "Extension.InitError"), ("exit", "Extension.ExitError")])
 def test_an_extensions_own_report_ends_as_the_platforms_type_and_once_a_process_exits(kind, stored):
-    """Whatever type its header names. Repeating the report changes nothing, and its exit is then no crash."""
+    """Whatever type its header names. A repeated report changes nothing, and its exit is then not a crash."""
     driver = Driver()
     driver.registered()
     report = getattr(driver, f"extension_{kind}_error")
@@ -590,7 +590,7 @@ STORES = {
 
 
 def outcome_in_init(order):
-    """What AWS's code says: an exit ends init; users are told what init/error said, else the first fatal error."""
+    """As in AWS's code: an exit ends init; users see the report to init/error, else the first fatal error."""
     for number, step in enumerate(order):
         if step.endswith("exits"):
             stored = next(STORES[earlier] for earlier in order if earlier in STORES)
@@ -599,7 +599,7 @@ def outcome_in_init(order):
 
 
 def outcome_of_restore(order):
-    """What AWS's code says: whatever ends the restore, a fatal error stored by then is what it failed with."""
+    """As in AWS's code: whatever ends the restore, it fails with a fatal error that is stored by then."""
     for number, step in enumerate(order):
         if step != "report":
             stored = next((STORES[earlier] for earlier in order[: number + 1] if earlier in STORES), None)
@@ -658,7 +658,7 @@ def test_a_restore_fails_with_the_first_stored_fatal_error_however_it_ends(order
 @pytest.mark.parametrize(("after_ms", "is_hasty"), [(0, True), (299, True), (300, False)])
 @pytest.mark.parametrize("how", ["report", "extension exits", "runtime exits"])
 def test_what_comes_right_after_restore_error_is_noted_for_the_platform_may_name_it_instead(how, after_ms, is_hasty):
-    """The failure stays what was reported: so it goes in most lives. What could hide it in others is on record."""
+    """The failure stays as reported, as in most lives. The record has the error that could hide it in others."""
     driver = Driver().until_init_end()
     driver.restore()
     driver.restore_error(*report_of("Runtime.AfterRestoreError"))
@@ -674,7 +674,7 @@ def test_what_comes_right_after_restore_error_is_noted_for_the_platform_may_name
 
 
 def test_a_report_after_shutdown_hides_nothing():
-    """An extension that waits for SHUTDOWN before it reports and ends has done all that can be done."""
+    """An extension that waits for SHUTDOWN before it reports and ends does all it can."""
     driver = Driver().until_init_end()
     driver.restore()
     driver.restore_error(*report_of("Runtime.AfterRestoreError"))
@@ -687,7 +687,7 @@ def test_a_report_after_shutdown_hides_nothing():
 
 
 def test_event_next_completes_an_initialisation_whose_runtime_went_first():
-    """Successfully: the version is published, although whoever wanted restore/next is refused it."""
+    """Successfully: the version is published, although a later restore/next is refused."""
     driver = Driver()
     driver.registered()
     driver.invocation_next()
@@ -701,7 +701,7 @@ def test_event_next_completes_an_initialisation_whose_runtime_went_first():
 
 
 def test_nothing_is_ready_in_an_environment_that_has_failed():
-    """Init does not end, and a late invocation/next does not make a failed restore good."""
+    """Init does not end, and a late invocation/next does not repair a failed restore."""
     driver = Driver()
     driver.registered()
     driver.next()
@@ -741,7 +741,7 @@ def test_an_invocation_is_handed_to_the_runtime_with_its_headers(init_type, vers
 
 
 def test_a_running_runtime_that_asks_again_gets_the_same_event():
-    """Until it has answered, each invocation/next returns the invocation under way."""
+    """Until it has answered, each invocation/next returns the same invocation."""
     driver = Driver().until_ready()
     driver.invoke(b"once", 1000)
 
@@ -760,7 +760,7 @@ def test_a_second_invocation_next_in_ready_blocks_too_and_the_first_gets_the_eve
 
 
 def test_an_invocation_is_over_when_it_is_answered_and_the_runtime_has_asked_again():
-    """The result has the response, and the times since the invocation was asked for."""
+    """The result has the response, and the times since the start of the invocation."""
     driver = Driver().until_ready()
     driver.now_ms = 100
     request_id = driver.invoke(b"{}", 1000)
@@ -837,7 +837,7 @@ def test_a_streamed_response_may_fail_late_in_its_trailers():
 
 
 def test_an_unknown_response_mode_is_refused_and_fails_the_invocation():
-    """Only streaming may be said in Lambda-Runtime-Function-Response-Mode."""
+    """Lambda-Runtime-Function-Response-Mode accepts only streaming."""
     driver = Driver().until_ready()
     request_id = driver.invoke(b"{}", 1000)
     reply = driver.begin_response(request_id, {"lambda-runtime-function-response-mode": "trickle"})
@@ -849,7 +849,7 @@ def test_an_unknown_response_mode_is_refused_and_fails_the_invocation():
 
 @pytest.mark.parametrize("call", ["begin_response", "invocation_error"])
 def test_an_answer_with_the_wrong_request_id_is_refused(call):
-    """A wrong id is a 400 and leaves the invocation under way."""
+    """A wrong id is a 400, and the invocation goes on."""
     driver = Driver().until_ready()
     driver.invoke(b"{}", 1000)
     reply = driver.begin_response("x", {}) if call == "begin_response" else driver.invocation_error("x", {}, b"")
@@ -910,9 +910,9 @@ def test_an_invocation_during_the_restore_is_held_until_the_runtime_is_ready():
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda d: d.registered(), "init has not ended"),
+        (lambda d: d.registered(), "init has not finished"),
         (lambda d: d.until_init_end(), "not been restored"),
-        (lambda d: d.until_ready().invoke(b"", 1), "still under way"),
+        (lambda d: d.until_ready().invoke(b"", 1), "still running"),
         (lambda d: d.until_ready().shutdown("spindown", 1), "shutting down"),
     ],
 )
@@ -931,7 +931,7 @@ def test_an_invocation_at_the_wrong_time_is_a_mistake_of_the_driver(prepare, wor
 @pytest.mark.parametrize("when", ["waiting", "asks later", "busy"])
 @pytest.mark.parametrize("reason", ["spindown", "timeout", "failure"])
 def test_a_subscribed_extension_gets_shutdown_when_it_waits_or_at_its_next_call(reason, when):
-    """The event has its reason and its deadline in Unix ms; an extension that is elsewhere finds it later."""
+    """The event has its reason and its deadline in Unix ms; a busy extension gets it later."""
     driver = Driver()
     if when == "asks later":
         driver.registered()
@@ -950,7 +950,7 @@ def test_a_subscribed_extension_gets_shutdown_when_it_waits_or_at_its_next_call(
 
 
 def test_shutdown_goes_to_nobody_else_and_happens_once():
-    """An extension without the subscription stays blocked, and a second shutdown is nothing new."""
+    """An extension without the subscription stays blocked, and a second shutdown changes nothing."""
     driver = Driver(extensions=("snapext", "quiet"))
     driver.registered("quiet", [])
     quiet = driver.next("quiet")

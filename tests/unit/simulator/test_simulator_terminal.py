@@ -1,4 +1,4 @@
-"""Lines on a page: as wide as it is, in colours where they are wanted, and with nothing left out."""
+"""Lines on a page: no wider than it, coloured where wanted, and complete."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def shown(page: Page, ours: int, line: str) -> list[str]:
 
 
 def test_a_terminals_width_is_asked_for_at_each_line(terminal: tuple[TextIO, int]) -> None:
-    """Windows change while a life goes on."""
+    """Windows change during a life."""
     stream, ours = terminal
     page = Page(stream, {})
     for width in (20, 30):
@@ -107,7 +107,7 @@ def test_columns_overrules_the_terminal(
 
 
 def test_a_terminal_of_unknown_width_gets_whole_lines(terminal: tuple[TextIO, int]) -> None:
-    """A pseudo terminal that nobody has given a size, in a CI say."""
+    """A pseudo terminal without a size, for example in CI."""
     stream, ours = terminal
     set_width(stream, 0)
 
@@ -128,7 +128,7 @@ def test_a_terminal_of_unknown_width_gets_whole_lines(terminal: tuple[TextIO, in
 def test_colours_are_for_a_terminal_that_wants_them(
     terminal: tuple[TextIO, int], environ: dict[str, str], coloured: bool
 ) -> None:
-    """NO_COLOR counts when it is set to anything but nothing (no-color.org)."""
+    """NO_COLOR counts when it is not empty (no-color.org)."""
     stream, ours = terminal
     set_width(stream, 80)
     lines = shown(Page(stream, environ), ours, click.style("red", fg="red"))
@@ -155,7 +155,7 @@ def test_a_stream_that_cannot_write_a_character_gets_its_number() -> None:
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
-    """The environment is still to be ended in order."""
+    """The environment must still shut down in order."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     with contextlib.suppress(OSError), os.fdopen(write_end, "w") as stream:

@@ -1,4 +1,4 @@
-"""OK means OK: what is counted, what is owed, and how the last line says it."""
+"""OK means OK: the counts, the missing hooks, and the last line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_LINKED = {
 
 
 class Life:
-    """A recorder, and what its story says."""
+    """A recorder, and the lines of its story."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -59,7 +59,7 @@ def whole() -> Life:
 
 
 def test_a_life_in_which_all_ran_in_time_is_ok() -> None:
-    """And the last line says how much that was."""
+    """And the last line says how many."""
     life = whole()
 
     assert life.judged() == []
@@ -92,11 +92,11 @@ def test_the_number_that_is_expected_is_exact(expected: int, is_ok: bool) -> Non
     life = whole()
 
     assert (life.judged(expected=expected) == []) is is_ok
-    assert ("4 hooks ran, and not" in life.last_line()) is not is_ok
+    assert ("4 hooks ran, not" in life.last_line()) is not is_ok
 
 
 def test_handlers_of_signals_count_and_hooks_told_by_signal_count_once() -> None:
-    """Whether it has answered, or is one that cannot."""
+    """Whether it answered or cannot answer."""
     life = Life()
     life.recorder.signalled(0.0, 1, "bash", "before_snapshot", "USR1")
     life.ran("before_snapshot", 1, signal="USR1")
@@ -108,7 +108,7 @@ def test_handlers_of_signals_count_and_hooks_told_by_signal_count_once() -> None
 
 
 def test_a_process_without_hooks_counts_for_none_and_a_failed_one_for_what_it_ran() -> None:
-    """It answers all the same."""
+    """It still answers."""
     life = Life()
     life.joined(1, {"before_snapshot": 0, "after_restore": 0})
     life.ran("before_snapshot", 1)
@@ -168,7 +168,7 @@ def test_hooks_that_are_registered_before_ready_are_owed_and_later_ones_are_not(
 def test_a_process_that_joined_too_late_fails_the_life_if_a_hook_missed_its_time(
     hooks: dict[str, int], after_ready: bool, said: str | None
 ) -> None:
-    """Whenever it registers them; one that has none has missed nothing."""
+    """Whenever it registers them; a process without hooks missed nothing."""
     life = whole()
     if not after_ready:
         life = Life()
@@ -186,7 +186,7 @@ def test_a_process_that_joined_too_late_fails_the_life_if_a_hook_missed_its_time
 
 
 def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_lost_nothing() -> None:
-    """No clone holds anything of it."""
+    """No clone contains it."""
     life = Life()
     life.joined(1)
     life.ran("after_restore", 1, "b")
@@ -199,7 +199,7 @@ def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_l
 
 
 def test_a_fork_that_joins_before_the_restore_has_lost_nothing() -> None:
-    """It is a copy of a process that has run its before-snapshot hooks: an app that forks all the time has such."""
+    """It is a copy of a process that ran its before-snapshot hooks; an app that forks all the time has such forks."""
     life = Life()
     life.recorder.joined(0.0, 3, "gunicorn", ONE_EACH, forked=True)
     life.recorder.joined_too_late(2.0, 3, "gunicorn", lost="before_snapshot hooks")
@@ -210,7 +210,7 @@ def test_a_fork_that_joins_before_the_restore_has_lost_nothing() -> None:
 
 
 def test_a_process_that_is_excused_owes_nothing() -> None:
-    """It has ended, or began after the restore."""
+    """It ended, or started after the restore."""
     life = Life()
     life.joined(1)
     life.ran("after_restore", 1, "b")
@@ -221,7 +221,7 @@ def test_a_process_that_is_excused_owes_nothing() -> None:
 
 
 def test_a_process_that_is_not_linked_fails_the_life_once() -> None:
-    """However often it is said, and with other processes linked; its line names it, the cause and the remedy."""
+    """However often it is reported, and beside linked processes; its line has the name, the cause and the remedy."""
     life = whole()
     for _ in range(2):
         life.recorder.add(2.0, "not_linked", **NOT_LINKED)
@@ -242,7 +242,7 @@ def test_a_process_that_joins_after_all_was_linked() -> None:
 
 
 def test_after_a_failure_hooks_that_did_not_run_are_not_counted_and_causes_are_named() -> None:
-    """They are a consequence; a process that is not linked may be the reason."""
+    """They are a consequence; a process that is not linked may be the cause."""
     life = Life()
     life.recorder.trouble(Trouble("init", None, None, "Runtime.AppNotReady", "not ready\nafter 120 s", ""))
     life.recorder.add(2.0, "not_linked", **NOT_LINKED)
@@ -273,7 +273,7 @@ def test_the_last_line_names_three_reasons_and_counts_the_rest() -> None:
     ],
 )
 def test_the_line_of_a_failed_phase_names_the_hook_or_the_handler(fields: dict[str, Any], shown: str) -> None:
-    """What is known of it."""
+    """With the known fields."""
     life = Life()
     life.ran("before_snapshot", 1, ok=False, **fields)
 
@@ -281,7 +281,7 @@ def test_the_line_of_a_failed_phase_names_the_hook_or_the_handler(fields: dict[s
 
 
 def test_what_init_waits_for_is_a_line_of_the_story() -> None:
-    """With the time that it has waited."""
+    """With the time that it waited."""
     life = Life()
     life.recorder.add(5000.0, "waiting", message="3 of 4 processes have joined", waited_ms=5012)
 

@@ -6,11 +6,11 @@ import pytest
 
 from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
 from snapext.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from snapext.wire.connection import Connection, Role
+from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import MAX_LINE_BYTES, Done, HookCounts, Hooks, Running
 
 HOOKS = Hooks(HookCounts(1, 1))
-HELLO_LINE = Connection(Role.PROCESS).send(HELLO)
+HELLO_LINE = Connection(Side.PROCESS).send(HELLO)
 UNKNOWN_LINE = b'{"type":"weather","is":"fine"}\n'
 
 
@@ -75,7 +75,7 @@ def test_messages_before_a_malformed_one_are_delivered():
 @pytest.mark.parametrize("data", [b"", HELLO_LINE, UNKNOWN_LINE], ids=["nothing", "hello", "unknown"])
 def test_after_an_error_a_connection_is_dead_for_good(data):
     """Nothing that comes later, however well formed, is taken from a peer that broke the protocol once."""
-    reader = Connection(Role.EXTENSION)
+    reader = Connection(Side.EXTENSION)
     with pytest.raises(RemoteProtocolError):
         list(reader.receive(b"garbage\n"))
 
@@ -133,7 +133,7 @@ def test_a_long_line_behind_a_good_one_does_not_hide_it():
 
 def test_unknown_types_are_ignored_at_any_time():
     """A newer peer may say more than we understand, even before its greeting."""
-    reader = Connection(Role.EXTENSION)
+    reader = Connection(Side.EXTENSION)
 
     assert list(reader.receive(UNKNOWN_LINE + HELLO_LINE + UNKNOWN_LINE)) == [HELLO]
 
@@ -159,38 +159,38 @@ def test_the_extension_must_not_be_told_what_it_tells(message):
 def test_the_greeting_comes_first():
     """Whoever speaks before the greeting is cut off."""
     with pytest.raises(RemoteProtocolError, match="greeting"):
-        list(Connection(Role.EXTENSION).receive(Pair().process.send(HOOKS)))
+        list(Connection(Side.EXTENSION).receive(Pair().process.send(HOOKS)))
     with pytest.raises(RemoteProtocolError, match="greeting"):
-        list(Connection(Role.PROCESS).receive(Pair().extension.send(BEFORE)))
+        list(Connection(Side.PROCESS).receive(Pair().extension.send(BEFORE)))
 
 
 def test_a_second_greeting_is_refused():
     """A process says hello once on a connection, and is welcomed once."""
     with pytest.raises(RemoteProtocolError, match="greeting"):
-        list(Connection(Role.EXTENSION).receive(HELLO_LINE + HELLO_LINE))
-    welcome = Connection(Role.EXTENSION).send(WELCOME)
+        list(Connection(Side.EXTENSION).receive(HELLO_LINE + HELLO_LINE))
+    welcome = Connection(Side.EXTENSION).send(WELCOME)
     with pytest.raises(RemoteProtocolError, match="greeting"):
-        list(Connection(Role.PROCESS).receive(welcome * 2))
+        list(Connection(Side.PROCESS).receive(welcome * 2))
 
 
 @pytest.mark.parametrize(
-    ("role", "greeted", "message"),
+    ("side", "greeted", "message"),
     [
-        (Role.PROCESS, True, BEFORE),
-        (Role.PROCESS, False, WELCOME),
-        (Role.EXTENSION, True, HOOKS),
-        (Role.PROCESS, False, HOOKS),
-        (Role.EXTENSION, False, BEFORE),
-        (Role.PROCESS, True, HELLO),
-        (Role.EXTENSION, True, WELCOME),
-        (Role.PROCESS, True, filling(MAX_LINE_BYTES + 1)),
-        (Role.PROCESS, True, Running(1, "🦀" * 5_500)),
+        (Side.PROCESS, True, BEFORE),
+        (Side.PROCESS, False, WELCOME),
+        (Side.EXTENSION, True, HOOKS),
+        (Side.PROCESS, False, HOOKS),
+        (Side.EXTENSION, False, BEFORE),
+        (Side.PROCESS, True, HELLO),
+        (Side.EXTENSION, True, WELCOME),
+        (Side.PROCESS, True, filling(MAX_LINE_BYTES + 1)),
+        (Side.PROCESS, True, Running(1, "🦀" * 5_500)),
     ],
 )
-def test_our_own_mistakes_are_local_errors(role, greeted, message):
+def test_our_own_mistakes_are_local_errors(side, greeted, message):
     """We cannot send what is not ours, out of order or too long, and the error says that the mistake is ours."""
     pair = Pair(greeted=greeted)
-    ours = pair.process if role is Role.PROCESS else pair.extension
+    ours = pair.process if side is Side.PROCESS else pair.extension
 
     with pytest.raises(LocalProtocolError):
         ours.send(message)

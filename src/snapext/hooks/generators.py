@@ -1,0 +1,128 @@
+"""The generators of Python code in this process: those that everybody shares, and those that an app has registered.
+
+Nothing is imported for it: an app that does not use numpy must not pay for it. A module that another thread is just
+importing may have no function yet, and no state either.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Renew = Callable[[], object]
+
+LOCK_WAIT_S = 0.1
+"""numpy holds the lock of a generator while it draws: a fork in that moment leaves it locked for good."""
+SEED_BITS = 512
+TORCH_BITS = 63
+MULTICAST = 1 << 40
+"""The bit of a network address that says that it was made up (RFC 9562, 6.10)."""
+
+_registered: list[tuple[object, Renew | None]] = []
+
+
+class NotRenewedError(RuntimeError):
+    """A generator that the app has registered repeats in every clone."""
+
+
+def register(generator: object, reseed: Callable[[int], object] | None = None) -> None:
+    """Have a generator renewed after each restore, for as long as the process lives. Never raises; `check` does."""
+    try:
+        renew = _renewal(generator) if reseed is None else _called_with_seed(reseed)
+    except Exception:  # an object may be anything, also one that cannot be asked for its methods
+        renew = None
+    _registered.append((generator, renew))
+
+
+def check() -> None:
+    """Before the snapshot: raises NotRenewedError if nobody knows how to renew a registered generator."""
+    unknown = [_described(generator) for generator, renew in _registered if renew is None]
+    if unknown:
+        raise NotRenewedError(
+            f"process {os.getpid()} has registered {', '.join(unknown)}, which would repeat in every clone: it has no "
+            "method reseed(n) or seed(n) that could renew it. Register it with a function that takes a whole number: "
+            "register_generator(it, function)"
+        )
+
+
+def renew_shared() -> None:
+    """numpy's and torch's global generators, the names of temporary files, and a node of uuid1 that was made up."""
+    numpy_seed = getattr(sys.modules.get("numpy.random"), "seed", None)
+    if numpy_seed is not None:
+        numpy_seed(_words())
+    torch_seed = getattr(sys.modules.get("torch"), "manual_seed", None)
+    if torch_seed is not None:
+        torch_seed(random.getrandbits(TORCH_BITS))
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile._name_sequence = None  # type: ignore[attr-defined]  # it is made again when it is needed
+    uuid = sys.modules.get("uuid")
+    node = getattr(uuid, "_node", None)
+    if isinstance(node, int) and node & MULTICAST:
+        uuid._node = random.getrandbits(48) | MULTICAST  # type: ignore[union-attr]
+
+
+def renew_registered() -> None:
+    """Raises NotRenewedError, with all that failed, once the others are renewed."""
+    failed = []
+    for generator, renew in list(_registered):
+        try:
+            if renew is not None:  # a version with such a one was refused, unless nobody asked before the snapshot
+                renew()
+        except Exception as error:
+            failed.append((generator, error))
+    if failed:
+        texts = ", ".join(f"{_described(generator)}: {error!r}" for generator, error in failed)
+        raise NotRenewedError(
+            f"in process {os.getpid()} {len(failed)} of {len(_registered)} registered generators could not be "
+            f"renewed, and would repeat in every clone: {texts}"
+        ) from failed[0][1]
+
+
+def _renewal(generator: Any) -> Renew | None:
+    if hasattr(generator, "getrandbits") and hasattr(generator, "seed"):  # random.Random, and what is like it
+        return _called_with_seed(generator.seed)  # of a SystemRandom it does nothing, as it has nothing to renew
+    source = getattr(generator, "bit_generator", generator)
+    if hasattr(source, "random_raw") and hasattr(
+        source, "__setstate__"
+    ):  # numpy.random.Generator, or PCG64 and the like
+        return lambda: _renew_numpy(source)
+    if hasattr(generator, "random_sample") and hasattr(generator, "seed"):  # numpy.random.RandomState
+        return lambda: generator.seed(_words())
+    if hasattr(generator, "manual_seed"):  # torch.Generator
+        return lambda: generator.manual_seed(random.getrandbits(TORCH_BITS))
+    for name in ("reseed", "seed_instance", "seed"):  # seed_instance: Faker's
+        method = getattr(generator, name, None)
+        if callable(method):
+            return _called_with_seed(method)
+    return None
+
+
+def _called_with_seed(reseed: Callable[[int], object]) -> Renew:
+    return lambda: reseed(random.getrandbits(SEED_BITS))
+
+
+def _renew_numpy(source: Any) -> None:
+    """Take over the state of a new one of its class, with the seeds from which it spawns others."""
+    fresh = type(source)(random.getrandbits(SEED_BITS))
+    locked = source.lock.acquire(timeout=LOCK_WAIT_S)
+    try:
+        source.__setstate__(fresh.__getstate__())
+    finally:
+        if locked:
+            source.lock.release()
+
+
+def _words() -> list[int]:
+    """What numpy takes for a seed."""
+    return [random.getrandbits(32) for _ in range(8)]
+
+
+def _described(generator: object) -> str:
+    return f"a generator of {type(generator).__module__}.{type(generator).__qualname__}"

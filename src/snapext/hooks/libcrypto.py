@@ -1,0 +1,236 @@
+"""Stir each generator that a C library keeps in this process: OpenSSL's, once in each copy of it, and SQLite's.
+
+A clone of the memory is a clone of them: what they draw next repeats in every clone. `look` finds out before the
+snapshot how each is reached; after the restore `stir` only calls. `_ctypes` is what is beneath `ctypes`, and takes 1 ms
+to import, not ten. It is imported when the process is linked, like all that the link's thread needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from snapext.guest import notice
+
+try:
+    import _ctypes as native
+except ImportError:  # a Python that was built without it
+    native = None  # type: ignore[assignment]
+
+Stir = Callable[[bytes], object]
+
+MARK = b"OpenSSL NIST SP 800-90A DRBG"
+"""The personalisation string of OpenSSL's generator: from 1.1.1 on it is in every build."""
+MAX_SCANNED_BYTES = 64 << 20
+"""A larger file is not read: that of a machine learning library takes a second, and may have to come over a network."""
+MAX_NAMED = 5
+_CHUNK_BYTES = 1 << 20
+_NOT_SCANNED = (
+    b"/lib/",
+    b"/lib64/",
+    b"/usr/lib/",
+    b"/usr/lib64/",
+    os.fsencode(os.path.realpath(sys.base_prefix)) + b"/",
+)
+"""Libraries of the system and of Python, which share one libcrypto, except where packages are installed there."""
+_OF_CRYPTOGRAPHY = ("cryptography.hazmat.bindings._rust", "cryptography.hazmat.bindings._openssl")
+"""Where `cryptography` keeps the functions of its own copy: since version 40, and before."""
+
+
+class _Part:
+    """A line of /proc/self/maps."""
+
+    __slots__ = ("access", "high", "low", "offset")
+
+    def __init__(self, low: int, high: int, access: bytes, offset: int) -> None:
+        self.low, self.high, self.access, self.offset = low, high, access, offset
+
+
+Files = dict[bytes, list[_Part]]
+"""The files that are mapped as programs are, by name."""
+_stirs: list[Stir] = []
+_modules_seen = -1
+_scanned: dict[bytes, bool] = {}
+
+
+def look(*, thorough: bool) -> None:
+    """Find out how each copy is reached, call each once, and name those that are not reached.
+
+    The first call is the slow one: OpenSSL reads its settings. With `thorough`, which is for before the snapshot, the
+    mapped files are read for copies that offer no function. Never raises.
+    """
+    global _stirs, _modules_seen
+    try:
+        modules = len(sys.modules)
+        known = [*_of_python(), *_of_cryptography()]
+        _stirs = [stir for _, stir in known]
+        files = _mapped_files()
+        offered, reached = _of_libraries(files)
+        _stirs, _modules_seen = _stirs + offered, modules
+        if thorough:
+            for one in _stirs:
+                one(os.urandom(32))
+        reached |= {os.fsencode(os.path.realpath(path)) for path, _ in known}
+        others = sorted(files.keys() - reached)
+        read = [name for name in others if _is_read(name, thorough) and _has_copy(name, files[name])]
+        _name([name for name in others if _is_libcrypto(name) or name in read])
+    except Exception as error:
+        notice.debug(f"the generators of the libraries could not all be found: {error!r}")
+
+
+def stir(seed: bytes) -> None:
+    """Mix `seed` into each generator that is reached. Never raises.
+
+    A library comes with a module: unless a module was imported since the last look, there is nothing new to find.
+    """
+    if len(sys.modules) != _modules_seen:
+        look(thorough=False)
+    for one in _stirs:
+        try:
+            one(seed)
+        except Exception as error:
+            notice.once("not stirred", f"a generator of process {os.getpid()} could not be renewed: {error!r}")
+
+
+def _of_python() -> list[tuple[str, Stir]]:
+    """The copy that Python's `ssl` uses, linked in or not. Not imported: an app without TLS does not draw from it."""
+    add = getattr(sys.modules.get("_ssl"), "RAND_add", None)
+    path = getattr(sys.modules.get("_ssl"), "__file__", None) or "/proc/self/exe"
+    return [] if add is None else [(path, lambda seed: add(seed, 0.0))]
+
+
+def _of_cryptography() -> list[tuple[str, Stir]]:
+    """The copy inside the wheel of `cryptography`. Where it is kept is private, and may be elsewhere tomorrow."""
+    found: list[tuple[str, Stir]] = []
+    for name in _OF_CRYPTOGRAPHY:
+        module = sys.modules.get(name)
+        lib = getattr(getattr(module, "_openssl", module), "lib", None)
+        add = getattr(lib, "RAND_add", None)
+        path = getattr(module, "__file__", None)
+        if add is not None and path is not None:
+            found.append((path, lambda seed, add=add: add(seed, len(seed), 0.0)))  # type: ignore[misc]
+    return found
+
+
+def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
+    """Ways into libraries by the functions that they offer, and the files that these are in."""
+    stirs: dict[int, Stir] = {}
+    if native is not None:
+        for name in files:
+            if b".so" in name.rpartition(b"/")[2]:
+                for address, stir in _offered(os.fsdecode(name)):
+                    stirs.setdefault(address, stir)
+    reached = {
+        name
+        for name, parts in files.items()
+        if any(part.low <= address < part.high for address in stirs for part in parts)
+    }
+    return list(stirs.values()), reached
+
+
+def _offered(path: str) -> list[tuple[int, Stir]]:
+    """What a library offers, itself or in one that it is linked with, by address. It stays loaded if it has any."""
+    try:
+        handle = native.dlopen(path, os.RTLD_NOLOAD | os.RTLD_LAZY)
+    except OSError:  # replaced on the disk since, or mapped and not loaded
+        return []
+    found: list[tuple[int, Stir]] = []
+    for symbol, make in (("RAND_add", _rand_add), ("sqlite3_randomness", _sqlite_begin_anew)):
+        try:
+            address = native.dlsym(handle, symbol)
+        except OSError:
+            continue
+        found.append((address, make(address)))
+    if not found:
+        native.dlclose(handle)
+    return found
+
+
+def _rand_add(address: int) -> Stir:
+    """RAND_add(3): the primary generator takes new bytes of the kernel and the seed; those of all threads follow."""
+    no_entropy = _double()  # claimed: the kernel's bytes are taken in any case, and the seed is added
+
+    def stir(seed: bytes) -> None:
+        native.call_cdeclfunction(address, (seed, len(seed), no_entropy))
+
+    return stir
+
+
+def _double() -> Any:
+    kind: Any = type("Double", (native._SimpleCData,), {"_type_": "d"})
+    return kind(0.0)
+
+
+def _sqlite_begin_anew(address: int) -> Stir:
+    """sqlite3_randomness(0, NULL): it takes new bytes of the kernel when it is asked next."""
+    return lambda _seed: native.call_cdeclfunction(address, (0, None))
+
+
+def _mapped_files() -> Files:
+    """What /proc/self/maps (proc(5)) names and has a part that can be executed."""
+    parts: Files = {}
+    programs = set()
+    with open("/proc/self/maps", "rb") as maps:
+        for line in maps:
+            place, access, offset, _, _, *path = line.split(maxsplit=5)
+            if path and path[0].startswith(b"/"):
+                name = path[0].rstrip()
+                low, _, high = place.partition(b"-")
+                parts.setdefault(name, []).append(_Part(int(low, 16), int(high, 16), access, int(offset, 16)))
+                if b"x" in access:
+                    programs.add(name)
+    return {name: parts[name] for name in parts if name in programs}
+
+
+def _has_copy(name: bytes, parts: list[_Part]) -> bool:
+    """Whether OpenSSL's generator is linked into a file. It is read once in a family of forks."""
+    if name not in _scanned:
+        shared = b"-packages/" not in name and name.startswith(_NOT_SCANNED)
+        _scanned[name] = not shared and _is_marked(name, parts)
+    return _scanned[name]
+
+
+def _is_read(name: bytes, thorough: bool) -> bool:
+    """After a restore there is time for one file: for that which is known to have a copy, and has become another."""
+    return thorough or b"/cryptography/" in name
+
+
+def _is_libcrypto(name: bytes) -> bool:
+    return name.rpartition(b"/")[2].startswith((b"libcrypto.", b"libcrypto-"))
+
+
+def _is_marked(name: bytes, parts: list[_Part]) -> bool:
+    """Read the constants of a file; where the linker has put them among the code, the code as well."""
+    among_code = any(part.offset == 0 and b"x" in part.access for part in parts)
+    constants = [part for part in parts if b"w" not in part.access and (among_code or b"x" not in part.access)]
+    if sum(part.high - part.low for part in constants) > MAX_SCANNED_BYTES:
+        return False
+    try:
+        with open(name, "rb", buffering=0) as file:
+            return any(_part_is_marked(file.fileno(), part) for part in constants)
+    except OSError:  # gone from the disk
+        return False
+
+
+def _part_is_marked(fd: int, part: _Part) -> bool:
+    before, offset, end = b"", part.offset, part.offset + part.high - part.low
+    while offset < end and (chunk := os.pread(fd, min(_CHUNK_BYTES, end - offset), offset)):
+        if MARK in before + chunk:
+            return True
+        before, offset = chunk[-len(MARK) :], offset + len(chunk)
+    return False
+
+
+def _name(unreached: list[bytes]) -> None:
+    """Once in a process, and before the snapshot if we are asked to look then: it is a choice of the app's builder."""
+    if unreached:
+        named = ", ".join(os.fsdecode(name) for name in unreached[:MAX_NAMED])
+        more = f" and {len(unreached) - MAX_NAMED} more" if len(unreached) > MAX_NAMED else ""
+        notice.once(
+            "generator not reached",
+            f"process {os.getpid()} has copies of OpenSSL whose random generator cannot be renewed after a restore: "
+            f"{named}{more}. If one is used before the snapshot, its keys and nonces repeat in every clone: use it "
+            "first after the restore (docs/generators.md)",
+        )

@@ -1,0 +1,122 @@
+"""The wall clock is watched by a real timer. Nothing here sets the machine's clock: the cancelled read is played."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from snapext_extension.extension import Extension
+from snapext_extension.kernel.clock import ClockWatch
+from snapext_extension.reactor import Reactor
+
+SET = "the wall clock was set by +24.500 s"
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor()
+    yield reactor
+    reactor.close()
+
+
+def timers() -> list[str]:
+    """What the kernel says of each timer that this process has (proc(5), fdinfo)."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[timerfd]":
+                with open(f"/proc/self/fdinfo/{fd}") as info:
+                    found.append(info.read())
+        except FileNotFoundError:  # the one that has listed them
+            pass
+    return found
+
+
+def test_the_timer_is_cancelled_when_the_clock_is_set(reactor: Reactor) -> None:
+    """The kernel has it on the wall clock, absolute, to be cancelled, and in force; afterwards there is none."""
+    watch = ClockWatch(reactor, lambda _: None)
+    watch.start()
+    (timer,) = timers()
+    watch.close()
+    facts = dict(line.split(":") for line in timer.splitlines())
+    assert (int(facts["clockid"]), int(facts["settime flags"], 8)) == (time.CLOCK_REALTIME, 3)
+    assert facts["it_value"].strip() != "(0, 0)"
+    assert timers() == []
+
+
+def test_a_clock_that_is_not_set_is_not_noticed(reactor: Reactor) -> None:
+    """Time that passes is no jump."""
+    heard: list[float] = []
+    watch = ClockWatch(reactor, heard.append)
+    watch.start()
+    reactor.set_timer("enough", 50, reactor.stop)
+    reactor.run()
+    watch.close()
+    assert heard == []
+
+
+def test_each_jump_is_told_by_its_size(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and back, each since the one before; a wake-up without one tells nothing."""
+    monkeypatch.setattr("snapext_extension.kernel.clock._timer", lambda: reader)
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    heard: list[float] = []
+    errors = iter([errno.ECANCELED, errno.EAGAIN, errno.ECANCELED])
+    jumps = iter([24.5, 24.5, -1.0])
+    really = time.time_ns
+    ahead = 0.0
+
+    def read(_fd: int, _bytes: int) -> bytes:
+        nonlocal ahead
+        ahead = next(jumps)
+        monkeypatch.setattr(time, "time_ns", lambda: really() + int(ahead * 1e9))
+        error = next(errors)
+        if ahead < 0:
+            reactor.stop()
+        raise OSError(error, os.strerror(error))
+
+    watch = ClockWatch(reactor, heard.append)
+    watch.start()
+    monkeypatch.setattr(os, "read", read)
+    reactor.set_timer("limit", 20_000, reactor.stop)
+    reactor.run()
+    watch.close()
+    os.close(writer)
+    assert heard == pytest.approx([24.5, -25.5], abs=0.1)
+
+
+def test_without_a_timer_nothing_is_watched(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without _ctypes the extension works, and does not say when the clock was set."""
+    monkeypatch.setitem(sys.modules, "_ctypes", None)
+    watch = ClockWatch(reactor, lambda _: None)
+    watch.start()
+    watch.close()
+    assert timers() == []
+
+
+@pytest.mark.parametrize(
+    ("restored_ago_s", "fields"),
+    [
+        (None, {"by_s": 24.5, "after_restore_ms": None, "message": f"{SET}, before the restore"}),
+        (0.0, {"by_s": 24.5, "after_restore_ms": 0.0, "message": f"{SET}, 0 ms after the restore"}),
+    ],
+)
+def test_the_log_says_by_how_much_and_when(
+    monkeypatch: pytest.MonkeyPatch, restored_ago_s: float | None, fields: dict[str, object]
+) -> None:
+    """One line of the story: a person sees which of the times in the log are the snapshot's."""
+    monkeypatch.setattr(time, "monotonic", lambda: 81.5)
+    said: list[tuple[str, str, dict[str, object]]] = []
+    extension = Extension.__new__(Extension)
+    vars(extension).update(
+        _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
+        _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
+    )
+    extension._on_clock_set(24.5)
+    assert said == [("info", "clock_set", fields)]
