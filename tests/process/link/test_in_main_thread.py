@@ -88,10 +88,10 @@ def test_a_main_thread_that_works_is_left_alone(listener: Listener, start: Start
 
 
 LATE = """
-from snapext.link import main_thread
-main_thread._is_waiting = lambda: True  # it was so when we looked
-main_thread._waiting_module = lambda frame: "socketserver"
-main_thread._is_beneath_a_server = lambda frame: True
+from snapext.link import looking
+looking.is_waiting = lambda: True  # it was so when we looked
+looking.waiting_module = lambda frame: "socketserver"
+looking.is_beneath_a_server = lambda frame: True
 """
 IN_C = """
 import ctypes

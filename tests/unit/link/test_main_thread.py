@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from snapext.link.main_thread import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, _Job, decide
+from snapext.link.looking import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
+from snapext.link.main_thread import _Job
 
 FLAGS = ("in_main", "patched", "loop", "late", "handler", "blocked", "waits")
 SETTINGS = ("auto", "main", "link")
