@@ -212,7 +212,7 @@ def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
         raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
     if mode == "explicit" and ours:
         raise ConfigError(
-            variable, str(value), f"the app's own port when {ENV_MODE}=explicit: nobody answers at {port}"
+            variable, str(value), f"the app's own port when {ENV_MODE}=explicit: nothing answers at {port}"
         )
     if ours and readiness.port == port:
         raise ConfigError(
@@ -223,7 +223,9 @@ def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
     if ours:
         variable, value = first(environ, ENV_LWA_READINESS_PROTOCOL, "READINESS_CHECK_PROTOCOL")
         if (value or "http").lower() == "tcp":
-            raise ConfigError(variable, value or "", "http (nobody can hold a TCP connect until the hooks have run)")
+            raise ConfigError(
+                variable, value or "", "http (snapext cannot hold a TCP connect until the hooks have run)"
+            )
     return "gate" if ours else mode
 
 

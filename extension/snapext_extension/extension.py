@@ -117,7 +117,7 @@ class Extension:
         return identity
 
     def _on_clock_set(self, by_s: float) -> None:
-        """Somebody set the wall clock: what was read off it before, is wrong by that much."""
+        """Somebody set the wall clock: a time that was read before is wrong by that much."""
         after_s, when = None, "before the restore"
         if self._restored_monotonic is not None:
             after_s = time.monotonic() - self._restored_monotonic
@@ -248,7 +248,7 @@ class Extension:
     def _on_sigterm(self) -> None:
         """Lambda does not send it to an extension: whoever did has taken the boundary away."""
         phase = self._lifecycle.state.value
-        message = f"somebody has sent SIGTERM to the extension in phase {phase}: it ends, and holds nothing any more"
+        message = f"a process sent SIGTERM to the extension in phase {phase}: it ends, and no longer holds the boundary"
         self._log.write("warning", "terminated", phase=phase, message=message)
         self._exit_status = 128 + signal.SIGTERM
         self._reactor.stop()

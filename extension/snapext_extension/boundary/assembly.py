@@ -18,7 +18,7 @@ from snapext_extension.boundary.roll import Roll
 FIRST_LINK_MS = 10_000
 """Under a CPU limit the app may answer some time before the first link is made. Later, nobody has hooks."""
 FORK_REMEDY = (
-    "what forks in C must tell Python (uWSGI: --lazy-apps, or --py-call-uwsgi-fork-hooks); else set "
+    "a program that forks in C must tell Python (uWSGI: --lazy-apps, or --py-call-uwsgi-fork-hooks); else set "
     "SNAPEXT_TRANSPORT=signal"
 )
 """For a fork of a linked process that is not linked itself."""
@@ -96,7 +96,7 @@ class Assembly:
             about: dict[str, object] = {"command": sighting.command, "cause": sighting.cause, "remedy": sighting.remedy}
             yield "warning", "not_linked", process, {**about, "message": message}
         for sighting in self._attendance.strangers(joined):
-            message = f"{sighting.process} listens on the app's port and takes no part: it is not Python"
+            message = f"{sighting.process} listens on the app's port and is not linked: it is not Python"
             yield "info", "stranger", sighting.process, {"message": message}
         if not self._roll.members:
             return

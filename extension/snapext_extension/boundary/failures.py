@@ -141,7 +141,7 @@ def not_linked(process: Process, command: str, cause: str, remedy: str, others: 
     more = f"; {others} more like it" if others else ""
     message = (
         f"no process has joined, and {process} cannot ({command}): {cause}; {remedy}{more}. "
-        "If the function has no hooks, SNAPEXT_WORKERS=0 says so"
+        "If the function has no hooks, set SNAPEXT_WORKERS=0"
     )
     return Failure("init", "Runtime.ProcessNotLinked", message, EXIT_OTHER, "init", process)
 
@@ -159,7 +159,7 @@ def _few(items: Sequence[object]) -> str:
 
 def no_checkpoint(timeout_ms: int) -> Failure:
     message = (
-        f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): nobody has run `snapext checkpoint`, "
+        f"not ready after {timeout_ms} ms (SNAPEXT_READY_TIMEOUT_MS): no process has run `snapext checkpoint`, "
         "which SNAPEXT_MODE=explicit waits for"
     )
     return Failure("init", "Runtime.AppNotReady", message, EXIT_OTHER, "init")
@@ -173,7 +173,7 @@ def crowded(limit: int, *, reportable: bool) -> Failure:
 def restore_refused(status: int, body: str) -> Failure:
     if status == 403:
         why = (
-            "somebody asked for invocation/next first: the web adapter, which gives up waiting after 9.8 s when "
+            "another process asked for invocation/next first: the web adapter, which gives up waiting after 9.8 s when "
             "AWS_LWA_ASYNC_INIT=true (remove that variable), or a runtime of your own before its `snapext checkpoint`"
         )
     elif status == 404:

@@ -176,4 +176,4 @@ class Init:
             why = app_not_ready(self._app_answer(), max(self._roll.ended, self._attendance.ended))
             elsewhere = self._attendance.listening_elsewhere()
             return [f"{why}; {elsewhere} listens, but not on that port" if elsewhere else why]
-        return ["nobody has run `snapext checkpoint`"] if self._settings.held else []
+        return ["no process has run `snapext checkpoint`"] if self._settings.held else []

@@ -119,13 +119,13 @@ def _contradictions(kind: Kind | None, mode: str, restore_caller: str | None) ->
         )
     elif restore_caller == ADAPTER and kind is None:
         yield (
-            f"{ENV_RESTORE_CALLER}=adapter, and no web adapter ({ADAPTER_FILE}) can be read beside snapext: if nobody "
+            f"{ENV_RESTORE_CALLER}=adapter, and no web adapter ({ADAPTER_FILE}) can be read beside snapext: if nothing "
             "asks for restore/next, no after-restore hook runs; unset it, and snapext asks"
         )
     elif restore_caller is None and kind is None and mode == "gate":
         yield (
             f"{ENV_LWA_READINESS_PORT} points at snapext, and no web adapter ({ADAPTER_FILE}) can be read beside it: "
-            "snapext asks for restore/next, and nobody may wait for it; without a web adapter set "
+            "snapext asks for restore/next, and nothing may wait for it; without a web adapter set "
             f"{ENV_MODE}=explicit and run `snapext checkpoint`"
         )
     if mode == "explicit" and kind is not None:
@@ -136,7 +136,7 @@ def _contradictions(kind: Kind | None, mode: str, restore_caller: str | None) ->
     elif restore_caller == EXTENSION and _asks(kind):
         yield (
             f"{ENV_RESTORE_CALLER}=extension, and the web adapter ({ADAPTER_FILE}) asks for restore/next by itself: "
-            "the second to ask is refused (403); unset it, and the adapter asks"
+            "the second caller is refused (403); unset it, and the adapter asks"
         )
 
 

@@ -50,4 +50,4 @@ class Question:
             status = ask.ask("status", timeout_s=ASK_TIMEOUT_S)["status"]
             self._view.learned(int(status["generation"]), status["environment_id"])
         except (ControlError, KeyError, TypeError, ValueError) as error:
-            notice.debug(f"nobody says whether this environment has been restored: {error!r}")
+            notice.debug(f"cannot ask whether this environment has been restored: {error!r}")

@@ -79,7 +79,7 @@ class Link:
                 if not sys.is_finalizing():
                     notice.once(
                         "no thread",
-                        f"process {self.pid} is not linked to the extension: no thread can be started ({error}). Its "
+                        f"process {self.pid} is not linked to the extension: it cannot start a thread ({error}). Its "
                         "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
                         "threads and memory, or set SNAPEXT_TRANSPORT=signal",
                     )
@@ -177,7 +177,7 @@ class Link:
             except Exception as error:
                 notice.once(
                     "link failed",
-                    f"the link of process {self.pid} to the extension failed, and is made again: {error!r}",
+                    f"the link of process {self.pid} to the extension failed, and it reconnects: {error!r}",
                 )
             self.view.has_tried()
             if began is not None and monotonic() - began >= LASTED_S:

@@ -101,7 +101,7 @@ class Told:
             channel, number = self._asked[_key(order)][-1]
             channel.send(Running(number, hook))
         except Exception as error:  # only for people, when this hook hangs
-            notice.debug(f"nobody hears that {hook} runs: {error!r}")
+            notice.debug(f"cannot report that {hook} runs: {error!r}")
 
     def _hear_of_it_again(self, order: Order) -> None:
         channel, _ = self._asked[_key(order)][-1]
@@ -120,7 +120,7 @@ class Told:
             for twice in filter(None, map(checks.registered_twice, hooks)):
                 notice.once("registered twice", twice)
         except Exception as error:  # a hook may be anything, also something that cannot be looked at
-            notice.debug(f"the hooks cannot be looked at: {error!r}")
+            notice.debug(f"cannot read the hooks: {error!r}")
 
 
 class signal_mask:  # noqa: N801 - it is used as a function; contextlib costs an import

@@ -7,6 +7,7 @@ missing or mistyped field is malformed: `read` raises RemoteProtocolError and na
 from __future__ import annotations
 
 from snapext.wire.fields import choice, flag, mapping, names, natural, number, part, parts, text
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext.wire.record import Record
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ class Hooks(Message, title="hooks", senders=(APP,)):
     importing: bool = flag(default=False, absent=False, said=False)
 
 
-class BeforeSnapshot(Message, title="before_snapshot", senders=(EXTENSION,)):
+class BeforeSnapshot(Message, title=BEFORE_SNAPSHOT, senders=(EXTENSION,)):
     """Run the before-snapshot hooks and answer with `done` of the same id within `timeout_ms`.
 
     serving: the process serves already, from within an import: it need not wait for that to end.
@@ -121,7 +122,7 @@ class BeforeSnapshot(Message, title="before_snapshot", senders=(EXTENSION,)):
     serving: bool = flag(default=False, absent=False, said=False)
 
 
-class AfterRestore(Message, title="after_restore", senders=(EXTENSION,)):
+class AfterRestore(Message, title=AFTER_RESTORE, senders=(EXTENSION,)):
     """Run the after-restore hooks and answer with `done` of the same id within `timeout_ms`.
 
     restored_at: in Unix seconds, by the wall clock as it was then: the platform may set it only afterwards.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_tools.simulator.recorder import NOTICES, Recorder, Trouble, seen_by_users
 
 Record = Mapping[str, Any]
@@ -82,8 +83,8 @@ _HEARD: Mapping[str, Callable[[Recorder, float, Record], None]] = {
     "process_left": _left,
     "hooks_changed": _hooks_changed,
     "process_signalled": _signalled,
-    "before_snapshot": _ran,
-    "after_restore": _ran,
+    BEFORE_SNAPSHOT: _ran,
+    AFTER_RESTORE: _ran,
     "unconfirmed": _unconfirmed,
     "not_linked": _not_linked,
     "waiting": _waiting,

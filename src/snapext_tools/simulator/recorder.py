@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snapext.wire.phases import AFTER_RESTORE, PHASES
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, PHASES
 
 NOTICES = ("link_lost", "link_restored", "stranger", "without_hooks")
 """Lines of the extension's log that are not warnings, but that a person should see."""
@@ -53,9 +53,9 @@ def seen_by_users(phase: str, error_type: str) -> str:
     """What Lambda would have told the users of the function."""
     if error_type == "Runtime.RestoreHookUserTimeout":
         return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", "after_restore"):
+    if phase in ("restore", AFTER_RESTORE):
         return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", "before_snapshot"):
+    if phase in ("init", BEFORE_SNAPSHOT):
         return "no version is published: its initialisation failed, and it never serves a request"
     return "the environment is reset, and the invocation in it fails"
 

@@ -86,7 +86,7 @@ def test_no_version_is_published_when_the_runtime_went_first(alone: Alone, asked
     result = command.next(Result)
     assert isinstance(result, Result)
     assert not result.ok
-    assert "restore/next was answered with 403: somebody asked for invocation/next first" in str(result.message)
+    assert "restore/next was answered with 403: another process asked for invocation/next first" in str(result.message)
     assert alone.process.wait(LIMIT_S) == 1
     assert [name for name, _ in asked] == ["runtime/restore/next"]
     assert "init_end" not in [event.name for event in alone.platform.events]

@@ -95,7 +95,7 @@ def test_an_error_of_ours_is_said_and_the_link_is_made_again(listener: Listener,
 
     assert out == "['before']\n"
     assert err == (
-        f"snapext: the link of process {app.process.pid} to the extension failed, and is made again: "
+        f"snapext: the link of process {app.process.pid} to the extension failed, and it reconnects: "
         "LookupError('a fault of ours')\n"
     )
 
@@ -126,7 +126,7 @@ def test_a_thread_that_cannot_be_started_is_tried_again_at_the_next_hook(listene
     assert peer.ask(AFTER).ok
     _, err = app.end()
     assert len(err.splitlines()) == 1
-    assert f"process {app.process.pid} is not linked to the extension: no thread can be started" in err
+    assert f"process {app.process.pid} is not linked to the extension: it cannot start a thread" in err
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again_in_a_child(listener: Listener, start: Start):

@@ -36,7 +36,7 @@ def check_held(life: Life) -> None:
 
 def test_init_waits_for_a_process_that_has_lost_its_link_and_fails_naming_it(simulate: Simulate) -> None:
     """It has hooks, and nothing could tell it a phase."""
-    life = simulate(beside("init"), **SETTLE, SNAPEXT_READY_TIMEOUT_MS="1500")
+    life = simulate(beside("init"), **SETTLE, SNAPEXT_READY_TIMEOUT_MS="5000")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert error["phase"] == "init"

@@ -117,7 +117,7 @@ def test_the_time_to_wait_for_processes_runs_from_the_checkpoint_on(mode) -> Non
 
 @pytest.mark.parametrize(
     ("mode", "said"),
-    [(EXPLICIT, "nobody has run `snapext checkpoint`"), (AUTO, "more processes or hooks may follow")],
+    [(EXPLICIT, "no process has run `snapext checkpoint`"), (AUTO, "more processes or hooks may follow")],
     ids=["explicit", "auto"],
 )
 def test_before_a_checkpoint_the_status_says_what_is_waited_for(mode, said) -> None:

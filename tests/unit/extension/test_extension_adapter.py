@@ -95,10 +95,10 @@ def test_one_check_comes_before_the_snapshot_or_two(found, posts, expected):
 REFUSED_KIND = "no readiness check after the restore"
 NEVER_WILL = "never asks for restore/next"
 NO_EFFECT = "has no effect"
-BOTH_ASK = "the second to ask is refused"
+BOTH_ASK = "the second caller is refused"
 DOES_NOT_WAIT = "does not wait for `snapext checkpoint`"
-NOBODY_HELD = "nobody may wait for it"
-NOT_THERE = "if nobody asks"
+NOBODY_HELD = "nothing may wait for it"
+NOT_THERE = "if nothing asks"
 TABLE = [
     # adapter, mode, setting: who asks, what is refused, what is warned of
     (None, "gate", None, "extension", None, [NOBODY_HELD]),
