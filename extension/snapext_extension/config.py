@@ -35,6 +35,7 @@ ENV_LOG_LEVEL = "SNAPEXT_LOG_LEVEL"
 ENV_SIGNAL_ACK = "SNAPEXT_SIGNAL_ACK"
 # The client reads it in the app's processes. We validate it, as we do SNAPEXT_TRANSPORT: our log is where people look.
 ENV_RESEED = "SNAPEXT_RESEED"
+ENV_HOOK_THREAD = "SNAPEXT_HOOK_THREAD"
 
 KNOWN = frozenset(
     {
@@ -49,6 +50,7 @@ KNOWN = frozenset(
         ENV_SETTLE_MS,
         ENV_LOG_LEVEL,
         ENV_RESEED,
+        ENV_HOOK_THREAD,
         ENV_SIGNALS,
         ENV_SIGNAL_ACK,
         ENV_TRANSPORT,
@@ -104,6 +106,7 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
     if not path.startswith("/") or len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ConfigError(ENV_SOCKET, path, "an absolute path of at most 107 bytes")
     choice(environ, ENV_RESEED, "1", ("0", "1"))
+    choice(environ, ENV_HOOK_THREAD, "auto", ("auto", "main", "link"))
     transport = choice(environ, ENV_TRANSPORT, "socket", ("socket", "signal"))
     workers = optional(environ, ENV_WORKERS, lambda env, name: integer(env, name, 0, 0, 1000))
     if transport == "signal" and workers:

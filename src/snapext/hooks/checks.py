@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from snapext.hooks.registry import Hook
 
 # Flags of code objects, see the module inspect, which takes 10 ms to import.
-CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x100, 0x200
+CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 MAX_WRAPPED = 20
 
 PLAIN = "register a plain function; what comes before `yield` and what comes after it are two hooks"
@@ -64,6 +64,15 @@ def why_result_ran_nothing(result: Any) -> str | None:
     if kind.__module__ == "contextlib" and kind.__name__.endswith("GeneratorContextManager"):
         return f"it returned a context manager, whose code has not run: {ENTERED}"
     return None
+
+
+def is_coroutine_function(func: Any) -> bool:
+    """Whether a call of it runs nothing yet, but returns what is to be awaited. Never raises."""
+    try:
+        code = _code(func)
+        return code is not None and bool(code.co_flags & CO_COROUTINE)
+    except Exception:
+        return False
 
 
 def is_awaitable(result: Any) -> bool:

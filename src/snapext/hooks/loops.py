@@ -10,16 +10,21 @@ import os
 import select
 import sys
 import time
+from _thread import get_ident
+from threading import main_thread
 
-from snapext.guest import descriptors
+from snapext.guest import descriptors, notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import selectors
     from collections.abc import Awaitable
+    from types import FrameType
     from typing import Any
 
+BIND = "Call snapext.bind_loop() where the app's loop runs, in an ASGI lifespan say"
+RUNS_A_LOOP = frozenset({("asyncio.base_events", "run_forever"), ("asyncio.runners", "run")})
 epoll = getattr(select, "epoll", None)
 """Taken before the app is patched: eventlet removes it, and the selector below."""
 
@@ -43,6 +48,11 @@ def bind_running_loop() -> None:
     loop = running_loop()
     if loop is not None and (_bound is None or _bound.is_closed()):
         bind_loop(loop)
+
+
+def bound_running_loop() -> asyncio.AbstractEventLoop | None:
+    """The app's loop, if it is bound and runs."""
+    return _bound if _bound is not None and _bound.is_running() else None
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -81,9 +91,33 @@ def run(awaitable: Awaitable[Any], deadline: float) -> None:
             future.cancel()
             raise
     else:
+        _warn_of_another_loop(awaitable)
         error = _private_loop().run_until_complete(_guarded_until(awaitable, deadline))
     if error is not None:
         raise error
+
+
+def _warn_of_another_loop(awaitable: Awaitable[Any]) -> None:
+    """An async hook on the private loop is fine, unless the app has a loop, which is to use what the hook opens."""
+    thread = _thread_with_a_loop()
+    if thread:
+        name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
+        notice.once(
+            "private loop",
+            f"the async hook {name} runs on a loop of snapext's own in process {os.getpid()}, while a loop of the app "
+            f"runs in {thread}: the app cannot use what the hook opens. {BIND}",
+        )
+
+
+def _thread_with_a_loop() -> str | None:
+    """Another thread in which a loop runs. asyncio keeps no list of them, but each is run by a function of its own."""
+    for ident, top in sys._current_frames().items():
+        frame: FrameType | None = top
+        while frame is not None:
+            if (frame.f_globals.get("__name__"), frame.f_code.co_name) in RUNS_A_LOOP and ident != get_ident():
+                return "the main thread" if ident == main_thread().ident else "another thread"
+            frame = frame.f_back
+    return None
 
 
 async def run_here(awaitable: Awaitable[Any], deadline: float) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from snapext.hooks.registry import Hook
 
+    Caller = Callable[[str, Callable[[], Any]], Any]
     Phase = Generator[tuple[Awaitable[Any], float], BaseException | None, "Outcome"]
 
 # A failure must fit into one line of the protocol, even if JSON writes each of its characters as six. One that is
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_CHARS = 1_000
 MAX_STACK_CHARS = 8_000
 MAX_NAME_CHARS = 100
+OF_ANOTHER_LOOP = ("attached to a different loop", "bound to a different event loop")
 RUNS_NOTHING = "HookRunsNothing"
 """The type of the failure of a hook that can be called, but does nothing."""
 
@@ -42,8 +44,17 @@ class Outcome:
         self.error = error
 
 
+def call_here(_name: str, call: Callable[[], Any]) -> Any:
+    """Make the call in this very thread."""
+    return call()
+
+
 def before_snapshot(
-    hooks: list[Hook], after_restore_hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None]
+    hooks: list[Hook],
+    after_restore_hooks: list[Hook],
+    timeout_ms: int,
+    on_start: Callable[[str], None],
+    call: Caller = call_here,
 ) -> Phase:
     """The phase before the snapshot, the last registered hook first. See `_phase`.
 
@@ -52,12 +63,14 @@ def before_snapshot(
     refused = _refuse(hooks, BEFORE_SNAPSHOT) or _refuse(after_restore_hooks, AFTER_RESTORE)
     if refused is not None:
         return Outcome(0.0, (), refused)
-    return (yield from _phase(_newest_first(hooks), timeout_ms, on_start))
+    return (yield from _phase(_newest_first(hooks), timeout_ms, on_start, call))
 
 
-def after_restore(hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
+def after_restore(
+    hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller = call_here
+) -> Phase:
     """The phase after the restore, in order of registration. See `_phase`."""
-    return (yield from _phase(_oldest_first(hooks), timeout_ms, on_start))
+    return (yield from _phase(_oldest_first(hooks), timeout_ms, on_start, call))
 
 
 def run(phase: Phase) -> Outcome:
@@ -136,8 +149,11 @@ def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
         seen = len(hooks)
 
 
-def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None]) -> Phase:
-    """Call each hook; the first that raises ends the phase. `on_start` gets the name of each before it runs."""
+def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller) -> Phase:
+    """Call each hook; the first that raises ends the phase. `on_start` gets the name of each before it runs.
+
+    `call` gets the name as well, and makes the call in the thread where a plain hook belongs.
+    """
     started = time.monotonic()
     deadline = started + timeout_ms / 1000
     timings: list[HookTiming] = []
@@ -149,7 +165,10 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
         raised: BaseException | None = None
         why = awaitable = None
         try:
-            result = func(*args, **kwargs)
+            if checks.is_coroutine_function(func):
+                result = func(*args, **kwargs)  # runs nothing yet
+            else:
+                result = call(name, lambda: func(*args, **kwargs))  # noqa: B023 - it is made before the next hook
             why = checks.why_result_ran_nothing(result)
             awaitable = result if checks.is_awaitable(result) else None
         except BaseException as error_of_hook:  # SystemExit and KeyboardInterrupt must not end the thread in silence
@@ -171,6 +190,8 @@ def _failure(error: BaseException, name: str, duration_ms: float, deadline: floa
     message = None
     if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
         message = f"still running after {duration_ms:.0f} ms, when the phase's budget was used up"
+    elif isinstance(error, RuntimeError) and any(words in _text(error) for words in OF_ANOTHER_LOOP):
+        message = f"{_text(error)[: MAX_MESSAGE_CHARS // 2]}. {loops.BIND}"
     return describe(error, name, message, duration_ms)
 
 
@@ -194,8 +215,7 @@ def describe(
 
 
 def _is_between_us_and_a_hook(module_globals: dict[str, Any]) -> bool:
-    name = str(module_globals.get("__name__"))
-    return name in (__name__, loops.__name__) or name.partition(".")[0] in ("asyncio", "concurrent")
+    return str(module_globals.get("__name__")).partition(".")[0] in ("snapext", "asyncio", "concurrent")
 
 
 def _text(error: BaseException) -> str:

@@ -128,7 +128,7 @@ class Link:
         A child that a hook forks is that hook's own affair: it does not take part, or it would be told to run the very
         hook that has just forked it.
         """
-        by_a_hook = get_ident() in (self._thread, self._conversation.orders.in_hook)
+        by_a_hook = get_ident() == self._thread or self._conversation.orders.runs_a_hook_in(get_ident())
         self._ended = True
         link = Link(self.view.child(), forked=True, takes_part=not by_a_hook)
         self._conversation.abandon()

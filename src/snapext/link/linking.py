@@ -8,7 +8,7 @@ import os
 from snapext.guest import notice
 from snapext.guest.own import is_own_process
 from snapext.hooks import loops
-from snapext.link import process, uwsgi
+from snapext.link import main_thread, process, uwsgi
 from snapext.link.link import Link
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ def join() -> None:
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
         if not uwsgi.is_before_its_fork(lambda: _never_raising(join)):
+            main_thread.install(os.environ)
             _link.start()
         return
     from snapext.link import signal_handlers

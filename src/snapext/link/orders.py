@@ -31,9 +31,12 @@ class Orders:
         self._hang_up = hang_up
         self.app_mask: set[int] = set()
         """The signals that the app had blocked when the link's thread began, which itself blocks all."""
-        self.in_hook = 0
-        """The thread in which a hook runs that a signal has asked for."""
+        self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def runs_a_hook_in(self, thread: int) -> bool:
+        """Whether a hook runs in a thread that is not the link's own."""
+        return thread in (self._in_hook, self._told.main.in_hook)
 
     def obey(self, order: Order, channel: Channel, *, by_signal: bool) -> bool:
         """Run the hooks, or recall how that went. Returns whether it goes on, so that `channel` has to be kept."""
@@ -42,6 +45,7 @@ class Orders:
         if under_way:
             return True  # we are in the middle of one of its hooks; what runs them answers here, too
         self._view.phase_begins(order)
+        self._told.main.phase_begins()
         outcome = self._told.outcome(order)
         loop = loops.running_loop() if by_signal and outcome is None else None
         if loop is not None:
@@ -57,11 +61,11 @@ class Orders:
         if not by_signal:
             with signal_mask(self.app_mask):
                 return runner.run(phase)
-        self.in_hook = get_ident()
+        self._in_hook = get_ident()
         try:
             return runner.run(phase)
         finally:
-            self.in_hook = 0
+            self._in_hook = 0
 
     def _obey_in_a_task(self, loop: asyncio.AbstractEventLoop, order: Order) -> None:
         task = loop.create_task(self._run_here(order))
@@ -70,7 +74,7 @@ class Orders:
 
     async def _run_here(self, order: Order) -> None:
         def in_hook(begins: bool) -> None:
-            self.in_hook = get_ident() if begins else 0
+            self._in_hook = get_ident() if begins else 0
 
         phase = self._told.phase(order, self._imports_are_over)
         self._conclude(order, await runner.run_here(phase, in_hook), keep=None)
@@ -82,5 +86,6 @@ class Orders:
             for channel in self._told.answer(order, outcome):
                 if channel is not keep:
                     self._hang_up(channel)
+            self._told.main.phase_is_answered()
 
         self._view.phase_ends(order, ok=outcome.error is None, answer=answer)

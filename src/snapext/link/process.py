@@ -46,6 +46,11 @@ def forks_now() -> None:
         frame = back
 
 
+def main_thread() -> int:
+    """The ident of the main thread, as the system knows it."""
+    return _main_thread
+
+
 def is_main_thread() -> bool:
     return get_ident() == _main_thread
 

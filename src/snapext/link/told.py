@@ -14,6 +14,7 @@ from snapext.guest.primitives import monotonic, sleep
 from snapext.hooks import checks, registry, reseed, runner
 from snapext.link import process
 from snapext.link.channel import Channel
+from snapext.link.main_thread import MainThread
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ class Told:
 
     def __init__(self, *, takes_part: bool = True) -> None:
         self.takes_part = takes_part
+        self.main = MainThread()
         self._outcomes: dict[tuple[str, int], Outcome] = {}
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
         self._extension_pid = 0
@@ -80,13 +82,15 @@ class Told:
             self._look_at_hooks()
             before, after = registry.get_before_snapshot(), registry.get_after_restore()
             if isinstance(order, BeforeSnapshot):
-                outcome = yield from runner.before_snapshot(before, after, left_ms, say_running)
+                outcome = yield from runner.before_snapshot(before, after, left_ms, say_running, self.main.call)
                 if outcome.error is None:
                     reseed.prepare()  # behind the hooks, which may import
+                    if after:
+                        self.main.probe()
                 return outcome
             if reseed.is_wanted():
                 reseed.reseed(order.environment_id)
-            return (yield from runner.after_restore(after, left_ms, say_running))
+            return (yield from runner.after_restore(after, left_ms, say_running, self.main.call))
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return runner.Outcome(0.0, (), runner.describe(error, None))
 

@@ -68,7 +68,9 @@ def test_a_word_has_a_default_and_a_list(variable, field, default, accepted):
 
 
 @pytest.mark.parametrize("value", NOT_WORDS)
-@pytest.mark.parametrize("variable", ["SNAPEXT_RESTORE_CALLER", "SNAPEXT_LOG_LEVEL", "SNAPEXT_MODE", "SNAPEXT_RESEED"])
+@pytest.mark.parametrize(
+    "variable", ["SNAPEXT_RESTORE_CALLER", "SNAPEXT_LOG_LEVEL", "SNAPEXT_MODE", "SNAPEXT_RESEED", "SNAPEXT_HOOK_THREAD"]
+)
 def test_an_unknown_word_is_never_a_default(variable, value):
     """A word that is misspelt, in another case or empty is refused in one line that lists what is accepted."""
     with pytest.raises(ConfigError) as refused:
@@ -83,6 +85,12 @@ def test_an_unknown_word_is_never_a_default(variable, value):
 def test_reseeding_is_on_or_off(value):
     """The client reads SNAPEXT_RESEED; the extension only makes sure that it is one of the two."""
     config(SNAPEXT_RESEED=value)
+
+
+@pytest.mark.parametrize("value", ["auto", "main", "link"])
+def test_the_thread_of_hooks_is_one_of_three(value):
+    """The client reads SNAPEXT_HOOK_THREAD as well."""
+    config(SNAPEXT_HOOK_THREAD=value)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("snap-start", True), ("on-demand", False), ("Snap-Start", False)])

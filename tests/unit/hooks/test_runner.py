@@ -468,6 +468,68 @@ def test_a_hook_registered_while_a_loop_runs_binds_it(monkeypatch):
     assert loop is loops._bound
 
 
+@pytest.fixture
+def unbound_loop(app_loop):
+    """A loop of the app that turns in another thread, and that we have not been told."""
+    loops._bound = None
+    return app_loop
+
+
+def test_an_async_hook_on_a_private_loop_beside_the_apps_own_is_warned_of(unbound_loop, monkeypatch):
+    """The app cannot use what it opens there: the line names the hook and what to call."""
+    said = []
+    monkeypatch.setattr(loops.notice, "once", lambda _, line: said.append(line))
+    snapext.register_after_restore(raise_async_after, 0)
+    run_after_restore(1_000, lambda _: None)
+
+    (line,) = said
+    assert "the async hook raise_async_after runs on a loop of snapext's own" in line
+    assert "snapext.bind_loop()" in line
+
+
+def test_without_a_loop_of_the_app_nobody_is_warned(monkeypatch):
+    """A private loop is then as good as any."""
+    said = []
+    monkeypatch.setattr(loops.notice, "once", lambda _, line: said.append(line))
+    snapext.register_after_restore(asyncio.sleep, 0)
+    run_after_restore(1_000, lambda _: None)
+
+    assert said == []
+
+
+def test_what_belongs_to_another_loop_is_explained():
+    """asyncio's own message says what is wrong; ours adds what to do."""
+    other = asyncio.new_event_loop()
+    future = other.create_future()
+
+    async def waits():
+        await future
+
+    snapext.register_after_restore(waits)
+    message = failure(run_after_restore).message
+    other.close()
+
+    assert "attached to a different loop" in message
+    assert message.endswith("Call snapext.bind_loop() where the app's loop runs, in an ASGI lifespan say")
+
+
+def test_a_plain_hook_is_called_where_the_caller_says_and_a_coroutine_function_here():
+    """The caller gets its name; what only makes a coroutine needs no other thread."""
+    called = []
+
+    def call(name, call):
+        called.append(name)
+        return call()
+
+    snapext.register_after_restore(raise_async_after, 0)
+    snapext.register_after_restore(called.append, "itself")
+    hooks = snapext.get_after_restore()
+    runner.run(runner.after_restore(hooks[1:], 1_000, lambda _: None, call))
+    runner.run(runner.after_restore(hooks[:1], 1_000, lambda _: None, call))
+
+    assert called == ["?.list.append", "itself"]
+
+
 def test_bind_loop_needs_a_loop():
     """Calling bind_loop where no loop runs is the caller's mistake and says so."""
     with pytest.raises(RuntimeError, match="no running event loop"):
