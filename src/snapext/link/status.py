@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from snapext.wire.fields import flag, natural, number, text
+from snapext.wire.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Record):
     """This process's view of the environment that it runs in.
 
     phase: `init` until the extension is heard of, then what the extension said last: `init`, `before_snapshot`,
@@ -20,9 +20,9 @@ class Status:
     connected: whether the extension is at the other end right now.
     """
 
-    phase: str
-    generation: int
-    environment_id: str | None
-    restored_at: float | None
-    initialization_type: str | None
-    connected: bool
+    phase: str = text()
+    generation: int = natural()
+    environment_id: str | None = text(null=True)
+    restored_at: float | None = number(null=True)
+    initialization_type: str | None = text(null=True)
+    connected: bool = flag()

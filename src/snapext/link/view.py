@@ -7,13 +7,12 @@ import time
 
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
+from snapext.link.status import Status
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Shutdown, Welcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from snapext.link.status import Status
 
 
 class View:
@@ -95,8 +94,6 @@ class View:
         return self.phase == Shutdown.type
 
     def status(self, *, connected: bool) -> Status:
-        from snapext.link.status import Status  # the dataclass costs 20 ms, and nearly nobody asks
-
         with self.lock:
             return Status(
                 phase=self.phase,
