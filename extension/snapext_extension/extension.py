@@ -89,7 +89,9 @@ class Extension:
 
     def run(self) -> int:
         if self._config.snap_start:
-            self._clock.start()
+            why_not = self._clock.start()
+            if why_not is not None:
+                self._log.write("debug", "clock_not_watched", reason=why_not)
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None:

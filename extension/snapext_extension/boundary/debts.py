@@ -24,7 +24,7 @@ def owes_after_restore(joined: Joined, identity: Identity | None) -> bool:
     """
     if identity is None or joined.hello.generation >= 1:
         return False
-    return joined.hello.forked or identity.is_younger_than(joined.start_ticks, joined.process.pid)
+    return joined.hello.forked or identity.comes_after_process(joined.start_ticks, joined.process.pid)
 
 
 def owes_when_lost(member: Member, state: State, *, is_restored: bool) -> bool:

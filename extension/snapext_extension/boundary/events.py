@@ -56,7 +56,7 @@ class SignalsSent:
     """The answer to SendSignals: these processes were sent the signal of that name.
 
     missing: one that was expected lives, and does not catch the signal. fleeting: some were so young that they may be
-    about to become another program, and were left for another look.
+    about to become another program, and were left for another search.
     """
 
     processes: tuple[Process, ...]

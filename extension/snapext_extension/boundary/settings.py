@@ -58,6 +58,6 @@ class Identity:
     last_pid: int
     restored_monotonic: float | None = None
 
-    def is_younger_than(self, start_ticks: int, pid: int) -> bool:
+    def comes_after_process(self, start_ticks: int, pid: int) -> bool:
         """Whether a process was there before the restore. A clock tick is 10 ms: within one, the pids tell."""
         return (start_ticks, pid) <= (self.boot_ticks, self.last_pid)

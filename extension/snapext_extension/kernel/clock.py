@@ -6,7 +6,6 @@ clock_settime(2), so nothing polls. `os` has these calls from Python 3.13 on; `_
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
@@ -28,12 +27,15 @@ class ClockWatch:
         self._fd = -1
         self._offset_s = 0.0
 
-    def start(self) -> None:
-        """Where it cannot be had, nothing is noticed: the log is all that it is for."""
-        with contextlib.suppress(ImportError, OSError):
+    def start(self) -> str | None:
+        """Begin to watch; returns why it cannot, if so. Nothing but the log needs it, so this never raises."""
+        try:
             self._fd = _timer()
             self._offset_s = _offset_s()
             self._reactor.watch(self._fd, self._read)
+        except Exception as error:  # a Python without these calls
+            return repr(error)
+        return None
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -37,6 +37,7 @@ def register(generator: object, reseed: Callable[[int], object] | None = None) -
         renew = _renewal(generator) if reseed is None else _called_with_seed(reseed)
     except Exception:  # an object may be anything, also one that cannot be asked for its methods
         renew = None
+    _registered[:] = [known for known in _registered if known[0] is not generator]  # once, by what was said last
     _registered.append((generator, renew))
 
 
@@ -53,10 +54,10 @@ def check() -> None:
 
 def renew_shared() -> None:
     """numpy's and torch's global generators, the names of temporary files, and a node of uuid1 that was made up."""
-    numpy_seed = getattr(sys.modules.get("numpy.random"), "seed", None)
+    numpy_seed = _of_module("numpy.random", "seed")
     if numpy_seed is not None:
-        numpy_seed(_words())
-    torch_seed = getattr(sys.modules.get("torch"), "manual_seed", None)
+        _seed_numpy(_of_module("numpy.random.mtrand", "_rand"), numpy_seed)
+    torch_seed = _of_module("torch", "manual_seed")
     if torch_seed is not None:
         torch_seed(random.getrandbits(TORCH_BITS))
     tempfile = sys.modules.get("tempfile")
@@ -94,7 +95,7 @@ def _renewal(generator: Any) -> Renew | None:
     ):  # numpy.random.Generator, or PCG64 and the like
         return lambda: _renew_numpy(source)
     if hasattr(generator, "random_sample") and hasattr(generator, "seed"):  # numpy.random.RandomState
-        return lambda: generator.seed(_words())
+        return lambda: _seed_numpy(generator, generator.seed)
     if hasattr(generator, "manual_seed"):  # torch.Generator
         return lambda: generator.manual_seed(random.getrandbits(TORCH_BITS))
     for name in ("reseed", "seed_instance", "seed"):  # seed_instance: Faker's
@@ -117,6 +118,29 @@ def _renew_numpy(source: Any) -> None:
     finally:
         if locked:
             source.lock.release()
+
+
+def _seed_numpy(state: Any, seed: Callable[[list[int]], object]) -> None:
+    """Seed a RandomState, which waits for the lock of its generator without a limit."""
+    source = getattr(state, "_bit_generator", None)
+    lock = getattr(source, "lock", None)
+    if lock is None or lock.acquire(timeout=LOCK_WAIT_S):
+        if lock is not None:
+            lock.release()
+        seed(_words())
+    else:
+        _renew_numpy(source)
+
+
+def _of_module(name: str, attribute: str) -> Any:
+    """What an imported module has of that name. One that is to be imported on its first use (a lazy one) stays so."""
+    module = sys.modules.get(name)
+    if module is None:  # also where an import is blocked
+        return None
+    names: dict[str, Any] = object.__getattribute__(
+        module, "__dict__"
+    )  # a lazy module is imported when it is asked itself
+    return names.get(attribute)
 
 
 def _words() -> list[int]:

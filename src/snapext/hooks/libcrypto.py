@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from snapext.guest import notice
+from snapext.guest import descriptors, notice
 
 try:
     import _ctypes as native
@@ -26,13 +26,16 @@ MARK = b"OpenSSL NIST SP 800-90A DRBG"
 MAX_SCANNED_BYTES = 64 << 20
 """A larger file is not read: that of a machine learning library takes a second, and may have to come over a network."""
 MAX_NAMED = 5
+RAND_ADD = "RAND_add"
+SEED_BYTES = 48
+"""What OpenSSL's generator is seeded with at most; a seed is never shorter."""
 _CHUNK_BYTES = 1 << 20
 _NOT_SCANNED = (
     b"/lib/",
     b"/lib64/",
     b"/usr/lib/",
     b"/usr/lib64/",
-    os.fsencode(os.path.realpath(sys.base_prefix)) + b"/",
+    os.fsencode(os.path.join(os.path.realpath(sys.base_prefix), "lib")) + b"/",
 )
 """Libraries of the system and of Python, which share one libcrypto, except where packages are installed there."""
 _OF_CRYPTOGRAPHY = ("cryptography.hazmat.bindings._rust", "cryptography.hazmat.bindings._openssl")
@@ -53,52 +56,74 @@ Files = dict[bytes, list[_Part]]
 _stirs: list[Stir] = []
 _modules_seen = -1
 _scanned: dict[bytes, bool] = {}
+_offers: dict[bytes, list[tuple[str, int, Stir]]] = {}
+_doubles: list[Any] = []
+"""The type of C's double, once it is needed."""
 
 
 def look(*, thorough: bool) -> None:
     """Find out how each copy is reached, call each once, and name those that are not reached.
 
     The first call is the slow one: OpenSSL reads its settings. With `thorough`, which is for before the snapshot, the
-    mapped files are read for copies that offer no function. Never raises.
+    mapped files are read for copies that offer no function. Never raises; what an earlier look has found stays.
     """
-    global _stirs, _modules_seen
+    taken: list[int] = []
     try:
-        modules = len(sys.modules)
-        known = [*_of_python(), *_of_cryptography()]
-        _stirs = [stir for _, stir in known]
-        files = _mapped_files()
-        offered, reached = _of_libraries(files)
-        _stirs, _modules_seen = _stirs + offered, modules
-        if thorough:
-            for one in _stirs:
-                one(os.urandom(32))
-        reached |= {os.fsencode(os.path.realpath(path)) for path, _ in known}
-        others = sorted(files.keys() - reached)
-        read = [name for name in others if _is_read(name, thorough) and _has_copy(name, files[name])]
-        _name([name for name in others if _is_libcrypto(name) or name in read])
+        taken = (
+            descriptors.occupy_standard()
+        )  # the app may have closed them, and what we open must not be taken for its own
+        _look(thorough=thorough)
     except Exception as error:
-        notice.debug(f"the generators of the libraries could not all be found: {error!r}")
+        notice.once(
+            "generators not found",
+            f"process {os.getpid()} cannot look for the random generators of its libraries ({error!r}): those that it "
+            "has not found yet are not renewed after a restore, and repeat in every clone",
+        )
+    finally:
+        descriptors.vacate(taken)
+
+
+def _look(*, thorough: bool) -> None:
+    global _stirs, _modules_seen
+    modules = len(sys.modules)
+    known = [*_of_python(), *_of_cryptography()]
+    files = _mapped_files()
+    offered, reached = _of_libraries(files)
+    stirs = [*(stir for _, stir in known), *offered]
+    if thorough:
+        for one in stirs:
+            _call(one, os.urandom(SEED_BYTES))
+    _stirs, _modules_seen = stirs, modules
+    reached |= {os.fsencode(os.path.realpath(path)) for path, _ in known}
+    others = sorted(files.keys() - reached)
+    read = [name for name in others if _is_read(name, thorough) and _has_copy(name, files[name])]
+    _name([name for name in others if _is_libcrypto(name) or name in read])
 
 
 def stir(seed: bytes) -> None:
     """Mix `seed` into each generator that is reached. Never raises.
 
-    A library comes with a module: unless a module was imported since the last look, there is nothing new to find.
+    A library usually comes with a module: there is another look if one was imported since the last. What was loaded
+    since then by other means is not found.
     """
     if len(sys.modules) != _modules_seen:
         look(thorough=False)
     for one in _stirs:
-        try:
-            one(seed)
-        except Exception as error:
-            notice.once("not stirred", f"a generator of process {os.getpid()} could not be renewed: {error!r}")
+        _call(one, seed)
+
+
+def _call(one: Stir, seed: bytes) -> None:
+    try:
+        one(seed)
+    except Exception as error:
+        notice.once("not stirred", f"a generator of process {os.getpid()} could not be renewed: {error!r}")
 
 
 def _of_python() -> list[tuple[str, Stir]]:
     """The copy that Python's `ssl` uses, linked in or not. Not imported: an app without TLS does not draw from it."""
     add = getattr(sys.modules.get("_ssl"), "RAND_add", None)
     path = getattr(sys.modules.get("_ssl"), "__file__", None) or "/proc/self/exe"
-    return [] if add is None else [(path, lambda seed: add(seed, 0.0))]
+    return [] if add is None else [(path, lambda seed: add(seed, float(SEED_BYTES)))]
 
 
 def _of_cryptography() -> list[tuple[str, Stir]]:
@@ -110,57 +135,66 @@ def _of_cryptography() -> list[tuple[str, Stir]]:
         add = getattr(lib, "RAND_add", None)
         path = getattr(module, "__file__", None)
         if add is not None and path is not None:
-            found.append((path, lambda seed, add=add: add(seed, len(seed), 0.0)))  # type: ignore[misc]
+            found.append((path, lambda seed, add=add: add(seed, len(seed), float(SEED_BYTES))))  # type: ignore[misc]
     return found
 
 
 def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
     """Ways into libraries by the functions that they offer, and the files that these are in."""
     stirs: dict[int, Stir] = {}
+    of_openssl: set[int] = set()  # a file that offers SQLite's alone may have an OpenSSL that it hides
     if native is not None:
         for name in files:
             if b".so" in name.rpartition(b"/")[2]:
-                for address, stir in _offered(os.fsdecode(name)):
+                if name not in _offers:
+                    _offers[name] = _offered(os.fsdecode(name))
+                for symbol, address, stir in _offers[name]:
                     stirs.setdefault(address, stir)
+                    if symbol == RAND_ADD:
+                        of_openssl.add(address)
     reached = {
         name
         for name, parts in files.items()
-        if any(part.low <= address < part.high for address in stirs for part in parts)
+        if any(part.low <= address < part.high for address in of_openssl for part in parts)
     }
     return list(stirs.values()), reached
 
 
-def _offered(path: str) -> list[tuple[int, Stir]]:
+def _offered(path: str) -> list[tuple[str, int, Stir]]:
     """What a library offers, itself or in one that it is linked with, by address. It stays loaded if it has any."""
     try:
-        handle = native.dlopen(path, os.RTLD_NOLOAD | os.RTLD_LAZY)
+        handle = native.dlopen(path, os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError:  # replaced on the disk since, or mapped and not loaded
         return []
-    found: list[tuple[int, Stir]] = []
-    for symbol, make in (("RAND_add", _rand_add), ("sqlite3_randomness", _sqlite_begin_anew)):
+    found: list[tuple[str, int, Stir]] = []
+    for symbol, make in ((RAND_ADD, _rand_add), ("sqlite3_randomness", _sqlite_begin_anew)):
         try:
             address = native.dlsym(handle, symbol)
         except OSError:
             continue
-        found.append((address, make(address)))
+        found.append((symbol, address, make(address)))
     if not found:
         native.dlclose(handle)
     return found
 
 
 def _rand_add(address: int) -> Stir:
-    """RAND_add(3): the primary generator takes new bytes of the kernel and the seed; those of all threads follow."""
-    no_entropy = _double()  # claimed: the kernel's bytes are taken in any case, and the seed is added
+    """RAND_add(3): the primary generator takes new bytes of the kernel and the seed; those of all threads follow.
+
+    In OpenSSL 1.1.1 they follow only when as many bytes of entropy are claimed as its generator is seeded with.
+    """
+    entropy = _double(float(SEED_BYTES))
 
     def stir(seed: bytes) -> None:
-        native.call_cdeclfunction(address, (seed, len(seed), no_entropy))
+        native.call_cdeclfunction(address, (seed, len(seed), entropy))
 
     return stir
 
 
-def _double() -> Any:
-    kind: Any = type("Double", (native._SimpleCData,), {"_type_": "d"})
-    return kind(0.0)
+def _double(value: float) -> Any:
+    if not _doubles:
+        _doubles.append(type("Double", (native._SimpleCData,), {"_type_": "d"}))
+    return _doubles[0](value)
 
 
 def _sqlite_begin_anew(address: int) -> Stir:

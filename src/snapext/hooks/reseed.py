@@ -12,6 +12,8 @@ import time
 
 from snapext.hooks import generators, libcrypto
 
+random.Random(b"")  # noqa: S311 - from Python 3.13 on the first seed imports a hash function: here, in the app's thread
+
 
 def prepare() -> None:
     """Before the snapshot, when the last hook has run: find what has to be renewed, so that the restore only calls.
@@ -20,7 +22,6 @@ def prepare() -> None:
     """
     if is_wanted():
         generators.check()
-        random.Random(b"")  # noqa: S311 - from Python 3.13 on, the first seed imports a hash function
         libcrypto.look(thorough=True)
 
 

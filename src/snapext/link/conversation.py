@@ -50,7 +50,13 @@ class Conversation:
         self._view = view
         self._forked = forked
         self._told = Told(takes_part=takes_part)
-        self.orders = Orders(view, self._told, imports_are_over=self._imports_are_over, hang_up=self._hang_up)
+        self.orders = Orders(
+            view,
+            self._told,
+            tell_hook_counts=self.tell_hook_counts,
+            imports_are_over=self._imports_are_over,
+            hang_up=self._hang_up,
+        )
         self._channel: Channel | None = None
         self._counts = HookCounts()  # as the extension knows them
         self._importing = False
@@ -134,7 +140,6 @@ class Conversation:
         if isinstance(message, Welcome):
             self._welcomed(message)
         elif isinstance(message, BeforeSnapshot | AfterRestore):
-            self.tell_hook_counts()  # those that came to light since
             return self.orders.obey(message, channel, by_signal=by_signal)
         elif isinstance(message, Describe):
             _describe(message, channel)

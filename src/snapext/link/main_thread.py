@@ -192,6 +192,7 @@ class MainThread:
                     if not self._hand_over(job, way):
                         break
                     slices = job.wait(slices)
+                    _forget(job)
                     if slices >= 0 and not job.declined:
                         return way, why, job
                 elif not look.serves:
@@ -249,6 +250,13 @@ class MainThread:
             look.blocked = looking.is_blocked(_number)
             look.waits = looking.is_waiting()
         return look
+
+
+def _forget(job: _Job) -> None:
+    """A late signal finds nothing to do, and what the hook holds is not kept."""
+    global _job
+    if _job is job:
+        _job = None
 
 
 def _nothing() -> None:

@@ -22,11 +22,13 @@ class Orders:
         view: View,
         told: Told,
         *,
+        tell_hook_counts: Callable[[], None],
         imports_are_over: Callable[[], None],
         hang_up: Callable[[Channel], None],
     ) -> None:
         self._view = view
         self._told = told
+        self._tell_hook_counts = tell_hook_counts
         self._imports_are_over = imports_are_over
         self._hang_up = hang_up
         self.app_mask: set[int] = set()
@@ -52,6 +54,7 @@ class Orders:
             loop.call_soon_threadsafe(self._obey_in_a_task, loop, order)  # it wakes the loop, unlike call_soon
             return True
         if outcome is None:
+            self._tell_hook_counts()  # those that came to light since
             outcome = self._run(order, by_signal=by_signal)
         self._conclude(order, outcome, keep=channel)
         return False

@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CLOCK_WAS_SET_S = 1.0
+"""Below it the clocks have drifted apart, and the moment stays what it was."""
+
 
 class View:
     """The view of one process. `lock` is for it and for the connection; `fork` takes it."""
@@ -106,9 +109,11 @@ class View:
 
     def _when_restored(self) -> float | None:
         """By the clock as it is set now: the platform sets it after the restore, and we are told before."""
-        if self._restored_monotonic is None:
-            return self._restored_at
-        return time.time() - (time.monotonic() - self._restored_monotonic)
+        if self._restored_monotonic is not None and self._restored_at is not None:
+            by_monotonic = time.time() - (time.monotonic() - self._restored_monotonic)
+            if abs(by_monotonic - self._restored_at) > CLOCK_WAS_SET_S:
+                self._restored_at = by_monotonic
+        return self._restored_at
 
     def wait_restored(self, timeout: float | None) -> bool:
         # Not before the answer is out: a process that waits for this may end at once.

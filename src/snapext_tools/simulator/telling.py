@@ -115,7 +115,7 @@ class Telling:
             if self._whom.includes(pid, hello.name, *_names(pid)):
                 self._told[pid] = Told(pid, hello.name, "socket", now_ms())
                 self._tell(key)
-        self._ring()
+        self._signal_processes()
         for pid in self._whom.pids - set(self._told):
             silent = "it is not on the socket, and does not catch the signal"
             why = silent if psutil.pid_exists(pid) else "there is no such process"
@@ -124,7 +124,7 @@ class Telling:
         self._reactor.set_timer("end", timeout_ms, lambda: self._end(timeout_ms))
         self._end_if_done()
 
-    def _ring(self) -> None:
+    def _signal_processes(self) -> None:
         """Signal processes that are not on the socket, and ask for signals in their variables or are named by pid."""
         on_socket = {pid for pid, _ in self._joined.values()}
         above_us = set(processes.ancestors(os.getpid()))

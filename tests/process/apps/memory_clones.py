@@ -18,6 +18,7 @@ CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 NEW_PID_NAMESPACE = 0x20000000  # CLONE_NEWPID
 NEW_USER_NAMESPACE = 0x10000000  # CLONE_NEWUSER
 libc = ctypes.CDLL(None, use_errno=True)
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads might hold the lock of malloc in the moment of the clone
 
 
 def clone(flags: int = 0) -> int:

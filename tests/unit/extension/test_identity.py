@@ -36,7 +36,7 @@ def test_an_identity_is_fresh_and_well_formed():
     assert first.boot_ticks <= time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S
 
 
-def test_a_process_that_starts_next_is_younger_than_the_identity():
+def test_a_process_that_starts_next_comes_after_the_restore():
     """Its pid tells, even within the same clock tick."""
     identity = new_identity()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
