@@ -17,7 +17,7 @@ from typing import Any
 CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 NEW_PID_NAMESPACE = 0x20000000  # CLONE_NEWPID
 NEW_USER_NAMESPACE = 0x10000000  # CLONE_NEWUSER
-libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.PyDLL(None, use_errno=True)  # it keeps the interpreter's lock, which the link's thread would take else
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads might hold the lock of malloc in the moment of the clone
 
 
