@@ -96,7 +96,7 @@ class Assembly:
             about: dict[str, object] = {"command": sighting.command, "cause": sighting.cause, "remedy": sighting.remedy}
             yield "warning", "not_linked", process, {**about, "message": message}
         for sighting in self._attendance.strangers(joined):
-            message = f"{sighting.process} listens on the app's port and is not linked: it is not Python"
+            message = f"{sighting.process} listens on the app's port and is not connected: it is not Python"
             yield "info", "stranger", sighting.process, {"message": message}
         if not self._roll.members:
             return

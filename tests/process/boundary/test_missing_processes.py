@@ -102,7 +102,7 @@ def test_the_primary_of_a_node_cluster_is_named_and_not_waited_for(simulate: Sim
     check_everybody_ran(life, 2)
     (stranger,) = life.events("stranger")
     assert stranger["pid"] not in life.pids
-    assert "listens on the app's port and takes no part" in stranger["message"]
+    assert "listens on the app's port and is not connected" in stranger["message"]
 
 
 # --- SNAPEXT_WORKERS -------------------------------------------------------------------------------------------------
