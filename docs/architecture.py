@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -106,7 +107,8 @@ def nodes(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
         pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
 
 
-def imports(name: str, *, at_import: bool = False) -> set[str]:
+@cache
+def imports(name: str, *, at_import: bool = False) -> frozenset[str]:
     """The modules that a module of ours imports: ours by their whole name, others by their first part."""
     found = set()
     for node in nodes(ast.parse(MODULES[name].read_text()), at_import=at_import):
@@ -118,7 +120,7 @@ def imports(name: str, *, at_import: bool = False) -> set[str]:
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (whole & set(MODULES)) or {node.module}
             found |= {node.module} if not whole <= set(MODULES) else set()
-    return {name if name.partition(".")[0] in OURS else name.partition(".")[0] for name in found}
+    return frozenset(name if name.partition(".")[0] in OURS else name.partition(".")[0] for name in found)
 
 
 def ours(names: Iterable[str]) -> set[str]:
