@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 STAMP  := $(VENV)/.installed
 BENCH  := .venv-bench
+# Most of the tests with real processes wait for something: those that only compute, or install, run aside meanwhile.
+ASIDE  := tests/unit tests/layer
+ALONE  := tests $(ASIDE:%=--ignore=%)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lint format test coverage lives test-all bench layer layer-psutil clean
@@ -46,7 +49,13 @@ test: ## the whole gate, what CI runs: lint, and every test (ARGS='-k gate' pass
 	$(MAKE) --no-print-directory lint
 	.ci/e2e-tools $(BIN)/python
 	$(MAKE) --no-print-directory coverage
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	nice $(BIN)/python -m pytest -p no:cacheprovider $(ASIDE) >build/aside.log 2>&1 & aside=$$!; \
+	  $(BIN)/python -m pytest $(ALONE); status=$$?; \
+	  wait $$aside || status=$$?; cat build/aside.log; exit $$status
+endif
 
 coverage: $(STAMP) ## branch coverage of the machines by the tests that play them event by event; it must not fall
 	@mkdir -p build
