@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 STAMP  := $(VENV)/.installed
 BENCH  := .venv-bench
-# Most of the tests with real processes wait for something: those that only compute, or install, run aside meanwhile.
-ASIDE  := tests/unit tests/layer
+# Most of the tests with real processes wait for something: half of all run aside meanwhile, on the other core.
+ASIDE  := tests/unit tests/layer $(addprefix tests/process/,commands extension link simulator starts)
 ALONE  := tests $(ASIDE:%=--ignore=%)
 
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ test: ## the whole gate, what CI runs: lint, and every test (ARGS='-k gate' pass
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	nice $(BIN)/python -m pytest -p no:cacheprovider $(ASIDE) >build/aside.log 2>&1 & aside=$$!; \
+	$(BIN)/python -m pytest -p no:cacheprovider $(ASIDE) >build/aside.log 2>&1 & aside=$$!; \
 	  $(BIN)/python -m pytest $(ALONE); status=$$?; \
 	  wait $$aside || status=$$?; cat build/aside.log; exit $$status
 endif
