@@ -137,9 +137,7 @@ def _of_module(name: str, attribute: str) -> Any:
     module = sys.modules.get(name)
     if module is None:  # also where an import is blocked
         return None
-    names: dict[str, Any] = object.__getattribute__(
-        module, "__dict__"
-    )  # a lazy module is imported when it is asked itself
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")  # asking a lazy module itself imports it
     return names.get(attribute)
 
 

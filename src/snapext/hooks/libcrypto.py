@@ -69,9 +69,7 @@ def look(*, thorough: bool) -> None:
     """
     taken: list[int] = []
     try:
-        taken = (
-            descriptors.occupy_standard()
-        )  # the app may have closed them, and what we open must not be taken for its own
+        taken = descriptors.occupy_standard()  # the app may have closed them, and would take a file of ours for its own
         _look(thorough=thorough)
     except Exception as error:
         notice.once(
@@ -146,9 +144,10 @@ def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
     if native is not None:
         for name in files:
             if b".so" in name.rpartition(b"/")[2]:
-                if name not in _offers:
-                    _offers[name] = _offered(os.fsdecode(name))
-                for symbol, address, stir in _offers[name]:
+                offers = _offers.get(name)
+                if offers is None and (offers := _offered(os.fsdecode(name))) is not None:
+                    _offers[name] = offers
+                for symbol, address, stir in offers or ():
                     stirs.setdefault(address, stir)
                     if symbol == RAND_ADD:
                         of_openssl.add(address)
@@ -160,12 +159,15 @@ def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
     return list(stirs.values()), reached
 
 
-def _offered(path: str) -> list[tuple[str, int, Stir]]:
-    """What a library offers, itself or in one that it is linked with, by address. It stays loaded if it has any."""
+def _offered(path: str) -> list[tuple[str, int, Stir]] | None:
+    """What a library offers, itself or in one that it is linked with, by address. It stays loaded if it has any.
+
+    None if it cannot be asked now: the next look asks again.
+    """
     try:
         handle = native.dlopen(path, os.RTLD_NOLOAD | os.RTLD_NOW)
-    except OSError:  # replaced on the disk since, or mapped and not loaded
-        return []
+    except OSError:  # replaced on the disk since, or mapped and not loaded yet
+        return None
     found: list[tuple[str, int, Stir]] = []
     for symbol, make in ((RAND_ADD, _rand_add), ("sqlite3_randomness", _sqlite_begin_anew)):
         try:
