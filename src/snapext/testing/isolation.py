@@ -97,10 +97,11 @@ class Isolation:
         loops.bind_running_loop()
         imported = _is_in_an_import(sys._getframe(1))
         for hooks, of_imports in zip(_lists(), self._of_imports, strict=True):
-            if hooks and id(hooks[-1]) not in self._seen:
-                self._seen[id(hooks[-1])] = hooks[-1]
-                if imported:
-                    of_imports.append(hooks[-1])
+            for hook in hooks:
+                if id(hook) not in self._seen:
+                    self._seen[id(hook)] = hook
+                    if imported:
+                        of_imports.append(hook)
 
 
 def _lists() -> tuple[list[Hook], list[Hook]]:
