@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from helpers import for_each
 from lifecycle_driver import Driver, HookedProcess, settings
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Hooks, Running, Shutdown, Welcome
 from snapext_extension.boundary import events
@@ -802,26 +803,18 @@ class TestLateProcesses:
         driver.done(late)
         assert State.READY is driver.state
 
-    @pytest.mark.parametrize("when", ["after_restore", "ready"])
-    @pytest.mark.parametrize(
-        ("process", "owed"),
+    @for_each("when", ["after_restore", "ready"])
+    @for_each(
+        "process, owed",
         [
             (HookedProcess(start_ticks=0, forked=False, generation=0), True),
             (HookedProcess(start_ticks=99, forked=False, generation=0), False),
-            (HookedProcess(start_ticks=99, forked=True, generation=0), True),
+            (HookedProcess(start_ticks=99, forked=True, generation=0), True),  # of an image from before
             (HookedProcess(start_ticks=99, forked=True, generation=1), False),
+            # In the tick of the restore the pid decides: 5000 was the youngest that there was.
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=4000), True),
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5000), True),
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5001), False),
-        ],
-        ids=[
-            "older",
-            "younger",
-            "fork of an old image",
-            "fork of a mended image",
-            "same clock tick, older pid",
-            "same clock tick, the youngest pid there was",
-            "same clock tick, younger pid",
         ],
     )
     def test_a_process_that_joins_after_the_restore_gets_what_it_owes(

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from helpers import HELLO
+from helpers import HELLO, for_each
 from snapext.errors import RemoteProtocolError
 from snapext.wire.messages import (
     BeforeSnapshot,
@@ -56,8 +56,8 @@ def test_a_copy_is_equal():
         assert again == HELLO
 
 
-@pytest.mark.parametrize(
-    ("values", "named"),
+@for_each(
+    "values, named",
     [
         ((1,), {}),
         ((1, "hook", 3), {}),
@@ -89,8 +89,8 @@ def test_what_says_nothing_is_left_out():
     assert to_wire(Welcome(1, "init", 0, None))["environment_id"] is None
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "error"),
+@for_each(
+    "kind, changes, error",
     [
         (Hello, {"pid": ...}, "hello: the field 'pid' is missing"),
         (Hello, {"pid": "7"}, "hello: 'pid' must be int"),
