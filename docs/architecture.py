@@ -36,7 +36,8 @@ ARROWS = {
     "snapext.guest": (),
     "snapext.wire": ("snapext.errors", "snapext.guest"),
     "snapext.hooks": ("snapext.guest", "snapext.wire"),
-    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.wire"),
+    "snapext.integrations": ("snapext.guest", "snapext.hooks"),
+    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.wire"),
     "snapext.clock": (),
     "snapext.middleware": (
         *("snapext.clock", "snapext.errors", "snapext.guest", "snapext.hooks", "snapext.link", "snapext.wire"),
@@ -45,8 +46,10 @@ ARROWS = {
     "snapext.wsgi": ("snapext.middleware",),
     "snapext.django": ("snapext.middleware",),
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
-    "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
+    "snapext.api": (*("snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.link", "snapext.command"),),
     "snapext": ("snapext.api", "snapext.guest"),
+    "snapext.testing": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.link", "snapext.wire"),
+    "snapext.pytest_plugin": ("snapext.testing",),
     "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
     "snapext_extension.boundary": ("snapext.wire",),
@@ -58,8 +61,8 @@ ARROWS = {
     "snapext_extension.values": ("snapext.errors",),
     "snapext_extension.adapter_config": ("snapext.errors", "snapext_extension.values"),
     "snapext_extension.config": (
-        *("snapext.errors", "snapext.wire", "snapext_extension.adapter_config", "snapext_extension.log"),
-        "snapext_extension.values",
+        *("snapext.errors", "snapext.integrations", "snapext.wire"),
+        *("snapext_extension.adapter_config", "snapext_extension.log", "snapext_extension.values"),
     ),
     "snapext_extension.platform": (
         *("snapext.errors", "snapext_extension.adapter_config", "snapext_extension.boundary"),
@@ -84,6 +87,8 @@ THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
     "snapext.django": {"asgiref", "django"},
+    "snapext.pytest_plugin": {"pytest"},
+    "snapext.integrations.sqlalchemy": {"sqlalchemy"},
 }
 
 

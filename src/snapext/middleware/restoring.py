@@ -27,9 +27,9 @@ BUDGETS_MS = {
     AFTER_RESTORE: ("SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", 9_000),
 }
 MARGIN_MS = 500
+"""How much longer requests wait than the hooks may take: for a result that is on its way."""
 TOLD_BY_EXTENSION = frozenset({"snapshot", AFTER_RESTORE})
 """The phases of a process that its extension has taken through the snapshot, and will tell of the restore."""
-CONNECTS_WITHIN_S = 1.0
 
 
 def budget_ms(phase: str) -> int:
@@ -130,7 +130,7 @@ class Restoring:
         def is_decided() -> bool:
             return link.outcome(order) is not None or link.view.generation > 0 or not link.is_connected()
 
-        link.view.wait_for(is_decided, self.left_s())
+        link.view.wait_for(is_decided, self.left_s() - MARGIN_MS / 1000)
         if link.view.generation:
             return Outcome(0.0, (), None)
         outcome = link.outcome(order)
