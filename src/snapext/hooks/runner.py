@@ -16,6 +16,7 @@ from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator
+    from types import TracebackType
     from typing import Any
 
     from snapext.hooks.registry import Hook
@@ -34,14 +35,21 @@ RUNS_NOTHING = "HookRunsNothing"
 
 
 class Outcome:
-    """How a phase ended in this process; `error` is None when every hook ran."""
+    """How a phase ended in this process; `error` is None when every hook ran, `raised` is what the one raised."""
 
-    __slots__ = ("duration_ms", "error", "hooks")
+    __slots__ = ("duration_ms", "error", "hooks", "raised")
 
-    def __init__(self, duration_ms: float, hooks: tuple[HookTiming, ...], error: HookFailure | None) -> None:
+    def __init__(
+        self,
+        duration_ms: float,
+        hooks: tuple[HookTiming, ...],
+        error: HookFailure | None,
+        raised: BaseException | None = None,
+    ) -> None:
         self.duration_ms = duration_ms
         self.hooks = hooks
         self.error = error
+        self.raised = raised
 
 
 def call_here(_name: str, call: Callable[[], Any]) -> Any:
@@ -131,22 +139,41 @@ def hook_name(func: Callable[..., Any]) -> str:
 
 def _oldest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
-    pending = list(hooks)
-    seen = len(hooks)
-    while pending:
-        yield pending.pop(0)
-        pending.extend(hooks[seen:])
-        seen = len(hooks)
+    pending = _Pending(hooks)
+    while pending.hooks:
+        yield pending.hooks.pop(0)
+        pending.add_new()
 
 
 def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, the newest first; those that a hook registers meanwhile come next, as in the managed runtime."""
-    pending = list(hooks)
-    seen = len(hooks)
-    while pending:
-        yield pending.pop()
-        pending.extend(hooks[seen:])
-        seen = len(hooks)
+    pending = _Pending(hooks)
+    while pending.hooks:
+        yield pending.hooks.pop()
+        pending.add_new()
+
+
+class _Pending:
+    """The hooks that have not run yet, in the order of the registry."""
+
+    def __init__(self, registered: list[Hook]) -> None:
+        self.hooks = list(registered)
+        self._registered = registered
+        self._last = list(registered)
+        self._seen = {id(hook): hook for hook in registered}
+
+    def add_new(self) -> None:
+        """Have what a hook has put into the registry run in its place there: an integration puts its own in front."""
+        if self._registered == self._last:
+            return
+        self._last = list(self._registered)
+        place = len(self.hooks)
+        for hook in reversed(self._last):
+            if id(hook) in self._seen:
+                place = next((at for at, waiting in enumerate(self.hooks) if waiting is hook), place)
+            else:
+                self._seen[id(hook)] = hook
+                self.hooks.insert(place, hook)
 
 
 def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller) -> Phase:
@@ -158,11 +185,11 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
     deadline = started + timeout_ms / 1000
     timings: list[HookTiming] = []
     error: HookFailure | None = None
+    raised: BaseException | None = None
     for func, args, kwargs in hooks:
         name = hook_name(func)
         on_start(name)
         hook_started = time.monotonic()
-        raised: BaseException | None = None
         why = awaitable = None
         try:
             if checks.is_coroutine_function(func):
@@ -183,7 +210,7 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
         if error is not None:
             break
         timings.append(HookTiming(name, duration_ms))
-    return Outcome(_ms_since(started), tuple(timings), error)
+    return Outcome(_ms_since(started), tuple(timings), error, raised)
 
 
 def _failure(error: BaseException, name: str, duration_ms: float, deadline: float) -> HookFailure:
@@ -201,10 +228,7 @@ def describe(
     """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
     import traceback  # costs 20 ms, and only a failure needs it
 
-    tb = error.__traceback__
-    while tb is not None and _is_between_us_and_a_hook(tb.tb_frame.f_globals):
-        tb = tb.tb_next
-    stack = "".join(traceback.format_exception(type(error), error, tb))
+    stack = "".join(traceback.format_exception(type(error), error, from_the_hook_on(error.__traceback__)))
     return HookFailure(
         type=type(error).__name__[:MAX_NAME_CHARS],
         message=(_text(error) if message is None else message)[:MAX_MESSAGE_CHARS],
@@ -212,6 +236,13 @@ def describe(
         hook=hook,
         duration_ms=duration_ms,
     )
+
+
+def from_the_hook_on(stack: TracebackType | None) -> TracebackType | None:
+    """A stack without the frames of ours, and of what drives async hooks, that come before the hook."""
+    while stack is not None and _is_between_us_and_a_hook(stack.tb_frame.f_globals):
+        stack = stack.tb_next
+    return stack
 
 
 def _is_between_us_and_a_hook(module_globals: dict[str, Any]) -> bool:

@@ -6,8 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
+from helpers import for_each
 from snapext_tools.doctor.examine import ALWAYS, ATTACHED, BEFORE, RULES, examine, uses_snapext
 from snapext_tools.doctor.findings import Severity
 from snapext_tools.doctor.settings import (
@@ -261,7 +260,7 @@ OF_THE_CODE += [
 ]
 
 
-@pytest.mark.parametrize(("rule", "variables", "facts", "line"), OF_THE_CODE)
+@for_each("rule, variables, facts, line", OF_THE_CODE)
 def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, facts, line):
     """With its own severity, its harm, and the line; what else such a function has wrong is not hidden."""
     found = [finding for finding in examine(function(facts, **variables)).findings if finding.rule == rule]
@@ -271,7 +270,7 @@ def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, 
     assert found[0].harm
 
 
-@pytest.mark.parametrize(
+@for_each(
     "facts",
     [
         {"architecture": "arm64", "layers": (OURS, ARM)},
@@ -286,7 +285,7 @@ def test_what_is_right_in_the_code_triggers_nothing(facts):
     assert examine(function(facts)).findings == ()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "facts",
     [
         {"file_system": "FileSystemConfigs", "snap_start": None},
@@ -312,7 +311,7 @@ def test_another_wrapper_can_be_kept():
     assert "let start.sh be the handler" in own.harm
 
 
-@pytest.mark.parametrize(("subject", "severity", "variables", "facts", "line"), CASES)
+@for_each("subject, severity, variables, facts, line", CASES)
 def test_each_rule_is_triggered_alone_and_says_what_to_write(subject, severity, variables, facts, line):
     """One thing is wrong, one rule finds it, with its severity, its harm, and the line."""
     one = function(facts, **variables)
@@ -336,8 +335,8 @@ def test_ids_and_numbers_are_never_shared():
     assert len({rule.id for rule in RULES}) == len({rule.number for rule in RULES}) == len(RULES)
 
 
-@pytest.mark.parametrize(("_", "variables", "facts"), [(*case[:1], *case[1:3]) for case in OF_THE_CODE])
-def test_a_rule_finds_with_its_own_severity_alone(_, variables, facts):
+@for_each("variables, facts", [case[1:3] for case in OF_THE_CODE])
+def test_a_rule_finds_with_its_own_severity_alone(variables, facts):
     """cfn-lint and SARIF know the severity of a rule, not of a finding."""
     severities = {rule.id: rule.severity for rule in RULES}
 
@@ -345,8 +344,8 @@ def test_a_rule_finds_with_its_own_severity_alone(_, variables, facts):
         assert finding.severity is severities[finding.rule]
 
 
-@pytest.mark.parametrize(
-    ("variables", "facts"),
+@for_each(
+    "variables, facts",
     [
         ({}, {}),
         ({"AWS_LWA_READINESS_CHECK_PORT": "7000", "SNAPEXT_PORT": "7000", "SNAPEXT_MODE": "gate"}, {}),
@@ -399,8 +398,8 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     assert "AFTER_RESTORE_PATH" in found[3].wrong
 
 
-@pytest.mark.parametrize(
-    ("variables", "facts", "wrong", "harm"),
+@for_each(
+    "variables, facts, wrong, harm",
     [
         ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "from 1.1.0 on"),
         ({"SNAPEXT_RESTORE_CALLER": "extension"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "refused (403)"),
@@ -440,8 +439,8 @@ def test_every_refused_setting_is_named():
     assert {"SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL", "SNAPEXT_SETTLE_MS"} == {f.wrong.partition("=")[0] for f in found}
 
 
-@pytest.mark.parametrize(
-    ("subject", "variables", "facts"),
+@for_each(
+    "subject, variables, facts",
     [
         ("the readiness port", {"AWS_LWA_READINESS_CHECK_PORT": Opaque("!Ref Port")}, {}),
         ("the readiness protocol", {"AWS_LWA_READINESS_CHECK_PROTOCOL": Opaque("!Ref P")}, {}),
@@ -477,8 +476,8 @@ def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():
     assert {"the readiness port", "the exec wrapper", "the package"} <= {subject for subject, _ in diagnosis.not_judged}
 
 
-@pytest.mark.parametrize(
-    ("variables", "layers", "expected"),
+@for_each(
+    "variables, layers, expected",
     [
         ({}, (), False),
         ({"AWS_LWA_PORT": "1", "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap"}, ("arn:tools",), False),

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.doctor.examine import diagnose
 from snapext_tools.doctor.settings import Opaque, SourceError
 from snapext_tools.doctor.sources import read_source
@@ -48,8 +49,8 @@ def plan(**values):
     return {"format_version": "1.2", "planned_values": {"root_module": {"resources": [resource]}}}
 
 
-@pytest.mark.parametrize(
-    ("values", "found"),
+@for_each(
+    "values, found",
     [
         ({}, []),
         ({"publish": False}, ["no-published-version"]),
@@ -98,7 +99,7 @@ def test_what_a_plan_does_not_know_yet_is_not_judged(tmp_path):
     assert rules([function])[0] == []
 
 
-@pytest.mark.parametrize(("mode", "found"), [(0o755, []), (0o644, ["handler-not-executable"])])
+@for_each("mode, found", [(0o755, []), (0o644, ["handler-not-executable"])])
 def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
     """Every stack's template; the asset's own zip or folder is the package."""
     package(tmp_path / "asset.1.zip", mode)
@@ -124,9 +125,7 @@ def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
     assert rules(read_source(str(tmp_path))) == (found, set())
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda one: one, lambda one: {"Configuration": one}, lambda one: {"Functions": [one]}]
-)
+@for_each("wrap", [lambda one: one, lambda one: {"Configuration": one}, lambda one: {"Functions": [one]}])
 def test_what_is_deployed_is_judged_from_the_answer_of_aws(wrap):
     """Of get-function-configuration, get-function and list-functions."""
     answer = {
@@ -197,8 +196,8 @@ def test_each_way_in_which_conditions_can_be_decided_is_judged(tmp_path):
     assert "judged with the defaults of the template's parameters: Port=9555" in diagnosis.notes
 
 
-@pytest.mark.parametrize(
-    ("conditions", "ways"),
+@for_each(
+    "conditions, ways",
     [
         ("A: !Equals [!Ref P, x]", 2),
         ("A: !Or [!Equals [!Ref P, x], !Equals [!Ref P, y]]", 2),
@@ -242,7 +241,7 @@ def test_more_ways_than_can_be_tried_leave_the_values_unjudged():
     assert function.variables["SNAPEXT_A"] == Opaque("!If A", "A")
 
 
-@pytest.mark.parametrize("collection", ["[Blue, Green]", "!Ref Names"])
+@for_each("collection", ["[Blue, Green]", "!Ref Names"])
 def test_a_loop_of_the_language_extensions_is_unrolled(collection):
     """Also when its values are a parameter's default."""
     text = f"""\
@@ -270,8 +269,8 @@ def test_a_loop_over_values_from_elsewhere_is_named():
         read_source("-", text)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
+@for_each(
+    "name, content, said",
     [
         ("main.tf", 'resource "aws_lambda_function" "app" {\n  handler = "run.sh"\n}\n', "terraform show -json plan"),
         ("terraform.tfstate", '{"version": 4, "serial": 1, "lineage": "x"}', "terraform show -json |"),
@@ -304,8 +303,8 @@ def test_for_anything_else_it_names_the_command_that_makes_what_it_takes(tmp_pat
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("file", "said"),
+@for_each(
+    "file, said",
     [
         ("cdk.json", "cdk synth"),
         ("serverless.yml", "serverless package"),
@@ -315,7 +314,8 @@ def test_for_anything_else_it_names_the_command_that_makes_what_it_takes(tmp_pat
 )
 def test_a_folder_without_a_template_names_the_command_too(tmp_path, file, said):
     """By what lies in it."""
-    (tmp_path / file).write_text("x")
+    (tmp_path / f"of {file}").mkdir()
+    (tmp_path / f"of {file}" / file).write_text("x")
 
     with pytest.raises(SourceError, match=said):
-        read_source(str(tmp_path))
+        read_source(str(tmp_path / f"of {file}"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from helpers import for_each
 from snapext_tools.doctor.dockerfile import read_dockerfile
 from snapext_tools.doctor.settings import ImageFile, Place
 from snapext_tools.doctor.start import read_start
@@ -14,8 +13,8 @@ def started(text, has=lambda _: False, **variables):
     return read_start(text, lambda line: Place("run.sh", "", line), variables, has)
 
 
-@pytest.mark.parametrize(
-    ("text", "server", "workers", "port"),
+@for_each(
+    "text, server, workers, port",
     [
         ("exec gunicorn -w 4 -b 127.0.0.1:8000 app:app", "gunicorn", 4, 8000),
         ("gunicorn -w4 --bind=0.0.0.0:9000 app", "gunicorn", 4, 9000),
@@ -55,7 +54,7 @@ def test_a_servers_own_file_of_settings_leaves_its_workers_unknown():
     assert started("gunicorn app", lambda name: name == "gunicorn.conf.py").workers is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "",
@@ -71,8 +70,8 @@ def test_a_script_that_starts_no_server_that_is_known_starts_none(text):
     assert started(text) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "unlinked", "replaces"),
+@for_each(
+    "text, unlinked, replaces",
     [
         ("exec gunicorn app", "", ""),
         ("PYTHONPATH=$LAMBDA_TASK_ROOT:$PYTHONPATH exec gunicorn app", "", ""),
@@ -132,8 +131,8 @@ def test_a_dockerfile_is_read_to_its_last_stage(tmp_path):
     assert found.start.place.line == 14
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "overlay", "linked", "trusted"),
+@for_each(
+    "old, new, overlay, linked, trusted",
     [
         ("COPY --from=snapext /opt/ /opt/\n", "", False, True, True),
         ("RUN pip install lambda-snapext && snapext layer install / --precompile python3.12", "", False, True, True),
@@ -153,8 +152,8 @@ def test_what_is_in_an_image_is_found_and_what_may_be_in_its_base_is_said(tmp_pa
     assert (overlay, linked, trusted) == (found.overlay, found.linked, found.trusted)
 
 
-@pytest.mark.parametrize(
-    ("cmd", "port"),
+@for_each(
+    "cmd, port",
     [
         ("CMD exec uvicorn --port=$PORT main:app", 7000),
         ('CMD ["sh", "-c", "exec uvicorn --port=${PORT} main:app"]', 7000),
@@ -167,7 +166,7 @@ def test_the_start_command_is_that_of_entrypoint_and_cmd(tmp_path, cmd, port):
     assert port == image(tmp_path, f"FROM python:3.12\nENV PORT=1\n{cmd}\n", PORT="7000").start.port
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "has no FROM"), ("RUN x\n", "has no FROM"), ("a\0", "not text")])
+@for_each("text, said", [("", "has no FROM"), ("RUN x\n", "has no FROM"), ("a\0", "not text")])
 def test_what_is_no_dockerfile_is_said_in_one_line(tmp_path, text, said):
     """The function is judged without it."""
     assert said in image(tmp_path, text)
