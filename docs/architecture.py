@@ -41,6 +41,8 @@ ARROWS = {
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
     "snapext.api": (*("snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.link", "snapext.command"),),
     "snapext": ("snapext.api", "snapext.guest"),
+    "snapext.testing": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.link", "snapext.wire"),
+    "snapext.pytest_plugin": ("snapext.testing",),
     "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
     "snapext_extension.boundary": ("snapext.wire",),
@@ -85,6 +87,7 @@ THIRD_PARTY = {
     "snapext.integrations.psycopg_pool": {"psycopg_pool"},
     "snapext.integrations.pymysql": {"pymysql"},
     "snapext.integrations.sqlalchemy": {"sqlalchemy"},
+    "snapext.pytest_plugin": {"pytest"},
 }
 
 
