@@ -6,7 +6,7 @@ before the first after-restore hook, which wants a new one. The generators are r
 
 from __future__ import annotations
 
-from snapext.hooks import registry, reseed, runner
+from snapext.hooks import own_loops, registry, reseed, runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 def before_snapshot(timeout_ms: int, on_start: Callable[[str], None], call: Caller = runner.call_here) -> Phase:
     """Raises NotRenewedError for a registered generator that nobody could renew."""
+    own_loops.settle()
     before, after = registry.get_before_snapshot(), registry.get_after_restore()
     outcome = yield from runner.before_snapshot(before, after, timeout_ms, on_start, call)
     if outcome.error is None:
         reseed.prepare()  # behind the hooks, which may import
+        own_loops.settle()
     return outcome
 
 
