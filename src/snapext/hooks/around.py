@@ -1,8 +1,4 @@
-"""A phase as each process plays it: its hooks, and what snapext itself does around them.
-
-The caches of `snapext.fresh` are emptied behind the last before-snapshot hook, which may have asked for a secret, and
-before the first after-restore hook, which wants a new one. The generators are renewed before that.
-"""
+"""A phase as each process plays it: its hooks, and what snapext itself does around them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A plain hook that runs a loop of its own: one that leaves what belongs to that loop is named, and no other."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
