@@ -194,17 +194,19 @@ def test_a_coroutine_that_is_under_way_keeps_nothing(snapstart):
 
     async def ask():
         value = next(values)
-        await asyncio.sleep(0)
+        await go.wait()
         if value == 2:
             raise ConnectionError
         return value
 
+    go = asyncio.Event()
     secret = snapext.fresh(ask)
 
     async def test():
         late = asyncio.get_running_loop().create_task(secret())
         await asyncio.sleep(0)
         await snapstart.arun()
+        go.set()
         assert await late == 1
         with pytest.raises(ConnectionError):
             await secret()
