@@ -86,10 +86,7 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
-<<<<<<< HEAD
     "snapext.django": {"asgiref", "django"},
-    "snapext.pytest_plugin": {"pytest"},
-=======
     "snapext.integrations.aiomysql": {"aiomysql"},
     "snapext.integrations.asyncpg": {"asyncpg"},
     "snapext.integrations.django": {"django"},
@@ -97,7 +94,6 @@ THIRD_PARTY = {
     "snapext.integrations.psycopg2": {"psycopg2"},
     "snapext.integrations.psycopg_pool": {"psycopg_pool"},
     "snapext.integrations.pymysql": {"pymysql"},
->>>>>>> main
     "snapext.integrations.sqlalchemy": {"sqlalchemy"},
     "snapext.pytest_plugin": {"pytest"},
 }
