@@ -145,6 +145,13 @@ class RestoreReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreSeen:
+    """Nobody has told us of the restore, and something shows it. `by`: what that is."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownAsked:
     reason: str
     deadline_ms: int
@@ -167,5 +174,6 @@ Event = (
     | ReadinessHungUp
     | Looked
     | RestoreReturned
+    | RestoreSeen
     | ShutdownAsked
 )

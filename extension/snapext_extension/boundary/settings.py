@@ -27,6 +27,7 @@ class Settings:
     signals: processes that catch the signals are members as well; `acknowledged`: they have to say when they are done.
     checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
     workers: how many processes must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
+    observes: nothing tells us of the restore but the clock, the first invocation, or the app itself.
     """
 
     boundary: bool
@@ -41,6 +42,7 @@ class Settings:
     ready_timeout_ms: int
     before_snapshot_timeout_ms: int
     after_restore_timeout_ms: int
+    observes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
