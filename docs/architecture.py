@@ -38,6 +38,13 @@ ARROWS = {
     "snapext.hooks": ("snapext.guest", "snapext.wire"),
     "snapext.integrations": ("snapext.guest", "snapext.hooks"),
     "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.wire"),
+    "snapext.clock": (),
+    "snapext.middleware": (
+        *("snapext.clock", "snapext.errors", "snapext.guest", "snapext.hooks", "snapext.link", "snapext.wire"),
+    ),
+    "snapext.asgi": ("snapext.hooks", "snapext.middleware"),
+    "snapext.wsgi": ("snapext.middleware",),
+    "snapext.django": ("snapext.middleware",),
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
     "snapext.api": (*("snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.link", "snapext.command"),),
     "snapext": ("snapext.api", "snapext.guest"),
@@ -83,6 +90,7 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
+    "snapext.django": {"asgiref", "django"},
     "snapext.integrations.aiomysql": {"aiomysql"},
     "snapext.integrations.asyncpg": {"asyncpg"},
     "snapext.integrations.django": {"django"},
