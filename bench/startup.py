@@ -25,7 +25,7 @@ SNAPEXT, ISOLATED, EXIT_ONLY = "snapext", "python -I -S, the call alone", "pytho
 ASYNCIO, REQUESTS = "python -I -S, imports asyncio", "python -I, imports requests"
 ADAPTER = f"the web adapter {REAL} (native)"
 BEFORE, AFTER = "snapext, before the snapshot", "snapext, after the restore"
-PIP, LAYER, BESIDE_UVICORN = "installed by pip", "from the layer, never compiled", "installed by pip, after uvicorn"
+PIP, LAYER, BESIDE_UVICORN = "installed by pip", "from the layer", "installed by pip, after uvicorn"
 
 _CALL = (
     "import os, socket; host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':'); "
