@@ -77,7 +77,15 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
+    "snapext.integrations.aioboto3": {"botocore"},
+    "snapext.integrations.aiohttp": {"aiohttp"},
+    "snapext.integrations.boto3": {"botocore"},
+    "snapext.integrations.httpx": {"httpcore"},
+    "snapext.integrations.pymongo": {"pymongo"},
+    "snapext.integrations.redis": {"redis"},
+    "snapext.integrations.requests": {"requests"},
     "snapext.integrations.sqlalchemy": {"sqlalchemy"},
+    "snapext.integrations.urllib3": {"urllib3"},
 }
 
 

@@ -27,7 +27,17 @@ class Entry:
         """Whether a process that has loaded it, and does not take care of it, deserves a line."""
 
 
-TABLE: tuple[Entry, ...] = (Entry("sqlalchemy", "sqlalchemy"),)
+TABLE: tuple[Entry, ...] = (
+    Entry("sqlalchemy", "sqlalchemy"),
+    Entry("redis", "redis"),
+    Entry("requests", "requests"),
+    Entry("boto3", "botocore"),
+    Entry("aioboto3", "aiobotocore"),
+    Entry("urllib3", "urllib3", noticed=False),
+    Entry("httpx", "httpcore"),
+    Entry("aiohttp", "aiohttp"),
+    Entry("pymongo", "pymongo"),
+)
 """One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""
 
 
