@@ -56,7 +56,7 @@ async def _abort_all(integration: Integration, thing: Any, transports: list[Any]
         if not await is_done(_abort(transport)):
             integration.warn(
                 "loop",
-                f"{name_of(thing)} has connections of an event loop that is closed (asyncio.run() at import, say): "
+                f"{name_of(thing)} has connections of an event loop that is closed (asyncio.run() at import?): "
                 "they cannot be closed, and the app cannot use them. Make the session on the loop of the app",
             )
 

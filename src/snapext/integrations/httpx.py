@@ -60,7 +60,7 @@ async def _close_all(integration: Integration, connections: list[Any]) -> None:
         if not await is_done(connection.aclose()):
             integration.warn(
                 "loop",
-                f"a connection ({connection.info()}) is of an event loop that is closed (asyncio.run() at import, say): "
+                f"a connection ({connection.info()}) is of an event loop that is closed (asyncio.run() at import?): "
                 "it cannot be closed, and the app cannot use it. Make the client on the loop of the app",
             )
 

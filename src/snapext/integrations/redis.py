@@ -52,7 +52,7 @@ class _Redis(Integration):
             if not await is_done(asyncio.wait_for(closing, CLOSING_LIMIT_S)):
                 self.warn(
                     "loop",
-                    f"{name_of(part)} has connections of an event loop that is closed (asyncio.run() at import, say): "
+                    f"{name_of(part)} has connections of an event loop that is closed (asyncio.run() at import?): "
                     "they cannot be closed, and the app cannot use them. Connect on the loop of the app",
                 )
 

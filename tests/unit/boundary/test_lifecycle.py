@@ -650,6 +650,37 @@ class TestFailures:
         driver.handle(events.Left(key))
         assert "app.hook" in driver.failure.message
 
+    def test_the_hook_on_the_board_is_named_and_decides_nothing(self) -> None:
+        """It is asked for the generation of the phase; the counts alone say whether the process had hooks to run."""
+        driver = Driver(settings())
+        key, other = driver.join(pid=10), driver.join(pid=11, hooks=HookCounts(0, 0))
+        driver.board = {(10, 0): "app.close", (10, 1): "app.open", (11, 1): "app.idle"}
+        driver.app_ready_and_settled()
+        assert [p["running"] for p in driver.machine.describe()["processes"].values()] == [
+            "hook app.close",
+            "hook (the first)",
+        ]
+        driver.done(key)
+        assert driver.machine.describe()["processes"][key]["running"] is None
+        driver.done(other)
+        driver.handle(RestoreReturned(200, ""))
+        driver.handle(events.Left(other))
+        assert driver.state is State.AFTER_RESTORE
+        driver.handle(events.Left(key))
+        assert driver.failure.error is not None
+        assert driver.failure.error.hook == "app.open"
+        assert "after_restore hook app.open ran" in driver.failure.message
+
+    def test_a_hook_that_was_said_is_named_before_one_on_the_board(self) -> None:
+        """A process that got no descriptor says what runs, and its line stays as it was."""
+        driver = Driver(settings())
+        key = driver.join(pid=10)
+        driver.board = {(10, 0): "app.older"}
+        driver.app_ready_and_settled()
+        driver.hook_started(key, "app.close")
+        driver.pass_ms(60_000)
+        assert "hook app.close in process 10 (app) did not finish" in driver.failure.message
+
     def test_a_failure_without_a_reason_is_one(self) -> None:
         """A client in another language may leave it out."""
         driver = Driver(settings())
