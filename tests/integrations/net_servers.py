@@ -43,10 +43,13 @@ def answers(port: int) -> bool:
 class Hello(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
+    def do_HEAD(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "5")
         self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
         self.wfile.write(b"hello")
 
     do_POST = do_GET  # noqa: N815 - http.server calls it so
@@ -55,10 +58,17 @@ class Hello(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that resets its connection is none of its errors."""
+
+
 @contextmanager
 def http_server() -> Iterator[int]:
     """A server that keeps connections open, and closes none by itself. Yields its port."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello)
+    server = Server(("127.0.0.1", 0), Hello)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
