@@ -28,7 +28,14 @@ class Entry:
 
 
 TABLE: tuple[Entry, ...] = (
+    Entry("django", "django.db"),
     Entry("sqlalchemy", "sqlalchemy"),
+    Entry("psycopg_pool", "psycopg_pool"),
+    Entry("psycopg", "psycopg"),
+    Entry("psycopg2", "psycopg2"),
+    Entry("asyncpg", "asyncpg"),
+    Entry("aiomysql", "aiomysql"),
+    Entry("pymysql", "pymysql"),
     Entry("redis", "redis"),
     Entry("requests", "requests"),
     Entry("boto3", "botocore"),
