@@ -25,12 +25,12 @@ def install(obj: Any = None) -> None:  # noqa: ARG001 - every integration is cal
 
 class _Aioboto3(Integration):
     def classes(self) -> tuple[type, ...]:
-        from botocore.credentials import Credentials  # type: ignore[import-untyped, unused-ignore]
+        from botocore.credentials import Credentials
 
         return (Credentials, *_connectors(), *_pools())
 
     def before_snapshot(self, thing: Any) -> Awaitable[object] | None:
-        from botocore.credentials import Credentials  # type: ignore[import-untyped, unused-ignore]
+        from botocore.credentials import Credentials
 
         if isinstance(thing, Credentials):
             warn_of_frozen(self, thing)

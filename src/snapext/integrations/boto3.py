@@ -28,8 +28,8 @@ def install(obj: Any = None) -> None:
 
 class _Boto3(Integration):
     def classes(self) -> tuple[type, ...]:
-        from botocore.client import BaseClient  # type: ignore[import-untyped, unused-ignore]
-        from botocore.credentials import Credentials  # type: ignore[import-untyped, unused-ignore]
+        from botocore.client import BaseClient
+        from botocore.credentials import Credentials
 
         return (BaseClient, Credentials)
 
@@ -52,7 +52,7 @@ def _close(thing: Any) -> None:
 
 def warn_of_frozen(integration: Integration, credentials: Any) -> None:
     """Warn of a session token that nobody renews: it expires while the snapshot lives."""
-    from botocore.credentials import RefreshableCredentials  # type: ignore[import-untyped, unused-ignore]
+    from botocore.credentials import RefreshableCredentials
 
     if not isinstance(credentials, RefreshableCredentials) and credentials.token:
         integration.warn(
