@@ -25,7 +25,7 @@ SNAPEXT, ISOLATED, EXIT_ONLY = "snapext", "python -I -S, the call alone", "pytho
 ASYNCIO, REQUESTS = "python -I -S, imports asyncio", "python -I, imports requests"
 ADAPTER = f"the web adapter {REAL} (native)"
 BEFORE, AFTER = "snapext, before the snapshot", "snapext, after the restore"
-PIP, LAYER, BESIDE_UVICORN = "installed by pip", "from the layer", "installed by pip, after uvicorn"
+PIP, LAYER, BESIDE_UVICORN = "installed by pip", "from the layer, never compiled", "installed by pip, after uvicorn"
 
 _CALL = (
     "import os, socket; host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':'); "
@@ -52,7 +52,7 @@ def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
     }
     starts |= {
         PIP: import_snapext(stage, stage.python, as_pip_installs(stage)),
-        LAYER: import_snapext(stage, stage.python, stage.layer / "snapext" / "python"),
+        LAYER: import_snapext(stage, stage.python, stage.uncompiled / "snapext" / "python"),
         BESIDE_UVICORN: import_snapext(stage, sys.executable, as_pip_installs(stage), "uvicorn"),
     }
     result = interleave(starts, rounds, tell)
