@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 
-from snapext.hooks import checks, loops
+from snapext.hooks import checks, loops, own_loops
 from snapext.wire.messages import HookFailure, HookTiming
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
@@ -190,7 +190,7 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
         name = hook_name(func)
         on_start(name)
         hook_started = time.monotonic()
-        why = awaitable = None
+        why = awaitable = result = None
         try:
             if checks.is_coroutine_function(func):
                 result = func(*args, **kwargs)  # runs nothing yet
@@ -203,6 +203,9 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
         if awaitable is not None:
             raised = yield awaitable, deadline
         duration_ms = _ms_since(hook_started)
+        if awaitable is None and raised is None:
+            result = None  # ours would be the only reference to a connection that nobody keeps
+            own_loops.look(name, duration_ms)
         if why is not None:
             error = HookFailure(RUNS_NOTHING, f"{name}: {why}"[:MAX_MESSAGE_CHARS], "", name, duration_ms)
         elif raised is not None:
