@@ -146,7 +146,7 @@ class Extension:
         message = f"the wall clock was set by {by_s:+.3f} s, {when}"
         after_ms = None if after_s is None else round(after_s * 1000, 3)
         self._log.write("info", "clock_set", by_s=round(by_s, 3), after_restore_ms=after_ms, message=message)
-        if by_s >= JUMP_S:
+        if self._observes and by_s >= JUMP_S:
             self._event(events.RestoreSeen(f"the wall clock was set by {by_s:+.0f} s"))
 
     def _settings(self) -> Settings:
