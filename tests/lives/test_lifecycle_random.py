@@ -13,8 +13,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, sets, tuples
-
 from lifecycle_world import NO_HOOKS, PLACES, Place, Proc, World
+
 from snapext.wire.messages import HookCounts
 from snapext_extension.boundary.actions import TimerName
 from snapext_extension.boundary.events import Acknowledged, AppReady, Crowded, ReadinessAsked, ShutdownAsked, TimerFired
