@@ -262,8 +262,10 @@ def test_a_loop_over_values_from_elsewhere_is_named():
     """Its functions cannot be read, and that is not said to be nothing."""
     text = "Resources: {'Fn::ForEach::Apps': [N, !Ref Names, {'App${N}': {Type: AWS::Lambda::Function}}]}"
 
-    with pytest.raises(SourceError, match="the values of Fn::ForEach::Apps are not in the template"):
+    with pytest.raises(SourceError, match="Fn::ForEach::Apps is not read: its values are not in the template"):
         read_source("-", text)
+    (beside,) = read_source("-", text[:-1] + ", App: {Type: AWS::Lambda::Function}}")
+    assert beside.notes == ("Fn::ForEach::Apps is not read: its values are not in the template",)
 
 
 @for_each(
