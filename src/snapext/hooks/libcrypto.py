@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from snapext.guest import descriptors, notice
 
@@ -19,7 +17,14 @@ try:
 except ImportError:  # a Python that was built without it
     native = None  # type: ignore[assignment]
 
-Stir = Callable[[bytes], object]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Files = dict[bytes, list["_Part"]]
+    """The files that are mapped as programs are, by name."""
+    Stir = Callable[[bytes], object]
 
 MARK = b"OpenSSL NIST SP 800-90A DRBG"
 """The personalisation string of OpenSSL's generator: from 1.1.1 on it is in every build."""
@@ -51,8 +56,6 @@ class _Part:
         self.low, self.high, self.access, self.offset = low, high, access, offset
 
 
-Files = dict[bytes, list[_Part]]
-"""The files that are mapped as programs are, by name."""
 _stirs: list[Stir] = []
 _modules_seen = -1
 _scanned: dict[bytes, bool] = {}

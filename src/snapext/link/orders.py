@@ -7,6 +7,7 @@ from snapext.hooks import loops, runner
 from snapext.link.channel import Channel
 from snapext.link.told import Order, Told, signal_mask
 from snapext.link.view import View
+from snapext.wire.messages import AfterRestore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,19 +21,19 @@ class Orders:
     def __init__(
         self,
         view: View,
-        told: Told,
+        app_mask: set[int],
         *,
+        takes_part: bool,
         tell_hook_counts: Callable[[], None],
         imports_are_over: Callable[[], None],
         hang_up: Callable[[Channel], None],
     ) -> None:
         self._view = view
-        self._told = told
+        self._told = Told(takes_part=takes_part)
         self._tell_hook_counts = tell_hook_counts
         self._imports_are_over = imports_are_over
         self._hang_up = hang_up
-        self.app_mask: set[int] = set()
-        """The signals that the app had blocked when the link's thread began, which itself blocks all."""
+        self._app_mask = app_mask
         self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -40,13 +41,19 @@ class Orders:
         """Whether a hook runs in a thread that is not the link's own."""
         return thread in (self._in_hook, self._told.main.in_hook)
 
+    def forget(self) -> None:
+        """Forget how phases have ended: somebody else asks now."""
+        self._told.forget()
+
     def obey(self, order: Order, channel: Channel, *, by_signal: bool) -> bool:
         """Run the hooks, or recall how that went. Returns whether it goes on, so that `channel` has to be kept."""
         under_way = self._told.is_under_way(order)
         self._told.ask(channel, order)
         if under_way:
             return True  # we are in the middle of one of its hooks; what runs them answers here, too
-        self._view.phase_begins(order)
+        self._view.phase_begins(order.type)
+        if isinstance(order, AfterRestore):
+            self._view.restores(order.environment_id, order.restored_at, order.restored_monotonic)
         self._told.main.phase_begins()
         outcome = self._told.outcome(order)
         loop = loops.running_loop() if by_signal and outcome is None else None
@@ -62,7 +69,7 @@ class Orders:
     def _run(self, order: Order, *, by_signal: bool) -> runner.Outcome:
         phase = self._told.phase(order, self._imports_are_over)
         if not by_signal:
-            with signal_mask(self.app_mask):
+            with signal_mask(self._app_mask):
                 return runner.run(phase)
         self._in_hook = get_ident()
         try:
@@ -91,4 +98,4 @@ class Orders:
                     self._hang_up(channel)
             self._told.main.phase_is_answered()
 
-        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)
+        self._view.phase_ends(order.type, order.generation, ok=outcome.error is None, answer=answer)

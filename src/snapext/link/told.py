@@ -24,27 +24,21 @@ if TYPE_CHECKING:
     from snapext.hooks.runner import Outcome, Phase
 
 Order = BeforeSnapshot | AfterRestore
-FIRST_LOOK_S, MAX_LOOK_S = 0.005, 0.05
-"""How often to look whether the main thread still imports."""
 NOTHING_TO_DO = runner.Outcome(0.0, (), None)
 
 
 class Told:
     """The phases of one process."""
 
-    def __init__(self, *, takes_part: bool = True) -> None:
-        self.takes_part = takes_part
+    def __init__(self, *, takes_part: bool) -> None:
+        self._takes_part = takes_part
         self.main = MainThread()
         self._outcomes: dict[tuple[str, int], Outcome] = {}
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
-        self._extension_pid = 0
         self._looked_at_hooks = False
 
-    def by(self, pid: int) -> None:
-        """The process at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
-        if pid != self._extension_pid:
-            self._extension_pid = pid
-            self._outcomes.clear()
+    def forget(self) -> None:
+        self._outcomes.clear()
 
     def is_under_way(self, order: Order) -> bool:
         """Whether the hooks of a phase run: a signal has come in the middle of one."""
@@ -67,7 +61,7 @@ class Told:
 
     def phase(self, order: Order, imports_are_over: Callable[[], None]) -> Phase:
         """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
-        if not self.takes_part:
+        if not self._takes_part:
             return NOTHING_TO_DO
 
         def say_running(hook: str) -> None:
@@ -149,7 +143,7 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
         return None  # in the main thread, in a signal's handler, what it interrupted cannot go on before it returns
     started = monotonic()
     limit_s = order.timeout_ms / 1000 - min(1.0, order.timeout_ms / 10_000)
-    look_s = FIRST_LOOK_S
+    look_s = process.FIRST_LOOK_S
     while process.imports():
         waited_s = monotonic() - started
         if waited_s >= limit_s:
@@ -164,7 +158,7 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
                 hook=None,
             )
         sleep(min(look_s, limit_s - waited_s))
-        look_s = min(look_s * 1.5, MAX_LOOK_S)
+        look_s = min(look_s * 1.5, process.MAX_LOOK_S)
     imports_are_over()
     return None
 
