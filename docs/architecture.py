@@ -36,9 +36,10 @@ ARROWS = {
     "snapext.guest": (),
     "snapext.wire": ("snapext.errors", "snapext.guest"),
     "snapext.hooks": ("snapext.guest", "snapext.wire"),
-    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.wire"),
+    "snapext.integrations": ("snapext.guest", "snapext.hooks"),
+    "snapext.link": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.wire"),
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
-    "snapext.api": ("snapext.guest", "snapext.hooks", "snapext.link", "snapext.command"),
+    "snapext.api": (*("snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.link", "snapext.command"),),
     "snapext": ("snapext.api", "snapext.guest"),
     "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
@@ -51,8 +52,8 @@ ARROWS = {
     "snapext_extension.values": ("snapext.errors",),
     "snapext_extension.adapter_config": ("snapext.errors", "snapext_extension.values"),
     "snapext_extension.config": (
-        *("snapext.errors", "snapext.wire", "snapext_extension.adapter_config", "snapext_extension.log"),
-        "snapext_extension.values",
+        *("snapext.errors", "snapext.integrations", "snapext.wire"),
+        *("snapext_extension.adapter_config", "snapext_extension.log", "snapext_extension.values"),
     ),
     "snapext_extension.platform": (
         *("snapext.errors", "snapext_extension.adapter_config", "snapext_extension.boundary"),
@@ -76,6 +77,7 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
+    "snapext.integrations.sqlalchemy": {"sqlalchemy"},
 }
 
 

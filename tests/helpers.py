@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
+import inspect
 import os
 import queue
 import select
@@ -14,7 +16,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -65,6 +67,40 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = LIMIT_S) -> T:
         assert time.monotonic() < deadline, f"not true within {timeout_s} s"
         time.sleep(0.002)
     return value
+
+
+def for_each(names: str, rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Like pytest.mark.parametrize, but one test for all rows: for tables whose rows take less time than a test costs.
+
+    Every row is tried. A failure names its row, and the other rows that fail.
+    """
+    fields = names.split(", ")
+    table = [dict(zip(fields, row if len(fields) > 1 else (row,), strict=True)) for row in rows]
+    assert table, f"no row has {names}"
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*args: Any, **fixtures: Any) -> None:
+            failed: list[tuple[BaseException, str]] = []
+            for row in table:
+                try:
+                    test(*args, **row, **fixtures)
+                except (Exception, pytest.fail.Exception) as error:
+                    failed.append((error, ", ".join(f"{name}={value!r:.300}" for name, value in row.items())))
+            if failed:
+                first = failed[0][0]
+                for number, (_, row_text) in enumerate(failed[:10]):
+                    first.add_note(f"{'and' if number else 'fails'} with {row_text}")
+                if failed[10:]:
+                    first.add_note(f"and in {len(failed) - 10} more of {len(table)} rows")
+                raise first
+
+        signature = inspect.signature(test)
+        others = [parameter for name, parameter in signature.parameters.items() if name not in fields]
+        run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def leave_out(reason: str) -> NoReturn:

@@ -85,7 +85,13 @@ class Driver:
         self.now_ms = 1000.0
         self.restores = 0
         self._boot_ticks = boot_ticks
-        self.machine = Lifecycle(with_settings, self._identity, lambda: "GET http://127.0.0.1:8080/ answered 503")
+        self.board: dict[tuple[int, int], str] = {}  # the hook that a process has written there, by generation
+        self.machine = Lifecycle(
+            with_settings,
+            self._identity,
+            lambda: "GET http://127.0.0.1:8080/ answered 503",
+            lambda pid, generation: self.board.get((pid, generation)),
+        )
         self.timers: dict[TimerName, float] = {}  # when each is due
         self.started = self.machine.start(self.now_ms)
         self.log: list[Action] = list(self.started)

@@ -69,6 +69,8 @@ def _run(api: LambdaApi, folder: str) -> int:
         log = Log(settings.log_level)
         for unknown in config.unknown_names(os.environ):
             log.write("warning", "unknown_setting", message=f"{unknown} is not a setting of snapext")
+        if (unknown_integrations := config.unknown_integrations(os.environ)) is not None:
+            log.write("warning", "unknown_integration", message=unknown_integrations)
         return Extension(settings, api, log, folder).run()
     except ConfigError as error:
         report_bad_start(api, log, "Extension.ConfigError", str(error), EXIT_CONFIG)

@@ -36,6 +36,7 @@ ENV_SIGNAL_ACK = "SNAPEXT_SIGNAL_ACK"
 # The client reads it in the app's processes. We validate it, as we do SNAPEXT_TRANSPORT: our log is where people look.
 ENV_RESEED = "SNAPEXT_RESEED"
 ENV_HOOK_THREAD = "SNAPEXT_HOOK_THREAD"
+ENV_INTEGRATIONS = "SNAPEXT_INTEGRATIONS"
 
 KNOWN = frozenset(
     {
@@ -51,6 +52,7 @@ KNOWN = frozenset(
         ENV_LOG_LEVEL,
         ENV_RESEED,
         ENV_HOOK_THREAD,
+        ENV_INTEGRATIONS,
         ENV_SIGNALS,
         ENV_SIGNAL_ACK,
         ENV_TRANSPORT,
@@ -192,6 +194,17 @@ def warnings(config: Config, *, adapter_checks: bool) -> list[str]:
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """Variables that look like settings of ours and are none: a misspelt name must not stay unnoticed."""
     return sorted(name for name in environ if name.startswith("SNAPEXT_") and name not in KNOWN)
+
+
+def unknown_integrations(environ: Mapping[str, str]) -> str | None:
+    """One line about names in SNAPEXT_INTEGRATIONS that nothing is done for. The app runs without them."""
+    value = environ.get(ENV_INTEGRATIONS, "none")
+    if value in ("none", "auto", ""):
+        return None
+    from snapext.integrations import table  # only who names libraries pays for their table
+
+    unknown = table.named(value)[1]
+    return table.why_unknown(unknown) if unknown else None
 
 
 def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:

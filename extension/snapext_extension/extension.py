@@ -26,7 +26,8 @@ from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
-from snapext_extension.peers.bridge import Bridge
+from snapext_extension.peers.board import Board
+from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
 from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
@@ -68,9 +69,12 @@ class Extension:
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
         self._clock = ClockWatch(self._reactor, self._on_clock_set)
         self._restored_monotonic: float | None = None
-        self._lifecycle = Lifecycle(self._settings(), self._new_identity, lambda: self._probe.last_answer)
+        self._lifecycle = Lifecycle(
+            self._settings(), self._new_identity, lambda: self._probe.last_answer, self._hook_on_board
+        )
         self._looker: Looker | None = None
         self._watch = ProcessWatch(self._reactor, self._ended)
+        self._board: Board | None = None
         self._images: dict[int, watch.Image | None] = {}
         self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
@@ -107,6 +111,8 @@ class Extension:
         self._clock.close()
         self._watch.close()
         self._bridge.close()
+        if self._board is not None:
+            self._board.close()
         if self._signals is not None:
             self._signals.close()
         if self._gate is not None:
@@ -167,7 +173,9 @@ class Extension:
         # One that is gone already has no parent and is taken to be as old as can be: it is owed its hooks.
         stat = processes.stat(pid)
         parent_pid, start_ticks = (0, 0) if stat is None else (stat.parent_pid, stat.start_ticks)
-        self._images[key] = watch.image(pid)
+        self._images[key] = image = watch.image(pid)
+        if hello.board:
+            self._give_line(key, pid, (start_ticks, image))
         if self._lost.pop(pid, None) is not None:
             self._watch.drop(pid)
         self._event(events.Joined(key, Process(pid, hello.name), hello, parent_pid, start_ticks))
@@ -192,9 +200,13 @@ class Extension:
         executes_another = image is not None and now is not None and image != now
         if executes_another or not self._watch.watch(pid, image):
             self._event(events.Left(key))
+            if self._board is not None:
+                self._board.hung_up(key, ended=True)
             return
         self._lost[pid] = key
         self._event(events.Left(key, alive=True))
+        if self._board is not None:
+            self._board.hung_up(key, ended=False)
         self._watch_no_more_than_is_owed()
 
     def _watch_no_more_than_is_owed(self) -> None:
@@ -208,6 +220,19 @@ class Extension:
         key = self._lost.pop(pid, None)
         if key is not None:
             self._event(events.Left(key))
+            if self._board is not None:
+                self._board.ended(pid)
+
+    def _give_line(self, key: int, pid: int, image: object) -> None:
+        """A process that can write the hooks that run on the board gets a line of it."""
+        if self._board is None:
+            self._board = Board(MAX_CONNECTIONS, lambda pid: pid not in self._lost and watch.has_ended(pid))
+        line = self._board.claim(key, pid, image)
+        if line is not None and self._board.descriptor is not None:
+            self._bridge.give_line(key, line, self._board.descriptor)
+
+    def _hook_on_board(self, pid: int, generation: int) -> str | None:
+        return None if self._board is None else self._board.hook(pid, generation)
 
     def _look(self, look: actions.Look) -> None:
         for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before

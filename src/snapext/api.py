@@ -19,6 +19,7 @@ __all__ = [
     "connect_if_expected",
     "get_after_restore",
     "get_before_snapshot",
+    "install_all",
     "is_restored",
     "register_after_restore",
     "register_before_snapshot",
@@ -86,6 +87,25 @@ def _link_this_process() -> None:
         _report_unlinked(error)
 
 
+def install_all() -> None:
+    """Take care of every library with an integration that this process has loaded when the snapshot is near.
+
+    The same as SNAPEXT_INTEGRATIONS=auto. docs/integrations.md says what is done for each, and what cannot be. Each
+    closes what must not be frozen when the app's own before-snapshot hooks are done, and renews it before the app's
+    after-restore hooks, wherever this is called. Called twice it does nothing more. Never raises and never blocks.
+    """
+    _install("auto")
+
+
+def _install(setting: str) -> None:
+    try:
+        from snapext.integrations import frame
+
+        frame.install_all(setting)
+    except Exception as error:
+        notice.once("integrations", f"process {os.getpid()} has no integrations: {error!r}")
+
+
 registry.when_registered = _link_this_process
 
 
@@ -114,6 +134,9 @@ def connect_if_expected() -> None:
     """Link a process of the app where an extension is expected. `import snapext` does this and nothing else."""
     if is_expected(os.environ) and not is_own_process():
         connect()
+        setting = os.environ.get("SNAPEXT_INTEGRATIONS", "none")
+        if setting not in ("none", ""):
+            _install(setting)
 
 
 def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:

@@ -82,6 +82,7 @@ restored = snapext.wait_restored(timeout=None)
 snapext.wait_restored("1")  # type: ignore[arg-type]
 snapext.connect()
 snapext.reseed()
+snapext.install_all()
 own: random.Random = snapext.register_generator(random.Random())
 snapext.register_generator(object(), reseed=random.seed)
 snapext.bind_loop()

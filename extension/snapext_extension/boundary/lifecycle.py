@@ -63,9 +63,16 @@ class Lifecycle:
 
     identity: makes what is new after a restore; called once, at the restore.
     app_answer: says what the app answered to its last readiness check; called when it was never the right answer.
+    hook_on_board: the hook that the process of that number has written on the board for that generation, if it has.
     """
 
-    def __init__(self, settings: Settings, identity: Callable[[], Identity], app_answer: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Callable[[], Identity],
+        app_answer: Callable[[], str],
+        hook_on_board: Callable[[int, int], str | None],
+    ) -> None:
         self.state = State.INIT
         self._settings = settings
         self._make_identity = identity
@@ -75,7 +82,7 @@ class Lifecycle:
         self._roll = Roll(self._outbox)
         self._commands = Commands()
         self._init = Init(settings, self._roll, self._commands, self._outbox, app_answer)
-        self._phase = Phase(self._roll, self._outbox)
+        self._phase = Phase(self._roll, self._outbox, hook_on_board)
         self._signalling = Signalling(enabled=settings.signals, acknowledged=settings.acknowledged)
         self._checks = Checks(settings.checks_before_snapshot)
         self._adapter_restores = settings.restore_caller is RestoreCaller.ADAPTER
@@ -108,7 +115,9 @@ class Lifecycle:
             "phase": self.state.value,
             "generation": self.generation,
             "environment_id": self.environment_id,
-            "processes": {key: member.describe() for key, member in self._roll.members.items()},
+            "processes": {
+                key: member.describe(self._phase.hook_of(member)) for key, member in self._roll.members.items()
+            },
             "boundary": dict(self._durations_ms),
             "waiting": self._why_waiting(),
             "not_linked": [
@@ -345,15 +354,15 @@ class Lifecycle:
 
     def _on_ended(self, member: Member) -> None:
         """A member has ended, or executes another program."""
-        phase = self._phase_name
+        phase, hook = self._phase_name, self._phase.hook_of(member)
         match debts.end_of(member, phase, self.state):
             case debts.End.HARMLESS:
                 self._report_end(member)
             case debts.End.SPARED:
-                self._outbox.do(reports.of_member("warning", "process_ended", member, phase=phase, hook=member.hook))
+                self._outbox.do(reports.of_member("warning", "process_ended", member, phase=phase, hook=hook))
             case debts.End.IN_ITS_HOOKS:
                 ran_ms, may_report, signal = self._now_ms - member.told_ms, self._is_reportable, member.signal
-                died = failures.died(phase, member.process, member.hook, ran_ms, reportable=may_report, signal=signal)
+                died = failures.died(phase, member.process, hook, ran_ms, reportable=may_report, signal=signal)
                 self._fail(died)
                 return
         self._end_phase_if_done()
@@ -434,7 +443,7 @@ class Lifecycle:
 
     def _begin_phase(self, timeout_ms: int) -> None:
         self._signalling.begin_phase()
-        self._phase.begin(timeout_ms, self._now_ms)
+        self._phase.begin(self.generation, timeout_ms, self._now_ms)
 
     def _tell_before_snapshot(self, key: int) -> None:
         serving = self._init.is_serving(self._roll.members[key], self._now_ms)

@@ -23,7 +23,7 @@ Key = int | SignalledPid
 
 @dataclass(slots=True)
 class Member:
-    """One process. `pending` is the id that it still has to answer, `hook` the one that it runs.
+    """One process. `pending` is the id that it still has to answer, `hook` the one that it has said it runs.
 
     signal: the name of the signal that it was told by; None when it is on the socket.
     durations_ms: how long each phase took that it has answered. told_ids: the ids of the present phase's questions that
@@ -60,17 +60,17 @@ class Member:
         """Whether what it has still to answer can have reached it: it had not lost its connection before."""
         return self.signal is not None or bool(self.told_ids)
 
-    def late(self, now_ms: float) -> Late:
-        return Late(self.process, self.hook, self.signal, None if self.lost_ms is None else now_ms - self.lost_ms)
+    def late(self, now_ms: float, hook: str | None) -> Late:
+        return Late(self.process, hook, self.signal, None if self.lost_ms is None else now_ms - self.lost_ms)
 
-    def describe(self) -> dict[str, Any]:
-        """What `snapext status` says of it."""
+    def describe(self, hook: str | None) -> dict[str, Any]:
+        """What `snapext status` says of it. hook: the one that it runs."""
         return {
             "pid": self.process.pid,
             "name": self.process.name,
             "how": self.signal or "socket",
             "hooks": counts(self.hooks),
-            "running": None if self.pending is None else doing(self.hook, self.signal),
+            "running": None if self.pending is None else doing(hook, self.signal),
             "connected": self.lost_ms is None,
             "durations_ms": self.durations_ms,
         }

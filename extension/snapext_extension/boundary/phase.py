@@ -13,18 +13,24 @@ from snapext_extension.boundary.roll import Roll
 
 
 class Phase:
-    """The phase that goes on, or the one before it when none does. `pending` and `hook` of each member are its own."""
+    """The phase that goes on, or the one before it when none does. `pending` and `hook` of each member are its own.
 
-    def __init__(self, roll: Roll, outbox: Outbox) -> None:
+    hook_on_board: what the process of that number has written there for that generation, if it has. Called when a
+    member is shown that has not answered: its name is all that depends on it.
+    """
+
+    def __init__(self, roll: Roll, outbox: Outbox, hook_on_board: Callable[[int, int], str | None]) -> None:
         self.started_ms = 0.0
         self._roll = roll
         self._outbox = outbox
+        self._hook_on_board = hook_on_board
+        self._generation = 0
         self._deadline_ms = 0.0
         self._last_id = 0
         self._last_pending: Key = 0
 
-    def begin(self, timeout_ms: int, now_ms: float) -> None:
-        self.started_ms = now_ms
+    def begin(self, generation: int, timeout_ms: int, now_ms: float) -> None:
+        self.started_ms, self._generation = now_ms, generation
         for member in self._roll.members.values():
             member.told_ids.clear()
         self.renew_budget(timeout_ms, now_ms)
@@ -63,12 +69,18 @@ class Phase:
                 return True
         return False
 
+    def hook_of(self, member: Member) -> str | None:
+        """The hook that a member runs, as far as it is known."""
+        if member.pending is None or member.signal is not None:
+            return None
+        return member.hook or self._hook_on_board(member.process.pid, self._generation)
+
     def late(self, now_ms: float) -> list[Late]:
         """The members that keep the phase from its end: they have not answered, or are not connected."""
         members = self._roll.members.values()
-        return [m.late(now_ms) for m in members if m.pending is not None or m.lost_ms is not None]
+        return [m.late(now_ms, self.hook_of(m)) for m in members if m.pending is not None or m.lost_ms is not None]
 
     def still_running(self, now_ms: float) -> str:
         """The end of a sentence that names some members that have not answered; empty when there are none."""
-        running = [str(m.late(now_ms)) for m in self._roll.members.values() if m.pending is not None]
+        running = [str(m.late(now_ms, self.hook_of(m))) for m in self._roll.members.values() if m.pending is not None]
         return f", while these still run: {', '.join(running[:MAX_NAMED])}" if running else ""

@@ -27,6 +27,12 @@ def image(pid: int) -> Image | None:
     return None if seen is None else seen.image
 
 
+def has_ended(pid: int) -> bool:
+    """Whether there is no process of that number, or only what is left of one."""
+    seen = _see(pid)
+    return seen is not None and seen.has_ended
+
+
 class _Seen(NamedTuple):
     """What /proc/PID/stat says of one process at one moment."""
 

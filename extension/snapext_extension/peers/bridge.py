@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 
 from snapext.errors import RemoteProtocolError, SnapextError
 from snapext.wire.connection import Connection, Side
@@ -52,6 +53,8 @@ class _Peer:
         self.connection = Connection(Side.EXTENSION)
         self.unsent = b""
         self.joined = False
+        self.line: int | None = None
+        self.passing: int | None = None  # a descriptor, to be sent with the next byte
 
 
 class Bridge:
@@ -74,8 +77,15 @@ class Bridge:
         """Tell one process; it is dropped if it does not read. Never waits."""
         peer = self._peers.get(key)
         if peer is not None:
+            if peer.line is not None:
+                message, peer.line = message.replace(line=peer.line), None
             peer.unsent += peer.connection.send(message)
             self._flush(key, peer)
+
+    def give_line(self, key: int, line: int, board: int) -> None:
+        """The welcome, which comes next, is to say which line of the board a process has, and pass it that file."""
+        peer = self._peers[key]
+        peer.line, peer.passing = line, board
 
     def close(self) -> None:
         """Hang up on everyone and take the socket away, if it is still ours."""
@@ -132,7 +142,7 @@ class Bridge:
 
     def _flush(self, key: int, peer: _Peer) -> None:
         try:
-            sent = peer.socket.send(peer.unsent)
+            sent = peer.socket.send(peer.unsent) if peer.passing is None else _pass(peer)
             peer.unsent = peer.unsent[sent:]
         except BlockingIOError:
             pass
@@ -160,6 +170,22 @@ class Bridge:
         self._reactor.cancel_timer(peer)
         self._reactor.unwatch(peer.socket.fileno())
         peer.socket.close()
+
+
+def _pass(peer: _Peer) -> int:
+    """Send with a descriptor. Where that is not allowed (too many are on their way, unix(7)), the process does without.
+
+    Raises BlockingIOError while there is no room, and the descriptor is not sent.
+    """
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", peer.passing))
+    try:
+        sent = peer.socket.sendmsg([peer.unsent], [rights])
+    except BlockingIOError:
+        raise
+    except OSError:
+        sent = 0
+    peer.passing = None
+    return sent or peer.socket.send(peer.unsent)
 
 
 def _listen(path: str, uid: int) -> socket.socket:

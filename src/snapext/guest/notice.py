@@ -24,6 +24,12 @@ def once(kind: str, line: str) -> None:
         _said.add(kind)
 
 
+def info(kind: str, line: str) -> None:
+    """Say a line once, unless SNAPEXT_LOG_LEVEL asks for warnings alone."""
+    if os.environ.get("SNAPEXT_LOG_LEVEL") not in ("warning", "error"):
+        once(kind, line)
+
+
 def debug(line: str) -> None:
     """Say a line where SNAPEXT_LOG_LEVEL=debug."""
     if os.environ.get("SNAPEXT_LOG_LEVEL") == "debug":

@@ -125,3 +125,9 @@ def add(registry: list[Hook], hook: Hook) -> None:
     registry.append(hook)
     if not isinstance(registry, _Registry):
         when_registered()
+
+
+def insert(registry: list[Hook], place: int, hook: Hook) -> None:
+    """Put a hook at a place in one of the two lists, and tell `when_registered`."""
+    registry.insert(place, hook)
+    when_registered()

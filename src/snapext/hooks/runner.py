@@ -131,22 +131,41 @@ def hook_name(func: Callable[..., Any]) -> str:
 
 def _oldest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
-    pending = list(hooks)
-    seen = len(hooks)
-    while pending:
-        yield pending.pop(0)
-        pending.extend(hooks[seen:])
-        seen = len(hooks)
+    pending = _Pending(hooks)
+    while pending.hooks:
+        yield pending.hooks.pop(0)
+        pending.add_new()
 
 
 def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, the newest first; those that a hook registers meanwhile come next, as in the managed runtime."""
-    pending = list(hooks)
-    seen = len(hooks)
-    while pending:
-        yield pending.pop()
-        pending.extend(hooks[seen:])
-        seen = len(hooks)
+    pending = _Pending(hooks)
+    while pending.hooks:
+        yield pending.hooks.pop()
+        pending.add_new()
+
+
+class _Pending:
+    """The hooks that have not run yet, in the order of the registry."""
+
+    def __init__(self, registered: list[Hook]) -> None:
+        self.hooks = list(registered)
+        self._registered = registered
+        self._last = list(registered)
+        self._seen = {id(hook): hook for hook in registered}
+
+    def add_new(self) -> None:
+        """Have what a hook has put into the registry run in its place there: an integration puts its own in front."""
+        if self._registered == self._last:
+            return
+        self._last = list(self._registered)
+        place = len(self.hooks)
+        for hook in reversed(self._last):
+            if id(hook) in self._seen:
+                place = next((at for at, waiting in enumerate(self.hooks) if waiting is hook), place)
+            else:
+                self._seen[id(hook)] = hook
+                self.hooks.insert(place, hook)
 
 
 def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller) -> Phase:

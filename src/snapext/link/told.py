@@ -7,11 +7,15 @@ connection that has asked last hears which hook is at work.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
+import os
+import sys
 
 from snapext.errors import LocalProtocolError
 from snapext.guest import notice
+from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import monotonic, sleep
 from snapext.hooks import checks, registry, reseed, runner
+from snapext.integrations import table
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.main_thread import MainThread
@@ -79,6 +83,7 @@ class Told:
                 outcome = yield from runner.before_snapshot(before, after, left_ms, say_running, self.main.call)
                 if outcome.error is None:
                     reseed.prepare()  # behind the hooks, which may import
+                    _name_the_unattended(has_hooks=bool(before or after))
                     if after:
                         self.main.probe()
                 return outcome
@@ -115,6 +120,23 @@ class Told:
                 notice.once("registered twice", twice)
         except Exception as error:  # a hook may be anything, also something that cannot be looked at
             notice.debug(f"cannot read the hooks: {error!r}")
+
+
+def _name_the_unattended(*, has_hooks: bool) -> None:
+    """Libraries that keep connections, and that nobody has asked us to take care of.
+
+    Hooks of the app may do that: then it is said at the level `debug` alone. SNAPEXT_INTEGRATIONS=none ends it.
+    """
+    if not is_snap_start(os.environ) or table.ENV in os.environ:
+        return
+    names = table.unattended(sys.modules)
+    if names:
+        line = (
+            f"process {os.getpid()} has loaded {', '.join(names)}, and nothing closes their connections before the "
+            f"snapshot and renews them after the restore, unless a hook of yours does: {table.ENV}=auto does it, and "
+            f"{table.ENV}={table.NONE} ends this line"
+        )
+        notice.debug(line) if has_hooks else notice.info("unattended", line)
 
 
 class signal_mask:  # noqa: N801 - it is used as a function; contextlib costs an import

@@ -72,7 +72,8 @@ class Hello(Message, title="hello", senders=(APP, CONTROL)):
     says that the image is a copy of its parent's (fork without exec): such a process may hold state from before the
     snapshot although it is younger than the restore. `signalled`: it comes because it was sent the phase's signal, and
     for that phase alone. `importing`: its main thread is in the middle of an import, where more hooks may be
-    registered; a `hooks` message follows when that is over.
+    registered; a `hooks` message follows when that is over. `board`: it can write the hook that runs on a line of the
+    board (board.py) instead of sending `running`.
     """
 
     protocol: int = natural()
@@ -85,19 +86,22 @@ class Hello(Message, title="hello", senders=(APP, CONTROL)):
     forked: bool = flag(default=False, absent=False)
     signalled: bool = flag(default=False, absent=False)
     importing: bool = flag(default=False, absent=False, said=False)
+    board: bool = flag(default=False, absent=False, said=False)
 
 
 class Welcome(Message, title="welcome", senders=(EXTENSION,)):
     """The extension's answer to hello.
 
     `phase` is one of the lifecycle's states. `generation` is the one that the process is at: 0 if it still owes the
-    hooks. `environment_id` is None before the restore.
+    hooks. `environment_id` is None before the restore. `line`: the process's own on the board, whose descriptor comes
+    with the first byte of this message; None if there is no board for it.
     """
 
     protocol: int = natural()
     phase: str = text()
     generation: int = natural()
     environment_id: str | None = text(null=True)
+    line: int | None = natural(default=None, absent=None, said=False)
 
 
 class Hooks(Message, title="hooks", senders=(APP,)):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from helpers import for_each
 from snapext.wire.messages import HookFailure
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_extension.boundary.failures import (
@@ -96,10 +97,8 @@ def test_who_was_told_by_a_signal_is_not_said_to_run_a_hook():
     assert "hook" not in late + ended
 
 
-@pytest.mark.parametrize("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
-@pytest.mark.parametrize(
-    ("others", "more"), [(0, None), (1, "nor did hook app.other in process 1 (b)"), (6, "and 2 more")]
-)
+@for_each("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
+@for_each("others, more", [(0, None), (1, "nor did hook app.other in process 1 (b)"), (6, "and 2 more")])
 def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
     """Whoever needs more time learns which setting gives it."""
     late = [Late(PROCESS, "app.hook"), *(Late(Process(number + 1, "b"), "app.other") for number in range(others))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from helpers import for_each
 from lifecycle_driver import Driver, HookedProcess, settings
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Hooks, Running, Shutdown, Welcome
 from snapext_extension.boundary import events
@@ -649,6 +650,37 @@ class TestFailures:
         driver.handle(events.Left(key))
         assert "app.hook" in driver.failure.message
 
+    def test_the_hook_on_the_board_is_named_and_decides_nothing(self) -> None:
+        """It is asked for the generation of the phase; the counts alone say whether the process had hooks to run."""
+        driver = Driver(settings())
+        key, other = driver.join(pid=10), driver.join(pid=11, hooks=HookCounts(0, 0))
+        driver.board = {(10, 0): "app.close", (10, 1): "app.open", (11, 1): "app.idle"}
+        driver.app_ready_and_settled()
+        assert [p["running"] for p in driver.machine.describe()["processes"].values()] == [
+            "hook app.close",
+            "hook (the first)",
+        ]
+        driver.done(key)
+        assert driver.machine.describe()["processes"][key]["running"] is None
+        driver.done(other)
+        driver.handle(RestoreReturned(200, ""))
+        driver.handle(events.Left(other))
+        assert driver.state is State.AFTER_RESTORE
+        driver.handle(events.Left(key))
+        assert driver.failure.error is not None
+        assert driver.failure.error.hook == "app.open"
+        assert "after_restore hook app.open ran" in driver.failure.message
+
+    def test_a_hook_that_was_said_is_named_before_one_on_the_board(self) -> None:
+        """A process that got no descriptor says what runs, and its line stays as it was."""
+        driver = Driver(settings())
+        key = driver.join(pid=10)
+        driver.board = {(10, 0): "app.older"}
+        driver.app_ready_and_settled()
+        driver.hook_started(key, "app.close")
+        driver.pass_ms(60_000)
+        assert "hook app.close in process 10 (app) did not finish" in driver.failure.message
+
     def test_a_failure_without_a_reason_is_one(self) -> None:
         """A client in another language may leave it out."""
         driver = Driver(settings())
@@ -771,26 +803,18 @@ class TestLateProcesses:
         driver.done(late)
         assert State.READY is driver.state
 
-    @pytest.mark.parametrize("when", ["after_restore", "ready"])
-    @pytest.mark.parametrize(
-        ("process", "owed"),
+    @for_each("when", ["after_restore", "ready"])
+    @for_each(
+        "process, owed",
         [
             (HookedProcess(start_ticks=0, forked=False, generation=0), True),
             (HookedProcess(start_ticks=99, forked=False, generation=0), False),
-            (HookedProcess(start_ticks=99, forked=True, generation=0), True),
+            (HookedProcess(start_ticks=99, forked=True, generation=0), True),  # of an image from before
             (HookedProcess(start_ticks=99, forked=True, generation=1), False),
+            # In the tick of the restore the pid decides: 5000 was the youngest that there was.
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=4000), True),
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5000), True),
             (HookedProcess(start_ticks=10, forked=False, generation=0, pid=5001), False),
-        ],
-        ids=[
-            "older",
-            "younger",
-            "fork of an old image",
-            "fork of a mended image",
-            "same clock tick, older pid",
-            "same clock tick, the youngest pid there was",
-            "same clock tick, younger pid",
         ],
     )
     def test_a_process_that_joins_after_the_restore_gets_what_it_owes(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.doctor.examine import RULES, examine, uses_snapext
 from snapext_tools.doctor.findings import Severity
 from snapext_tools.doctor.settings import VARIABLES, Bundled, Facts, Function, Opaque, Place, UnreadableError
@@ -182,7 +183,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("subject", "severity", "variables", "facts", "line"), CASES)
+@for_each("subject, severity, variables, facts, line", CASES)
 def test_each_rule_is_triggered_alone_and_says_what_to_write(subject, severity, variables, facts, line):
     """One thing is wrong, one rule finds it, with its severity, its harm, and the line."""
     one = function(facts, **variables)
@@ -199,8 +200,8 @@ def test_every_rule_has_a_case():
     assert {rule.subject for rule in RULES} == {case[0] for case in CASES}
 
 
-@pytest.mark.parametrize(
-    ("variables", "facts"),
+@for_each(
+    "variables, facts",
     [
         ({}, {}),
         ({"AWS_LWA_READINESS_CHECK_PORT": "7000", "SNAPEXT_PORT": "7000", "SNAPEXT_MODE": "gate"}, {}),
@@ -284,8 +285,8 @@ def test_every_refused_setting_is_named():
     assert {"SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL", "SNAPEXT_SETTLE_MS"} == {f.wrong.partition("=")[0] for f in found}
 
 
-@pytest.mark.parametrize(
-    ("subject", "variables", "facts"),
+@for_each(
+    "subject, variables, facts",
     [
         ("the readiness port", {"AWS_LWA_READINESS_CHECK_PORT": Opaque("!Ref Port")}, {}),
         ("the readiness protocol", {"AWS_LWA_READINESS_CHECK_PROTOCOL": Opaque("!Ref P")}, {}),
@@ -321,8 +322,8 @@ def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():
     assert {"the readiness port", "the exec wrapper", "the package"} <= {subject for subject, _ in diagnosis.not_judged}
 
 
-@pytest.mark.parametrize(
-    ("variables", "layers", "expected"),
+@for_each(
+    "variables, layers, expected",
     [
         ({}, (), False),
         ({"AWS_LWA_PORT": "1", "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap"}, ("arn:tools",), False),

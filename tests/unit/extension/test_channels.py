@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from helpers import for_each
 from snapext_extension.kernel.channels import (
     MAX_FILE_CHARS,
     MAX_SHOWN,
@@ -40,8 +41,8 @@ def said(*args, **files):
     return cause
 
 
-@pytest.mark.parametrize(
-    ("executable", "expected"),
+@for_each(
+    "executable, expected",
     [
         ("/var/lang/bin/python3.12", True),
         ("/usr/bin/python3", True),
@@ -62,17 +63,16 @@ def test_an_interpreter_is_known_by_its_name(executable, expected):
     assert is_python_name(executable) is expected
 
 
-@pytest.mark.parametrize(
-    ("argv", "environ"),
+@for_each(
+    "argv, environ",
     [
-        ([], LOST),
-        (IN_VENV, None),
-        (["gunicorn: master [app:app]", "", ""], {}),
+        ([], LOST),  # ended
+        (IN_VENV, None),  # not readable
+        (["gunicorn: master [app:app]", "", ""], {}),  # titles
         (["gunicorn: worker [app:app]"], {"": ""}),
-        (["./python", "app.py"], LOST),
+        (["./python", "app.py"], LOST),  # from a folder that is not known
         ([PYTHON, "-I", "-S", "-c", "import os, sys; sys._snapext_own = True; from x import main"], {}),
     ],
-    ids=["ended", "not readable", "title", "title of a worker", "from a folder that is not known", "our own"],
 )
 def test_where_nothing_is_certain_nothing_is_said(argv, environ):
     """What is said here may end an initialisation."""
@@ -139,8 +139,8 @@ def test_our_folder_is_known_in_every_spelling(entry):
     assert judge(IN_VENV, {**FUNCTION, "PYTHONPATH": entry}, files=VENV) is None
 
 
-@pytest.mark.parametrize(
-    ("source", "reached"),
+@for_each(
+    "source, reached",
     [
         ("'''The sitecustomize of us.'''  # a sitecustomize\nimport agent\nagent.start()", False),
         ("this is not Python", False),
@@ -208,7 +208,7 @@ def test_a_long_path_is_cut():
     assert len(cause.cause) < MAX_SHOWN + 200
 
 
-@pytest.mark.parametrize("word", ["-W", "-X", "-c", "-m", "--check-hash-based-pycs", "-", "--", "-Wx", "--help"])
+@for_each("word", ["-W", "-X", "-c", "-m", "--check-hash-based-pycs", "-", "--", "-Wx", "--help"])
 def test_an_option_at_the_end_of_the_line_is_no_matter(word):
     """Nothing behind it is missed, and nothing raises."""
     assert judge([PYTHON, word], FUNCTION) is None

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from helpers import for_each
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
 from snapext_extension.adapter_config import readiness_timeout_ms
@@ -36,17 +37,17 @@ NOT_NUMBERS = ["", " ", "x", "1.5", "-1", "+1", " 1", "1 ", "1\n", "0x10", "1e3"
 NOT_WORDS = ["", " ", "Extension", "INFO", "info ", "info\n", "warn", "no such word"]
 
 
-@pytest.mark.parametrize(("variable", "field", "default", "low", "high"), NUMBERS)
+@for_each("variable, field, default, low, high", NUMBERS)
 def test_a_number_has_a_default_and_bounds_that_are_accepted(variable, field, default, low, high):
     """Without the variable the default counts; with it, everything from the lowest to the highest number does."""
     assert default == getattr(config(), field)
     assert [low, high] == [getattr(config(**{variable: str(n)}), field) for n in (low, high)]
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "low", "high"),
+@for_each(
+    "variable, value, low, high",
     [
-        pytest.param(variable, value, low, high, id=f"{variable}-{value[:8]!a}")
+        (variable, value, low, high)
         for variable, _, _, low, high in NUMBERS
         for value in (*NOT_NUMBERS, str(low - 1), str(high + 1))
     ],
@@ -67,8 +68,8 @@ def test_a_word_has_a_default_and_a_list(variable, field, default, accepted):
     assert accepted == [getattr(config(**{variable: word}), field) for word in accepted]
 
 
-@pytest.mark.parametrize("value", NOT_WORDS)
-@pytest.mark.parametrize(
+@for_each("value", NOT_WORDS)
+@for_each(
     "variable", ["SNAPEXT_RESTORE_CALLER", "SNAPEXT_LOG_LEVEL", "SNAPEXT_MODE", "SNAPEXT_RESEED", "SNAPEXT_HOOK_THREAD"]
 )
 def test_an_unknown_word_is_never_a_default(variable, value):
@@ -110,9 +111,7 @@ def test_the_socket_is_the_users_own_or_as_set():
     assert len(config(SNAPEXT_SOCKET="/" + "x" * 106).socket_path) == 107
 
 
-@pytest.mark.parametrize(
-    "value", ["bridge.sock", "./x/y", "~/x", "/" + "x" * 107, "/" + "ü" * 54, "/" + "\udcff" * 107, " /x/y"], ids=ascii
-)
+@for_each("value", ["bridge.sock", "./x/y", "~/x", "/" + "x" * 107, "/" + "ü" * 54, "/" + "\udcff" * 107, " /x/y"])
 def test_a_path_that_cannot_be_a_socket_is_refused(value):
     """A relative path, or one of more bytes than the kernel takes, is refused, whatever its bytes are."""
     with pytest.raises(ConfigError, match="an absolute path of at most 107 bytes") as refused:
@@ -123,8 +122,8 @@ def test_a_path_that_cannot_be_a_socket_is_refused(value):
 # --- the web adapter's settings --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("environ", "expected"),
+@for_each(
+    "environ, expected",
     [
         ({}, ("127.0.0.1", 8080, "/")),
         ({"PORT": "3000"}, ("127.0.0.1", 3000, "/")),
@@ -142,8 +141,8 @@ def test_the_app_is_where_the_adapter_would_look(environ, expected):
     assert expected == (rule.host, rule.port, rule.path)
 
 
-@pytest.mark.parametrize("variable", ["AWS_LWA_PORT", "PORT"])
-@pytest.mark.parametrize("value", ["", "0", "65536", "http", "80 "])
+@for_each("variable", ["AWS_LWA_PORT", "PORT"])
+@for_each("value", ["", "0", "65536", "http", "80 "])
 def test_a_port_that_is_none_is_refused_under_the_name_that_was_set(variable, value):
     """The message names the variable that counts, be it the older one."""
     with pytest.raises(ConfigError) as refused:
@@ -152,8 +151,8 @@ def test_a_port_that_is_none_is_refused_under_the_name_that_was_set(variable, va
     assert (variable, value) == (refused.value.variable, refused.value.value)
 
 
-@pytest.mark.parametrize(
-    ("environ", "healthy"),
+@for_each(
+    "environ, healthy",
     [
         ({}, {*range(100, 500)}),
         ({"AWS_LWA_READINESS_CHECK_MIN_UNHEALTHY_STATUS": "400"}, {*range(100, 400)}),
@@ -177,7 +176,7 @@ def test_healthy_is_what_the_adapter_takes_for_healthy(environ, healthy):
 HEALTHY = "AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"
 
 
-@pytest.mark.parametrize("value", ["", ",", "2xx", "200-", "-200", "20", "2000", "1-2-3", "500-200", "٢٠٠", "200\n201"])
+@for_each("value", ["", ",", "2xx", "200-", "-200", "20", "2000", "1-2-3", "500-200", "٢٠٠", "200\n201"])
 def test_statuses_that_make_no_sense_are_refused(value):
     """A list that holds no status, or something else, is refused in one line."""
     with pytest.raises(ConfigError) as refused:
@@ -210,8 +209,8 @@ def test_whether_the_adapter_posts_after_the_restore_is_read(value, expected):
     assert expected is config(**environ).posts_after_restore
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
+@for_each(
+    "value, expected",
     [
         *((value, None) for value in (None, "", "0", "0.0", "-1", "abc", "1e3", "٣")),
         *[("8", 8_000), ("8.5", 8_500), (".5", 500), ("61.", 61_000)],
@@ -229,8 +228,8 @@ AFTER_PATH = {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/after"}
 PATIENCE = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
 
 
-@pytest.mark.parametrize(
-    ("environ", "words"),
+@for_each(
+    "environ, words",
     [
         ({}, []),
         (AFTER_PATH, ["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH is set"]),
@@ -274,8 +273,8 @@ def test_what_is_read_by_nobody_is_no_warning(environ, adapter_checks):
 # --- the gate --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("environ", "mode"),
+@for_each(
+    "environ, mode",
     [
         ({}, "auto"),
         ({"AWS_LWA_READINESS_CHECK_PORT": "9555"}, "gate"),
@@ -295,8 +294,8 @@ def test_the_gate_is_ours_when_the_adapters_check_points_at_us(environ, mode):
     assert mode == config(**environ).mode
 
 
-@pytest.mark.parametrize(
-    ("environ", "variable", "accepted"),
+@for_each(
+    "environ, variable, accepted",
     [
         ({"SNAPEXT_MODE": "gate"}, "AWS_LWA_READINESS_CHECK_PORT", "9555"),
         ({"SNAPEXT_MODE": "explicit", "READINESS_CHECK_PORT": "9555"}, "READINESS_CHECK_PORT", "the app's own port"),
@@ -329,8 +328,8 @@ def test_a_gate_that_cannot_work_is_refused(environ, variable, accepted):
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("environ", "signals"),
+@for_each(
+    "environ, signals",
     [
         ({}, None),
         ({"SNAPEXT_SIGNALS": "0"}, None),
@@ -350,7 +349,7 @@ def test_the_signals_go_by_their_names(environ, signals):
     assert signals == config(**environ).signals
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "nonsense", "", ",", "USR1", "USR1,USR1", "RTMIN+4,SIGRTMIN+4", "USR1,USR2,HUP", "KILL,USR1", "USR1,STOP",

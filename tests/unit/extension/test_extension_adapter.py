@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers import for_each
 from snapext.errors import ConfigError
 from snapext_extension.platform import adapter
 from snapext_extension.platform.adapter import (
@@ -140,10 +141,6 @@ TABLE = [
 ]
 
 
-def ids(value):
-    return value.kind.name if isinstance(value, Behaviour) else None
-
-
 def test_the_table_has_every_cell():
     """No pair of an adapter and a setting is left to chance."""
     adapters, modes, settings = (
@@ -155,7 +152,7 @@ def test_the_table_has_every_cell():
     assert {(a, m, s) for a in adapters for m in modes for s in settings} == {row[:3] for row in TABLE}
 
 
-@pytest.mark.parametrize(("found", "mode", "setting", "caller", "refused", "warned"), TABLE, ids=ids)
+@for_each("found, mode, setting, caller, refused, warned", TABLE)
 def test_who_asks_follows_from_adapter_mode_and_setting(found, mode, setting, caller, refused, warned):
     """One line for each contradiction; an error alone, for then nothing else matters."""
     decision = decide(found, mode, setting, snap_start=True)
@@ -167,7 +164,7 @@ def test_who_asks_follows_from_adapter_mode_and_setting(found, mode, setting, ca
     assert all(len(text.splitlines()) == 1 for text in (*decision.warnings, str(decision.error)))
 
 
-@pytest.mark.parametrize(("found", "mode", "setting", "caller", "refused", "warned"), TABLE, ids=ids)
+@for_each("found, mode, setting, caller, refused, warned", TABLE)
 def test_without_snapstart_nothing_is_refused(found, mode, setting, caller, refused, warned):
     """Nobody asks for restore/next there. What would end the initialisation of a version is said before it is one."""
     decision = decide(found, mode, setting, snap_start=False)

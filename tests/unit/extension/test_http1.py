@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers import for_each
 from snapext_extension.platform.http1 import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
@@ -75,8 +76,8 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-@pytest.mark.parametrize("ended", [False, True])
+@for_each("data", MALFORMED.values())
+@for_each("ended", [False, True])
 def test_what_is_no_response_is_an_error_of_its_own(data, ended):
     """Nothing but HttpError comes out, so that one handler is enough."""
     with pytest.raises(HttpError):
@@ -90,7 +91,7 @@ def test_a_response_that_is_cut_off_is_an_error(data):
         parse_response(data, ended=True)
 
 
-@pytest.mark.parametrize("data", [b"\xff\x00" * 50, *MALFORMED.values()])
+@for_each("data", [b"\xff\x00" * 50, *MALFORMED.values()])
 def test_no_prefix_of_anything_raises_anything_else(data):
     """Whatever arrives, however much of it, is a response, incomplete, or an HttpError."""
     for i in range(min(len(data), 200)):
@@ -128,7 +129,7 @@ def test_a_request_head_is_complete_at_its_empty_line():
     assert parse_request_head(head + b"next") == ("GET /ready HTTP/1.1", {"host": "x", "connection": "Close"}, b"next")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "data",
     [
         b"\r\n\r\n",
@@ -140,7 +141,6 @@ def test_a_request_head_is_complete_at_its_empty_line():
         b"\x16\x03\x01\x02\x00\r\n\r\n",
         b"GET /" + b"x" * MAX_HEAD_BYTES,
     ],
-    ids=ascii,
 )
 def test_what_is_no_request_is_an_error(data):
     """A TLS greeting, another protocol, or a head without end."""

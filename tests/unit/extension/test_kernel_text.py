@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from helpers import for_each
 from snapext_extension.kernel import rest, tree
 from snapext_extension.kernel.accepting import epoll_watches, poll_watches, select_watches
 from snapext_extension.kernel.processes import Stat, maps_python, parse_stat
@@ -34,8 +35,8 @@ Num       RefCount Protocol Flags    Type St Inode Path
 """
 
 
-@pytest.mark.parametrize(
-    ("table", "expected"),
+@for_each(
+    "table, expected",
     [
         (TCP, [(8080, 4711), (8080, 4712), (9555, 4714)]),
         (TCP6, [(8080, 99)]),
@@ -68,15 +69,15 @@ def test_a_link_to_a_socket_names_its_inode(link, inode):
 # --- at rest ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["R", "D", "T", "t", "Z", "X", "I", "W"])
-@pytest.mark.parametrize("syscall", [b"", b"232 0x4 0x7f", b"running\n"])
+@for_each("state", ["R", "D", "T", "t", "Z", "X", "I", "W"])
+@for_each("syscall", [b"", b"232 0x4 0x7f", b"running\n"])
 def test_a_thread_that_does_not_sleep_is_not_at_rest(state, syscall):
     """Runnable (as one that a CPU limit holds back is), waiting for a disk, stopped, ended: whatever call it is in."""
     assert not rest.waits(state, syscall, "x86_64")
 
 
-@pytest.mark.parametrize(
-    ("machine", "number", "expected"),
+@for_each(
+    "machine, number, expected",
     [
         *(("x86_64", number, True) for number in (0, 7, 23, 34, 35, 43, 45, 47, 61, 128, 202, 219, 230, 232, 247)),
         *(("x86_64", number, True) for number in (270, 271, 281, 288, 441)),
@@ -98,8 +99,8 @@ def test_a_call_that_may_not_be_read_or_is_none_is_told_apart(syscall, expected)
     assert expected == rest.waits("S", syscall, "x86_64")
 
 
-@pytest.mark.parametrize(
-    ("syscall", "machine", "expected"),
+@for_each(
+    "syscall, machine, expected",
     [
         (b"202 0x7f 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", True),
         (b"202 0x7f 0x189 0x0 0x0 0x0 0xffffffff 0x7f 0x7f\n", "x86_64", True),
@@ -137,8 +138,8 @@ def test_what_is_no_line_of_stat_is_refused(line):
         parse_stat(line)
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
+@for_each(
+    "path, expected",
     [
         (b"/usr/lib/x86_64-linux-gnu/libpython3.12.so.1.0", True),
         (b"/opt/venv/lib/python3.11/lib-dynload/_struct.cpython-311-x86_64-linux-gnu.so", True),
@@ -157,8 +158,8 @@ API = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"}
 OTHER_API = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9009"}
 
 
-@pytest.mark.parametrize(
-    ("command", "environ", "own_environ", "expected"),
+@for_each(
+    "command, environ, own_environ, expected",
     [
         (("/opt/extensions/agent",), {**API, "_HANDLER": "run.sh"}, API, True),
         (("python3", "/opt/extensions/agent", "-v"), {}, {}, True),

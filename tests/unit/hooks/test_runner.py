@@ -11,7 +11,7 @@ import pytest
 from phases import run_after_restore, run_before_snapshot
 
 import snapext
-from helpers import LIMIT_S, SRC, App, clean_environ, wait_until
+from helpers import LIMIT_S, SRC, App, clean_environ, for_each, wait_until
 from snapext.hooks import loops, runner
 from snapext.hooks.runner import hook_name
 from snapext.link import linking
@@ -323,8 +323,8 @@ class Hostile:
         raise ValueError("ran")
 
 
-@pytest.mark.parametrize(
-    ("func", "name"),
+@for_each(
+    "func, name",
     [
         (raise_, "test_runner.raise_"),
         (functools.partial(raise_, 1), "test_runner.raise_"),
@@ -338,7 +338,6 @@ class Hostile:
         (print, "builtins.print"),
         (None, "?.NoneType"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_hook_has_the_name_a_person_would_look_for(func, name):
     """A hook is named by its module and qualified name, a partial by what it wraps, another callable by its class."""

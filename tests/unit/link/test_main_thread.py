@@ -2,8 +2,7 @@
 
 import itertools
 
-import pytest
-
+from helpers import for_each
 from snapext.link.looking import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
 from snapext.link.main_thread import _Job
 
@@ -23,8 +22,8 @@ def expected(setting, server, *, in_main, patched, loop, late, handler, blocked,
     return SIGNAL if handler and waits and not blocked and server in SERVERS else LINK
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("server", MODULES)
+@for_each("setting", SETTINGS)
+@for_each("server", MODULES)
 def test_every_look_has_one_answer(setting, server):
     """All combinations: the main thread is signalled only where nothing at all speaks against it."""
     for values in itertools.product((False, True), repeat=len(FLAGS)):
@@ -38,8 +37,8 @@ def test_by_default_the_main_thread_is_reached():
     assert decide(Look()) == (SIGNAL, "socketserver waits for requests there")
 
 
-@pytest.mark.parametrize(
-    ("look", "words"),
+@for_each(
+    "look, words",
     [
         (Look("link"), "SNAPEXT_HOOK_THREAD=link"),
         (Look(patched=True), "gevent"),
@@ -51,7 +50,6 @@ def test_by_default_the_main_thread_is_reached():
         (Look(server="myapp.queue"), "myapp.queue"),
         (Look(server=""), "not Python"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_reason_is_said(look, words):
     """Each refusal names its own cause."""

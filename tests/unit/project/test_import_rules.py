@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 
 from docs.architecture import ARROWS, MODULES, THIRD_PARTY, imports, ours, room, within
-from helpers import SRC
+from helpers import SRC, for_each
 
 
 def test_the_rules_see_imports():
@@ -21,7 +21,7 @@ def test_the_rules_see_imports():
     assert room("snapext_extension.extension") == "snapext_extension"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@for_each("name", MODULES)
 def test_arrows_point_one_way(name):
     """A module imports its own room and those that the table names, now or later, and no third-party package else."""
     own = room(name)

@@ -2,9 +2,8 @@
 
 import ast
 
-import pytest
-
 from docs.architecture import MODULES
+from helpers import for_each
 from snapext.command import main
 from snapext.guest import own
 from snapext_extension import config
@@ -26,7 +25,7 @@ def test_two_modules_know_the_variable_of_the_initialization_type():
     assert modules_that_say(own.ENV_INITIALIZATION_TYPE) == {"snapext.guest.own", "snapext_extension.config"}
 
 
-@pytest.mark.parametrize("value", [None, "", "snap-start", "SNAP-START", "snap-start ", "on-demand", "x"])
+@for_each("value", [None, "", "snap-start", "SNAP-START", "snap-start ", "on-demand", "x"])
 def test_client_and_extension_agree_on_snap_start(value):
     """What the extension holds, the processes wait for."""
     environ = {} if value is None else {"AWS_LAMBDA_INITIALIZATION_TYPE": value}
@@ -34,7 +33,7 @@ def test_client_and_extension_agree_on_snap_start(value):
     assert own.is_snap_start(environ) is config.is_snap_start(environ) is (value == "snap-start")
 
 
-@pytest.mark.parametrize("name", [b"sh", b"a b", b") R 1 (x", b"))((", b"", b"\xff"])
+@for_each("name", [b"sh", b"a b", b") R 1 (x", b"))((", b"", b"\xff"])
 def test_command_and_extension_read_a_line_of_stat_alike(name):
     """A process may give itself any name, brackets and spaces included; neither reads a field of it."""
     line = b"7 (" + name + b") S 3 7 7 0 -1 4194560 " + b" ".join(b"%d" % n for n in range(10, 60))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers import for_each
 from snapext.errors import ConfigError
 from snapext_tools.simulator._lwa_settings import parse_status_codes, read_settings
 
@@ -91,8 +92,8 @@ def test_status_codes_are_codes_and_ranges(text, codes):
     assert parse_status_codes(text) == codes
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
+@for_each(
+    "variable, value",
     [
         ("AWS_LAMBDA_RUNTIME_API", ""),
         ("AWS_LWA_PORT", "http"),

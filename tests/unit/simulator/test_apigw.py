@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.simulator.apigw import (
     HttpResponse,
     buffered_response,
@@ -37,8 +38,8 @@ def test_an_event_carries_cookies_apart_from_headers():
     assert event["cookies"] == ["a=1", "b=2"]
 
 
-@pytest.mark.parametrize(
-    ("headers", "body", "is_base64"),
+@for_each(
+    "headers, body, is_base64",
     [
         ({}, b"plain", False),
         ({"content-type": "application/json; charset=utf-8"}, b"{}", False),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from helpers import for_each
 from snapext_tools.cli.asked import FORM, parse_asked
 from snapext_tools.simulator.plan import Event, Request
 
@@ -33,7 +34,7 @@ def test_a_request_is_a_method_and_a_path_or_the_path_alone(value: str, method: 
     assert one((R, value)) == Request(method, path, {}, b"")
 
 
-@pytest.mark.parametrize("value", ["GET", "FETCH /", "GET / HTTP/1.1", "get /", "", "health", "GET health"])
+@for_each("value", ["GET", "FETCH /", "GET / HTTP/1.1", "get /", "", "health", "GET health"])
 def test_what_is_neither_is_refused(value: str) -> None:
     """By name."""
     with pytest.raises(click.BadParameter, match="is not a method and a path, such as 'GET /health'"):
@@ -55,8 +56,8 @@ def test_a_body_out_of_a_file_loses_its_line_ends(tmp_path: Path) -> None:
     assert one((R, "/"), (D, f"@{tmp_path}/body")).body == b'{"a": 1}\xff'
 
 
-@pytest.mark.parametrize(
-    ("lines", "headers"),
+@for_each(
+    "lines, headers",
     [
         (["Accept: text/html"], {"accept": "text/html"}),
         (["X-A:1", "x-a: 2"], {"x-a": "1,2"}),

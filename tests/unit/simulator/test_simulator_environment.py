@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.simulator.environment import Environment
 from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.outcomes import Failure
@@ -136,7 +137,7 @@ def test_registering_without_a_name_is_refused(headers):
     refused(Driver().register(headers, b"{}"), 403, "Extension.InvalidExtensionName")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"events": "INVOKE"}', b'{"events": [1]}', b"\xff"])
+@for_each("body", [b"", b"{", b"[]", b'{"events": "INVOKE"}', b'{"events": [1]}', b"\xff"])
 def test_registering_with_a_bad_body_is_refused(body):
     """A body that is not a JSON object with a list of words is a bad format."""
     refused(Driver().register({"lambda-extension-name": "snapext"}, body), 403, "InvalidRequestFormat")
@@ -179,9 +180,9 @@ def test_at_most_ten_extensions_register():
 EXTENSION_CALLS = ("event_next", "extension_init_error", "extension_exit_error")
 
 
-@pytest.mark.parametrize("call", EXTENSION_CALLS)
-@pytest.mark.parametrize(
-    ("headers", "error_type"),
+@for_each("call", EXTENSION_CALLS)
+@for_each(
+    "headers, error_type",
     [
         ({}, "Extension.MissingExtensionIdentifier"),
         ({"lambda-extension-identifier": "me"}, "Extension.InvalidExtensionIdentifier"),
@@ -254,8 +255,8 @@ RUNTIME_CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", RUNTIME_CALLS)
-@pytest.mark.parametrize("state", RuntimeState)
+@for_each("call", RUNTIME_CALLS)
+@for_each("state", RuntimeState)
 def test_a_runtime_call_is_accepted_in_its_states_and_refused_with_both_states_named_in_all_others(state, call):
     """Everything outside the table is a 403 that names the current and the requested state."""
     driver = runtime_in(state)
@@ -304,8 +305,8 @@ EXTENSION_ACCEPTS = {
 }
 
 
-@pytest.mark.parametrize("call", ["register", *EXTENSION_CALLS])
-@pytest.mark.parametrize("state", ExtensionState)
+@for_each("call", ["register", *EXTENSION_CALLS])
+@for_each("state", ExtensionState)
 def test_an_extension_call_is_accepted_in_its_states_and_refused_in_all_others(state, call):
     """Everything outside the table is a 403 that names the extension's state."""
     driver, error = extension_in(state)
@@ -320,8 +321,8 @@ def test_an_extension_call_is_accepted_in_its_states_and_refused_in_all_others(s
 # --- init and restore ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["extension", "internal", "runtime"])))
-@pytest.mark.parametrize("call", ["restore_next", "invocation_next"])
+@for_each("order", list(itertools.permutations(["extension", "internal", "runtime"])))
+@for_each("call", ["restore_next", "invocation_next"])
 def test_init_ends_when_the_runtime_and_every_registered_extension_have_asked_for_their_next_step(order, call):
     """In any order the last call ends init; an extension that has not asked holds the snapshot back."""
     driver = Driver()
@@ -485,8 +486,8 @@ def test_an_error_of_the_restore_ends_it_at_once_and_its_body_is_dropped(call):
     assert driver.records[-1].detail == {"error_type": "Runtime.AfterRestoreError"}
 
 
-@pytest.mark.parametrize(
-    ("given", "recorded"),
+@for_each(
+    "given, recorded",
     [
         ("Runtime.AfterRestoreError", "Runtime.AfterRestoreError"),
         ("Function.MyError", "Function.MyError"),
@@ -539,10 +540,8 @@ def test_an_extensions_own_report_ends_as_the_platforms_type_and_once_a_process_
     assert driver.names()[-1] == "extension_exit"
 
 
-@pytest.mark.parametrize("returncode", [0, 1, -9])
-@pytest.mark.parametrize(
-    ("until", "phase"), [("start", "init"), ("register", "init"), ("next", "init"), ("ready", "invoke")]
-)
+@for_each("returncode", [0, 1, -9])
+@for_each("until, phase", [("start", "init"), ("register", "init"), ("next", "init"), ("ready", "invoke")])
 def test_an_extension_that_exits_without_a_report_has_crashed(until, phase, returncode):
     """Whatever its status and however far it came, an exit before the shutdown is a crash."""
     driver = Driver()
@@ -608,10 +607,8 @@ def outcome_of_restore(order):
     return None
 
 
-@pytest.mark.parametrize("asked", [False, True])
-@pytest.mark.parametrize(
-    "order", list(itertools.permutations(["report", "extension exits", "runtime exits", "init/error"]))
-)
+@for_each("asked", [False, True])
+@for_each("order", list(itertools.permutations(["report", "extension exits", "runtime exits", "init/error"])))
 def test_init_fails_at_the_first_exit_with_what_was_reported_or_stored_first(order, asked):
     """In every order of the things that can go wrong in init, whether or not the extension has asked for an event."""
     for length in range(1, len(order) + 1):
@@ -628,7 +625,7 @@ def test_init_fails_at_the_first_exit_with_what_was_reported_or_stored_first(ord
         )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "order",
     list(
         itertools.permutations(
@@ -655,8 +652,8 @@ def test_a_restore_fails_with_the_first_stored_fatal_error_however_it_ends(order
             assert driver.failure is None or driver.failure.phase == "restore"
 
 
-@pytest.mark.parametrize(("after_ms", "is_hasty"), [(0, True), (299, True), (300, False)])
-@pytest.mark.parametrize("how", ["report", "extension exits", "runtime exits"])
+@for_each("after_ms, is_hasty", [(0, True), (299, True), (300, False)])
+@for_each("how", ["report", "extension exits", "runtime exits"])
 def test_what_comes_right_after_restore_error_is_noted_for_the_platform_may_name_it_instead(how, after_ms, is_hasty):
     """The failure stays as reported, as in most lives. The record has the error that could hide it in others."""
     driver = Driver().until_init_end()
@@ -928,8 +925,8 @@ def test_an_invocation_at_the_wrong_time_is_a_mistake_of_the_driver(prepare, wor
 # --- shutdown --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["waiting", "asks later", "busy"])
-@pytest.mark.parametrize("reason", ["spindown", "timeout", "failure"])
+@for_each("when", ["waiting", "asks later", "busy"])
+@for_each("reason", ["spindown", "timeout", "failure"])
 def test_a_subscribed_extension_gets_shutdown_when_it_waits_or_at_its_next_call(reason, when):
     """The event has its reason and its deadline in Unix ms; a busy extension gets it later."""
     driver = Driver()

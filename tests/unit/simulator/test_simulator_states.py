@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.simulator.states import (
     EXTENSION_ASKS_FOR,
     EXTENSION_TRANSITIONS,
@@ -48,13 +49,13 @@ EXTENSION_ALLOWED = {
 }
 
 
-@pytest.mark.parametrize(("state", "call"), list(itertools.product(RuntimeState, RuntimeCall)))
+@for_each("state, call", list(itertools.product(RuntimeState, RuntimeCall)))
 def test_each_pair_of_runtime_state_and_call_is_allowed_or_refused_as_on_the_platform(state, call):
     """A runtime may make the documented calls in the documented states and no other."""
     assert RUNTIME_ALLOWED.get(state, {}).get(call) == runtime_after(state, call)
 
 
-@pytest.mark.parametrize(("state", "call"), list(itertools.product(ExtensionState, ExtensionCall)))
+@for_each("state, call", list(itertools.product(ExtensionState, ExtensionCall)))
 def test_each_pair_of_extension_state_and_call_is_allowed_or_refused_as_on_the_platform(state, call):
     """An extension may make the documented calls in the documented states, and its process may end in any."""
     expected = "Exited" if call is ExtensionCall.EXITED else EXTENSION_ALLOWED.get(state, {}).get(call)

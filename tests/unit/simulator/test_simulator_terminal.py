@@ -15,6 +15,7 @@ from typing import TextIO
 import click
 import pytest
 
+from helpers import for_each
 from snapext_tools.simulator.terminal import Page, fit
 
 TEXT = "after_restore    0.798 s    17849 waitress-serve ✓ tracing.after_first   0.0 ms    0.0 % of 10 s"
@@ -24,9 +25,9 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-@pytest.mark.parametrize("width", [1, 2, 7, 20, 40, 79, 80, 200])
-@pytest.mark.parametrize("indent", [0, 4, 28])
-@pytest.mark.parametrize("text", [TEXT, "x" * 300, "", " ", "a\tb\tc", "   indented " * 20, "日本語テキスト" * 9])
+@for_each("width", [1, 2, 7, 20, 40, 79, 80, 200])
+@for_each("indent", [0, 4, 28])
+@for_each("text", [TEXT, "x" * 300, "", " ", "a\tb\tc", "   indented " * 20, "日本語テキスト" * 9])
 def test_no_piece_is_wider_than_the_terminal_and_no_character_is_lost(text: str, indent: int, width: int) -> None:
     """Whatever the text: only spaces may go, where a line is broken."""
     pieces = fit(text, width, indent)

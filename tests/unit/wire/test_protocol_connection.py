@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
+from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair, for_each
 from snapext.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import MAX_LINE_BYTES, Done, HookCounts, Hooks, Running
@@ -50,8 +50,8 @@ NOT_A_MESSAGE = {
 }
 
 
-@pytest.mark.parametrize("line", NOT_A_MESSAGE.values(), ids=NOT_A_MESSAGE)
-@pytest.mark.parametrize("greeted", [False, True], ids=["first", "later"])
+@for_each("line", NOT_A_MESSAGE.values())
+@for_each("greeted", [False, True])
 def test_a_line_that_is_no_message_ends_the_connection(line, greeted):
     """Whatever is not one JSON object with a type is refused, before the greeting and after it."""
     reader = Pair(greeted=greeted).extension
@@ -173,8 +173,8 @@ def test_a_second_greeting_is_refused():
         list(Connection(Side.PROCESS).receive(welcome * 2))
 
 
-@pytest.mark.parametrize(
-    ("side", "greeted", "message"),
+@for_each(
+    "side, greeted, message",
     [
         (Side.PROCESS, True, BEFORE),
         (Side.PROCESS, False, WELCOME),

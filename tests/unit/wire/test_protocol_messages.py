@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair
+from helpers import AFTER, BEFORE, HELLO, WELCOME, Pair, for_each
 from snapext.errors import RemoteProtocolError
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
@@ -50,9 +50,7 @@ FROM_US = [
     Shutdown("spindown", 2_000),
 ]
 GREETINGS = ("hello", "welcome")
-WIRE_CASES = [pytest.param(Side.EXTENSION, m, id=m.type) for m in FROM_APP] + [
-    pytest.param(Side.PROCESS, m, id=m.type) for m in FROM_US
-]
+WIRE_CASES = [(Side.EXTENSION, m) for m in FROM_APP] + [(Side.PROCESS, m) for m in FROM_US]
 
 
 def reader_for(side, message):
@@ -69,7 +67,7 @@ def receive(side, message, wire):
     return list(reader_for(side, message).receive(wire))
 
 
-@pytest.mark.parametrize("message", FROM_APP)
+@for_each("message", FROM_APP)
 def test_what_a_process_says_arrives_as_it_was_said(message):
     """Each message of a process is the same after the trip to the extension."""
     pair = Pair(greeted=message.type not in GREETINGS)
@@ -77,7 +75,7 @@ def test_what_a_process_says_arrives_as_it_was_said(message):
     assert [message] == pair.to_extension(message)
 
 
-@pytest.mark.parametrize("message", FROM_US)
+@for_each("message", FROM_US)
 def test_what_the_extension_says_arrives_as_it_was_said(message):
     """Each message of the extension is the same after the trip to a process."""
     pair = Pair(greeted=False)
@@ -113,7 +111,7 @@ def test_what_a_command_says_arrives_as_it_was_said(message):
     assert [message] == pair.to_extension(message)
 
 
-@pytest.mark.parametrize(("side", "message"), WIRE_CASES)
+@for_each("side, message", WIRE_CASES)
 def test_a_line_may_arrive_byte_by_byte(side, message):
     """A message comes out at its newline and not before, however finely its line is cut."""
     reader, line = reader_for(side, message), line_of(message)
@@ -122,7 +120,7 @@ def test_a_line_may_arrive_byte_by_byte(side, message):
     assert [[]] * (len(line) - 1) + [[message]] == arrived
 
 
-@pytest.mark.parametrize(("side", "message"), WIRE_CASES)
+@for_each("side, message", WIRE_CASES)
 def test_what_follows_a_line_waits_for_its_own_newline(side, message):
     """Trailing bytes neither harm the line before them nor are they lost."""
     reader = reader_for(side, message)
@@ -131,7 +129,7 @@ def test_what_follows_a_line_waits_for_its_own_newline(side, message):
     assert list(reader.receive(b'"news from the future"}\n')) == []
 
 
-@pytest.mark.parametrize(("side", "message"), WIRE_CASES)
+@for_each("side, message", WIRE_CASES)
 def test_unknown_fields_are_ignored(side, message):
     """A peer that is newer than we are may add fields at any level."""
     wire = {**to_wire(message), "colour": {"deep": [None, -1, True]}}
@@ -142,7 +140,7 @@ def test_unknown_fields_are_ignored(side, message):
 
 
 REQUIRED = [
-    pytest.param(side, message, field, id=f"{message.type}-{field}")
+    (side, message, field)
     for side, messages in ((Side.EXTENSION, FROM_APP), (Side.PROCESS, FROM_US))
     for message in {m.type: m for m in messages}.values()
     for field in to_wire(message)
@@ -155,7 +153,7 @@ REQUIRED = [
 ]
 
 
-@pytest.mark.parametrize(("side", "message", "field"), REQUIRED)
+@for_each("side, message, field", REQUIRED)
 def test_a_missing_field_is_malformed_and_named(side, message, field):
     """A known message without a field that it must have ends the connection, and the reason names the field."""
     wire = {name: value for name, value in to_wire(message).items() if name != field}
@@ -193,14 +191,11 @@ FIELDS = [
     (Side.PROCESS, Shutdown("spindown", 1), ("deadline_ms",), WRONG_INTEGERS),
 ]
 MISTYPED = [
-    pytest.param(side, message, field, text, id=f"{message.type}-{field}-{text[:12]}")
-    for side, message, fields, texts in FIELDS
-    for field in fields
-    for text in texts
+    (side, message, field, text) for side, message, fields, texts in FIELDS for field in fields for text in texts
 ]
 
 
-@pytest.mark.parametrize(("side", "message", "field", "text"), MISTYPED)
+@for_each("side, message, field, text", MISTYPED)
 def test_a_mistyped_field_is_malformed(side, message, field, text):
     """A field of the wrong type, a bool for a number, a negative, infinite or absurdly large number are refused."""
     others = {name: value for name, value in to_wire(message).items() if name != field}

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from helpers import HELLO
+from helpers import HELLO, for_each
 from snapext.errors import RemoteProtocolError
 from snapext.wire.messages import (
     BeforeSnapshot,
@@ -56,8 +56,8 @@ def test_a_copy_is_equal():
         assert again == HELLO
 
 
-@pytest.mark.parametrize(
-    ("values", "named"),
+@for_each(
+    "values, named",
     [
         ((1,), {}),
         ((1, "hook", 3), {}),
@@ -82,15 +82,15 @@ def test_what_says_nothing_is_left_out():
     """Readers that are older than a field do not see it before it says something."""
     assert to_wire(BeforeSnapshot(1, 0, 5)) == {"type": "before_snapshot", "id": 1, "generation": 0, "timeout_ms": 5}
     assert to_wire(BeforeSnapshot(1, 0, 5, serving=True))["serving"] is True
-    assert {"importing"} == {*vars(HELLO)} - {*to_wire(HELLO)}
+    assert {"board", "importing"} == {*vars(HELLO)} - {*to_wire(HELLO)}
     assert {"error"} == {*vars(Done(1, True, 0.0))} - {*to_wire(Done(1, True, 0.0))}
     assert HookFailure(**FAILURE).write() == FAILURE
     assert HookFailure(**FAILURE, duration_ms=0.0).write() == {**FAILURE, "duration_ms": 0.0}
     assert to_wire(Welcome(1, "init", 0, None))["environment_id"] is None
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "error"),
+@for_each(
+    "kind, changes, error",
     [
         (Hello, {"pid": ...}, "hello: the field 'pid' is missing"),
         (Hello, {"pid": "7"}, "hello: 'pid' must be int"),

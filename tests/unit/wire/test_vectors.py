@@ -100,7 +100,8 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
     said = [vector["message"] for vector in VECTORS.values() if "message" in vector]
     assert {message["type"] for message in said} == {*FROM_PROCESS, *FROM_EXTENSION}
     optional = {
-        *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing")),
+        *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing", "board")),
+        ("welcome", "line"),
         ("hooks", "importing"),
         ("before_snapshot", "serving"),
         ("after_restore", "restored_monotonic"),

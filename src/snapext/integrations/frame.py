@@ -1,0 +1,191 @@
+"""What every integration has in common: when it runs, on which objects, and what becomes of errors.
+
+Its hooks stand in front of all others, in the order of the table, whenever they are installed. So before the snapshot
+they run last, when the hooks of the app are done with their connections, and after the restore first, so that the hooks
+of the app find them renewed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from snapext.guest import notice
+from snapext.hooks import loops, registry
+from snapext.integrations import table
+from snapext.integrations.objects import Kept, alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from typing import Any
+
+    Work = Callable[[Any], Awaitable[object] | object]
+    """What is done with one object; what it returns is awaited on the app's loop if it can be."""
+
+
+class IntegrationError(RuntimeError):
+    """What has to be closed before the snapshot could not be, or not be renewed after the restore."""
+
+
+class Integration:
+    """One library. A module of this room has one instance of a class derived from this, and its `install`."""
+
+    def __init__(self, module: str) -> None:
+        self.name = module.rpartition(".")[2]
+        self.rank = [entry.name for entry in table.TABLE].index(self.name)
+        self._everything = False
+        self._given = Kept()
+        self._kept = Kept()
+
+    # --- what a library says -----------------------------------------------------------------------------------------
+
+    def classes(self) -> tuple[type, ...]:
+        """Whose instances are taken care of. Called before the snapshot, when the library is loaded."""
+        return ()
+
+    def objects(self) -> Iterable[Any]:
+        """What is taken care of when no object was given: each instance that is alive before the snapshot."""
+        return alive(self.classes())
+
+    def before_snapshot(self, thing: Any) -> Awaitable[object] | object:
+        """Close what must not be frozen."""
+
+    def after_restore(self, thing: Any) -> Awaitable[object] | object:
+        """Make it fresh."""
+
+    # --- what it may use ---------------------------------------------------------------------------------------------
+
+    def keep(self, thing: Any) -> None:
+        """Renew this after the restore as well: it was made after we had looked."""
+        self._kept.add([thing])
+
+    def warn(self, kind: str, line: str) -> None:
+        """Say once a process what cannot be done in place, and what to write instead."""
+        notice.once(f"{self.name}: {kind}", f"process {os.getpid()}: {self.name}: {line}")
+
+    # --- installing, and the two phases ------------------------------------------------------------------------------
+
+    def install(self, thing: Any = None) -> None:
+        """Take care of one object, or of all. Never raises."""
+        try:
+            if thing is None:
+                self._everything = True
+            else:
+                self._given.add([thing])
+            table.attended.add(self.name)
+            _put_first(_Step(self, "before_snapshot", self._before_snapshot), registry.get_before_snapshot())
+            _put_first(_Step(self, "after_restore", self._after_restore), registry.get_after_restore())
+        except Exception as error:
+            notice.once(f"{self.name}: not installed", f"the integration of {self.name} is not installed: {error!r}")
+
+    def _before_snapshot(self) -> Awaitable[None] | None:
+        self._kept.clear()
+        self._kept.add(self._given)
+        if self._everything and is_loaded(table.TABLE[self.rank]):
+            self._kept.add(self.objects())
+        return self._each(self.before_snapshot, "close before the snapshot", look_for_loop=True)
+
+    def _after_restore(self) -> Awaitable[None] | None:
+        return self._each(self.after_restore, "renew after the restore")
+
+    def _each(self, work: Work, what: str, *, look_for_loop: bool = False) -> Awaitable[None] | None:
+        failed: list[Exception] = []
+        awaited = []
+        for thing in self._kept:
+            try:
+                result = work(thing)
+                if hasattr(type(result), "__await__"):
+                    awaited.append(result)
+            except Exception as error:  # the others are done all the same
+                failed.append(error)
+        if awaited:
+            if look_for_loop:
+                _bind_the_loop_of_the_app()
+            return self._wait_for(awaited, failed, what)
+        self._raise_if(failed, what)
+        return None
+
+    async def _wait_for(self, awaited: list[Any], failed: list[Exception], what: str) -> None:
+        import asyncio  # an app that has something to await has it
+
+        results = await asyncio.gather(*awaited, return_exceptions=True)
+        failed += [result for result in results if isinstance(result, Exception)]
+        self._raise_if(failed, what)
+
+    def _raise_if(self, failed: list[Exception], what: str) -> None:
+        if failed:
+            texts = ", ".join(map(repr, failed))
+            raise IntegrationError(f"{self.name}: could not {what}, {len(failed)} times: {texts}") from failed[0]
+
+
+LOOP_TURNS_WITHIN_S = 0.2
+_wanted: set[str] = set()
+
+
+def install_all(setting: str = table.AUTO) -> None:
+    """Take care of the libraries that the setting names, as far as they are loaded when the phase begins.
+
+    Never raises, and imports no library.
+    """
+    try:
+        names, unknown = table.named(setting)
+        if unknown:
+            notice.once("integrations", table.why_unknown(unknown))
+        _wanted.update(names)
+        table.attended.update(names)
+        if names:
+            _put_first(_Step(None, "look", _look), registry.get_before_snapshot())
+    except Exception as error:
+        notice.once("integrations", f"the integrations of process {os.getpid()} are not installed: {error!r}")
+
+
+def is_loaded(entry: table.Entry) -> bool:
+    return sys.modules.get(entry.library) is not None
+
+
+def _look() -> None:
+    """Before the snapshot, when the hooks of the app have run: install what is loaded by now."""
+    for entry in table.TABLE:
+        if entry.name in _wanted and is_loaded(entry):
+            importlib.import_module(entry.module).install()
+
+
+def _bind_the_loop_of_the_app() -> None:
+    """An app that has registered no hook has told us of no loop. What one of several is for, nobody knows."""
+    if loops.bound_running_loop() is not None:
+        return
+    import asyncio
+    import threading
+
+    running = [loop for loop in alive((asyncio.AbstractEventLoop,)) if loop.is_running()]
+    if len(running) == 1:
+        turns = threading.Event()
+        running[0].call_soon_threadsafe(turns.set)
+        if turns.wait(LOOP_TURNS_WITHIN_S):  # in a fork, the loop of the parent looks as if it ran
+            loops.bind_loop(running[0])
+
+
+class _Step:
+    """A hook of ours. It has the name that the log shows, and a place among the others of ours."""
+
+    def __init__(self, owner: Integration | None, name: str, call: Callable[[], Awaitable[None] | None]) -> None:
+        self.owner = owner
+        self.rank = -1 if owner is None else owner.rank
+        self.__module__ = "snapext.integrations" if owner is None else f"snapext.integrations.{owner.name}"
+        self.__qualname__ = name
+        self._call = call
+
+    def __call__(self) -> Awaitable[None] | None:
+        return self._call()
+
+
+def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:
+    """Unless it is there: in front of the hooks of the app, and of those of ours that come earlier in the table."""
+    place = 0
+    while place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank > step.rank:
+        place += 1
+    if place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank == step.rank:
+        return
+    registry.insert(hooks, place, (step, (), {}))

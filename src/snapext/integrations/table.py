@@ -1,0 +1,54 @@
+"""The libraries that snapext takes care of. The order is that of the work before the snapshot.
+
+What owns connections comes before what makes them: a session before its engine's driver, a pool before its connections.
+The client looks at this table in each boundary, and the extension when SNAPEXT_INTEGRATIONS is set: it imports nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+ENV = "SNAPEXT_INTEGRATIONS"
+AUTO, NONE = "auto", "none"
+
+
+class Entry:
+    """A library: its name in SNAPEXT_INTEGRATIONS, the module that shows that it is loaded, and our module for it."""
+
+    __slots__ = ("library", "module", "name", "noticed")
+
+    def __init__(self, name: str, library: str, *, noticed: bool = True) -> None:
+        self.name = name
+        self.library = library
+        self.module = f"snapext.integrations.{name}"
+        self.noticed = noticed
+        """Whether a process that has loaded it, and does not take care of it, deserves a line."""
+
+
+TABLE: tuple[Entry, ...] = (Entry("sqlalchemy", "sqlalchemy"),)
+"""One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""
+
+
+def named(setting: str) -> tuple[frozenset[str], list[str]]:
+    """What a setting asks for, by name, and what it says that is no name. `auto` is every library."""
+    words = [word.strip().lower() for word in setting.split(",")]
+    known = frozenset(entry.name for entry in TABLE)
+    unknown = [word for word in words if word not in known and word not in (AUTO, NONE, "")]
+    return (known if AUTO in words else known.intersection(words)), unknown
+
+
+def why_unknown(unknown: list[str]) -> str:
+    """One line about names that nothing is done for."""
+    names = ", ".join(entry.name for entry in TABLE)
+    return f"{ENV} names {', '.join(map(repr, unknown))}, and snapext knows {AUTO}, {NONE} and: {names}"
+
+
+attended: set[str] = set()
+"""The libraries that this process takes care of, with all their objects or with some."""
+
+
+def unattended(modules: Container[str]) -> list[str]:
+    """The libraries that a process has loaded and that nobody has asked us to take care of."""
+    return [entry.name for entry in TABLE if entry.noticed and entry.library in modules and entry.name not in attended]

@@ -1,0 +1,303 @@
+"""What every integration has in common, with a library of the tests' own."""
+
+import asyncio
+import gc
+import re
+import sys
+import threading
+import types
+
+import pytest
+
+import snapext
+from helpers import ROOT
+from snapext.guest import notice
+from snapext.hooks import loops, runner
+from snapext.integrations import frame, objects, table
+from snapext.link import told
+
+
+class Client:
+    """What the library `lib` keeps."""
+
+
+class Lib(frame.Integration):
+    def __init__(self, name="lib"):
+        super().__init__(f"snapext.integrations.{name}")
+        self.seen = []
+
+    def classes(self):
+        return (Client,)
+
+    def before_snapshot(self, thing):
+        self.seen.append(("before", self.name, thing))
+
+    def after_restore(self, thing):
+        self.seen.append(("after", self.name, thing))
+
+
+class World:
+    """A table of two libraries, no hooks, and what is said on standard error."""
+
+    def __init__(self, monkeypatch):
+        self.lines = []
+        self.calls = []
+        monkeypatch.setattr(table, "TABLE", (table.Entry("pool", "lib_pool"), table.Entry("lib", "lib_itself")))
+        monkeypatch.setattr(table, "attended", set())
+        monkeypatch.setattr(frame, "_wanted", set())
+        monkeypatch.setattr(notice, "_say", lambda line: self.lines.append(line) or True)
+        monkeypatch.setattr(notice, "_said", set())
+        monkeypatch.setattr(snapext.hooks.registry, "when_registered", lambda: None)
+        self.monkeypatch = monkeypatch
+        for hooks in (snapext.get_before_snapshot(), snapext.get_after_restore()):
+            hooks.clear()
+
+    def load(self, name, integration):
+        """The library is loaded, and our module of it can be imported."""
+        entry = next(entry for entry in table.TABLE if entry.name == name)
+        self.monkeypatch.setitem(sys.modules, entry.library, types.ModuleType(entry.library))
+        module = types.ModuleType(entry.module)
+        module.install = integration.install
+        self.monkeypatch.setitem(sys.modules, entry.module, module)
+
+    def before(self):
+        hooks = (snapext.get_before_snapshot(), snapext.get_after_restore())
+        outcome = runner.run(runner.before_snapshot(*hooks, 10_000, lambda _: None))
+        return [timing.name for timing in outcome.hooks], outcome.error
+
+    def after(self):
+        outcome = runner.run(runner.after_restore(snapext.get_after_restore(), 10_000, lambda _: None))
+        return [timing.name for timing in outcome.hooks], outcome.error
+
+
+@pytest.fixture
+def world(monkeypatch):
+    yield World(monkeypatch)
+    for hooks in (snapext.get_before_snapshot(), snapext.get_after_restore()):
+        hooks.clear()
+
+
+def test_it_runs_behind_the_apps_hooks_before_and_in_front_of_them_after(world):
+    """Whenever it is installed; what stands first in the table is closed first and renewed last."""
+
+    def hook():
+        pass
+
+    pool, lib = Lib("pool"), Lib("lib")
+    world.load("pool", pool)
+    world.load("lib", lib)
+    snapext.register_before_snapshot(hook)
+    snapext.register_after_restore(hook)
+    lib.install()
+    snapext.install_all()
+    snapext.register_before_snapshot(hook)
+    snapext.register_after_restore(hook)
+    name, ours = runner.hook_name(hook), "snapext.integrations"
+
+    before = [name, name, f"{ours}.look", f"{ours}.pool.before_snapshot", f"{ours}.lib.before_snapshot"]
+    assert world.before() == (before, None)
+    after = [f"{ours}.lib.after_restore", f"{ours}.pool.after_restore", name, name]
+    assert world.after() == (after, None)
+
+
+def test_twice_is_once(world):
+    """Also for an object that is given and found as well."""
+    lib, client = Lib(), Client()
+    world.load("lib", lib)
+    for _ in range(2):
+        snapext.install_all()
+        lib.install()
+        lib.install(client)
+
+    world.before()
+    world.after()
+    world.before()
+
+    assert [what for what, _, thing in lib.seen if thing is client] == ["before", "after", "before"]
+    assert len(snapext.get_after_restore()) == 1
+
+
+def test_only_what_was_given_is_taken_care_of(world):
+    """And it lives no longer because of us."""
+    lib, given, gone, _other = Lib(), Client(), Client(), Client()
+    world.load("lib", lib)
+    lib.install(given)
+    lib.install(gone)
+    del gone
+
+    world.before()
+
+    assert [thing for _, _, thing in lib.seen] == [given]
+
+
+def test_what_is_loaded_and_made_late_counts(world):
+    """By the app's own before-snapshot hook, the last moment; and a library that is not loaded costs nothing."""
+    lib = Lib()
+    things = []
+
+    @snapext.register_before_snapshot
+    def load():
+        world.load("lib", lib)
+        things.append(Client())
+
+    snapext.install_all()
+
+    assert world.before()[1] is None
+    assert things[0] in [thing for _, _, thing in lib.seen]
+    assert "snapext.integrations.pool" not in sys.modules
+
+
+def test_what_fails_is_said_when_all_others_are_done(world):
+    """The boundary fails: what should not be frozen is."""
+
+    class Failing(Lib):
+        def before_snapshot(self, thing):
+            super().before_snapshot(thing)
+            raise OSError(f"no. {len(self.seen)}")
+
+    lib, clients = Failing(), [Client(), Client()]
+    world.load("lib", lib)
+    for client in clients:
+        lib.install(client)
+
+    _, error = world.before()
+
+    assert len(lib.seen) == 2
+    assert (error.type, error.hook) == ("IntegrationError", "snapext.integrations.lib.before_snapshot")
+    assert "lib: could not close before the snapshot, 2 times: OSError('no. 1'), OSError('no. 2')" in error.message
+
+
+def test_what_is_awaited_runs_on_the_loop_of_the_app(world, monkeypatch):
+    """Which nobody has bound: an app without hooks has told us of none."""
+    monkeypatch.setattr(loops, "_bound", None)
+    ran_on = []
+
+    class Async(Lib):
+        async def before_snapshot(self, thing):
+            ran_on.append(asyncio.get_running_loop())
+
+    lib, client = Async(), Client()
+    world.load("lib", lib)
+    lib.install(client)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        assert world.before()[1] is None
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert ran_on == [loop]
+    assert world.lines == []
+
+
+def test_a_loop_that_does_not_turn_is_not_the_apps(world, monkeypatch):
+    """In a fork, that of the parent looks as if it ran."""
+    monkeypatch.setattr(loops, "_bound", None)
+    monkeypatch.setattr(frame, "LOOP_TURNS_WITHIN_S", 0.01)
+
+    class Standing(asyncio.SelectorEventLoop):
+        stands = False
+
+        def is_running(self):
+            return self.stands
+
+    loop = Standing()
+    loop.stands = True
+    frame._bind_the_loop_of_the_app()
+    assert loops._bound is None
+    loop.stands = False
+    loop.close()
+
+
+def test_an_unknown_name_is_one_line(world):
+    """The others are taken care of."""
+    frame.install_all("lib, nosuch")
+
+    assert world.lines == [
+        "snapext: SNAPEXT_INTEGRATIONS names 'nosuch', and snapext knows auto, none and: pool, lib",
+    ]
+    assert table.attended == {"lib"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [("none", set()), ("", set()), ("auto", {"pool", "lib"}), ("LIB ,", {"lib"}), ("lib,auto", {"pool", "lib"})],
+)
+def test_a_setting_names_libraries(world, setting, names):
+    """`auto` is all of them."""
+    assert table.named(setting) == (names, [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_hooks", "said"),
+    [
+        ({}, False, True),
+        ({}, True, False),
+        ({"SNAPEXT_LOG_LEVEL": "debug"}, True, True),
+        ({"SNAPEXT_LOG_LEVEL": "warning"}, False, False),
+        ({"SNAPEXT_INTEGRATIONS": "none"}, False, False),
+        ({"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}, False, False),
+    ],
+)
+def test_a_library_that_nobody_takes_care_of_is_named(world, environment, has_hooks, said):
+    """Once a process; hooks of the app may do it, and then it is said to those alone who look for it."""
+    for name, value in ({"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"} | environment).items():
+        world.monkeypatch.setenv(name, value)
+    world.load("lib", Lib())
+
+    told._name_the_unattended(has_hooks=has_hooks)
+
+    assert [" has loaded lib, and nothing closes" in line for line in world.lines] == [True] * said
+
+
+def test_a_library_that_is_taken_care_of_is_not_named(world):
+    """Whether all or one of its objects are."""
+    world.monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    lib = Lib()
+    world.load("lib", lib)
+    lib.install(Client())
+
+    told._name_the_unattended(has_hooks=False)
+
+    assert world.lines == []
+
+
+def test_frozen_objects_are_found_and_frozen_again():
+    """gunicorn and uWSGI are told to call gc.freeze() before they fork; proxies are not asked what they are."""
+
+    class Proxy:
+        @property
+        def __class__(self):
+            raise AssertionError("asked")
+
+    client, proxy = Client(), Proxy()
+    gc.freeze()
+    try:
+        found = objects.alive((Client,))
+        assert client in found
+        assert proxy not in found
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_the_docs_have_the_table():
+    """One line for each library, in the same order."""
+    page = (ROOT / "docs" / "integrations.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [entry.name for entry in table.TABLE]
+
+
+def test_the_table_is_sound():
+    """Each name is that of a module of ours with `install`, and the module imports nothing but the standard library."""
+    before = set(sys.modules)
+    names = [entry.name for entry in table.TABLE]
+    assert len(set(names)) == len(names)
+    for entry in table.TABLE:
+        module = __import__(entry.module, fromlist=["install"])
+        assert callable(module.install)
+        assert module.install.__doc__
+    libraries = {entry.library.partition(".")[0] for entry in table.TABLE} - set(sys.stdlib_module_names)
+    new = {name.partition(".")[0] for name in set(sys.modules) - before}
+    assert not libraries & new
