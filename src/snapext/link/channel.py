@@ -7,13 +7,15 @@ use asks first whether it is still ours.
 from __future__ import annotations
 
 import os
+import sys
 from _collections import deque  # type: ignore[import-not-found]  # `collections` takes 3 ms to import
-from _socket import MSG_DONTWAIT, MSG_NOSIGNAL
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
 
 from snapext.errors import RemoteProtocolError
-from snapext.guest import notice
+from snapext.guest import descriptors, notice
 from snapext.guest.primitives import NATIVE, Lock, Socket, poll, sleep
-from snapext.wire.connection import Connection, Side
+from snapext.link import board
+from snapext.wire.connection import Connection, Side, State
 from snapext.wire.messages import Message
 
 TYPE_CHECKING = False
@@ -25,6 +27,9 @@ AT_ONCE_AND_SILENTLY = MSG_DONTWAIT | MSG_NOSIGNAL
 CHUNK = 65536
 FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
+INT_BYTES = 4
+MAX_DESCRIPTORS = 8
+"""One is expected. The kernel closes those for which there is no room."""
 
 
 class Channel:
@@ -39,6 +44,26 @@ class Channel:
         self._read: deque[Message] = deque()
         self._broken: RemoteProtocolError | None = None
         self._open = True
+        self._takes_board = False
+        self._descriptor: int | None = None
+        self.line: board.Line | None = None
+        """Where the hook that runs is written; without it, `running` says so."""
+
+    def offer_board(self) -> bool:
+        """Take a descriptor with the answer to hello, if it can be had and mapped. Returns whether hello may say so.
+
+        Not where sockets are greenlets': theirs need not have what it takes.
+        """
+        self._takes_board = NATIVE and poll is not None and board.can_write()
+        return self._takes_board
+
+    def take_line(self, number: int | None) -> None:
+        """Use our line of the board, if the answer to hello gives us one."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            if number is not None:
+                self.line = board.line(descriptor, number)
+            os.close(descriptor)
 
     def limit(self, timeout_s: float) -> None:
         """Wait for no more than this from now on, in each call."""
@@ -51,6 +76,7 @@ class Channel:
             return False
 
     def close(self) -> None:
+        self.take_line(None)
         with self._lock:
             ours, self._open, self._unsent = self.is_ours(), False, b""
         if ours:
@@ -60,7 +86,7 @@ class Channel:
 
     def abandon(self) -> None:
         """Close a forked child's copy of the descriptor: the parent's connection lives on, and the lock is nobody's."""
-        ours, self._open = self.is_ours(), False
+        ours, self._open, self.line = self.is_ours(), False, None
         if ours:
             self._peer.close()
         else:
@@ -76,10 +102,40 @@ class Channel:
             if self._broken is not None:
                 raise self._broken
             before_waiting()
-            data = self._peer.recv(CHUNK) if self.is_ours() else b""
+            data = self._receive() if self.is_ours() else b""
             if not data:
                 return
             self._take(data)
+
+    def _receive(self) -> bytes:
+        if self._takes_board and self._connection.their_state == State.GREETING:
+            return self._receive_with_descriptors()
+        return self._peer.recv(CHUNK)  # the kernel closes a descriptor that comes unasked
+
+    def _receive_with_descriptors(self) -> bytes:
+        """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these."""
+        self._wait()
+        taken = descriptors.occupy_standard()
+        try:
+            data, ancillary, _, _ = self._peer.recvmsg(CHUNK, CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES), MSG_CMSG_CLOEXEC)
+        finally:
+            descriptors.vacate(taken)
+        for level, kind, given in ancillary:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                for at in range(0, len(given) - INT_BYTES + 1, INT_BYTES):
+                    descriptor = int.from_bytes(given[at : at + INT_BYTES], sys.byteorder)
+                    if self._descriptor is None:
+                        self._descriptor = descriptor
+                    else:
+                        os.close(descriptor)
+        return data
+
+    def _wait(self) -> None:
+        timeout_s = self._peer.gettimeout()
+        waiter = poll() if poll is not None else None
+        if waiter is not None:
+            waiter.register(self._peer, POLLIN)
+            waiter.poll(None if timeout_s is None else timeout_s * 1000)
 
     def is_readable(self, timeout_s: float) -> bool:
         """Whether something can be read, or has been; waits for it."""

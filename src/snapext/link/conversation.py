@@ -87,7 +87,7 @@ class Conversation:
         """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
         channel = self._channel_to(reached)
         self._counts = _hook_counts()
-        channel.post(self._hello(signalled=False))
+        channel.post(self._hello(signalled=False, board=False))
         channel.close()
 
     def _channel_to(self, reached: Reached) -> Channel:
@@ -101,7 +101,7 @@ class Conversation:
         with self._view.lock:  # hello first: another thread may register a hook at any moment, and tell
             previous, self._channel = self._channel, channel
             self._counts, self._importing = _hook_counts(), only is None and process.imports()
-            channel.post(self._hello(signalled=only is not None))
+            channel.post(self._hello(signalled=only is not None, board=only is None and channel.offer_board()))
         kept = False
         try:
             for message in channel.messages(lambda: self._wait_while_importing(channel)):
@@ -117,7 +117,7 @@ class Conversation:
             if not kept:
                 channel.close()
 
-    def _hello(self, *, signalled: bool) -> Hello:
+    def _hello(self, *, signalled: bool, board: bool) -> Hello:
         return Hello(
             protocol=PROTOCOL_VERSION,
             pid=os.getpid(),
@@ -129,11 +129,13 @@ class Conversation:
             forked=self._forked,
             signalled=signalled,
             importing=self._importing,
+            board=board,
         )
 
     def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
         """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
         if isinstance(message, Welcome):
+            channel.take_line(message.line)
             self._welcomed(message)
         elif isinstance(message, BeforeSnapshot | AfterRestore):
             return self._take_orders().obey(message, channel, by_signal=by_signal)

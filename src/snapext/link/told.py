@@ -19,6 +19,7 @@ from snapext.integrations import table
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.main_thread import MainThread
+from snapext.wire.board import written
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
 TYPE_CHECKING = False
@@ -94,8 +95,12 @@ class Told:
             return runner.Outcome(0.0, (), runner.describe(error, None))
 
     def _say_running(self, order: Order, hook: str) -> None:
-        """Say it on the connection that has asked last: an answer with an older id is not listened to."""
+        """Write it on our line; else say it to the one that has asked last, which listens to its own id alone."""
         try:
+            line = self._asked[_key(order)][-1][0].line
+            if line is not None:
+                line.write(written(order.generation, hook))
+                return
             self._hear_of_it_again(order)
             channel, number = self._asked[_key(order)][-1]
             channel.send(Running(number, hook))
