@@ -41,6 +41,8 @@ ARROWS = {
     "snapext.command": ("snapext.errors", "snapext.guest", "snapext.wire"),
     "snapext.api": (*("snapext.guest", "snapext.hooks", "snapext.integrations", "snapext.link", "snapext.command"),),
     "snapext": ("snapext.api", "snapext.guest"),
+    "snapext.testing": ("snapext.errors", "snapext.guest", "snapext.hooks", "snapext.link", "snapext.wire"),
+    "snapext.pytest_plugin": ("snapext.testing",),
     "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
     "snapext_extension.boundary": ("snapext.wire",),
@@ -77,6 +79,7 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
+    "snapext.pytest_plugin": {"pytest"},
     "snapext.integrations.sqlalchemy": {"sqlalchemy"},
 }
 

@@ -64,6 +64,10 @@ def layer_tree(precompile: Sequence[str] = ()) -> list[Entry]:
     return sorted(entries.values(), key=lambda entry: entry.path)
 
 
+FOR_TESTS = ("snapext/testing/", "snapext/pytest_plugin.py")
+"""No function runs its tests."""
+
+
 def _programs() -> Iterator[Entry]:
     root = Path(__file__).parent / "opt"
     for path in root.rglob("*"):
@@ -78,6 +82,8 @@ def _packages() -> Iterator[Entry]:
         root = _folder_of(name)
         for path in root.rglob("*"):
             inside = f"{name}/{path.relative_to(root).as_posix()}"
+            if inside.startswith(FOR_TESTS):
+                continue
             if path.is_file() and path.suffix in (".py", ".pth", ".typed"):
                 yield Entry(f"{PACKAGES}/{inside}", path.read_bytes(), FILE_MODE)
 

@@ -45,6 +45,16 @@ def slim(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+@pytest.fixture(scope="module")
+def pytest_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder from which pytest and its plugins are imported, and snapext is not: links to what we have."""
+    folder = tmp_path_factory.mktemp("pytest")
+    for found in Path(pytest.__file__).parents[1].iterdir():
+        if "snapext" not in found.name and found.suffix != ".pth":
+            (folder / found.name).symlink_to(found)
+    return folder
+
+
 @pytest.fixture(params=["snapext", "python -m snapext"])
 def command(request: pytest.FixtureRequest, slim: Path) -> list[str]:
     program, *words = request.param.split()
@@ -234,3 +244,69 @@ def test_the_layers_help_has_the_options_of_the_tools(slim: Path, words: list[st
     assert [done.returncode for done in shown] == [0, 0]
     ours, tools = (set(re.findall(r"(?<!\S)--?[a-z]+\b", done.stdout)) for done in shown)
     assert ours == tools
+
+
+APP = """
+import asyncio
+import snapext
+
+class Pool:
+    is_closed = False
+    is_open = True
+
+pool = Pool()
+loops = []
+
+@snapext.register_before_snapshot
+def close_pool(): pool.is_closed = True
+
+@snapext.register_after_restore
+async def open_pool():
+    global pool
+    pool = Pool()
+    loops.append(asyncio.get_running_loop())
+"""
+TESTS = """
+import asyncio, unittest
+import pytest
+import app
+from snapext.testing import SnapStart, run_boundary
+
+@pytest.mark.asyncio
+async def test_with_pytest_asyncio(snapstart):
+    assert (await snapstart.arun()).after_restore == ("app.open_pool",)
+    assert app.loops.pop() is asyncio.get_running_loop()
+
+class TestWithUnittest(unittest.IsolatedAsyncioTestCase):
+    async def test_it(self):
+        await self.enterContext(SnapStart()).arun()
+        self.assertIs(app.loops.pop(), asyncio.get_running_loop())
+
+def test_a_failure_is_readable(snapstart):
+    snapstart.run()
+    app.snapext.register_after_restore(lambda: 1 / 0)
+    snapstart.run()
+
+def test_the_hook_of_the_failed_test_is_gone():
+    assert run_boundary().after_restore == ("app.open_pool",)
+"""
+
+
+def test_pytest_has_the_fixture(slim: Path, pytest_alone: Path, tmp_path: Path) -> None:
+    """From the installed wheel, in sync and async tests; the document's example is 15 lines and works as it stands."""
+    (example,) = re.findall(r"```python\n(import snapext\n.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)
+    assert sum(bool(line) for line in example.splitlines()) <= 15
+    for name, text in (("app.py", APP), ("test_document.py", example), ("test_all.py", TESTS)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", tmp_path)
+    done = run([str(slim / "python")], *words, PYTHONPATH=str(pytest_alone))
+    failed, _, summary = done.stdout.partition("short test summary")
+    assert "1 failed, 5 passed" in summary, done.stdout + done.stderr
+    assert "test_a_failure_is_readable" in summary
+    assert "HookFailedError: the after_restore hook test_all.test_a_failure_is_readable.<locals>.<lambda>" in failed
+    assert "ZeroDivisionError: division by zero" in failed
+    assert "snapext/hooks" not in failed
+    assert "snapext/testing" not in failed

@@ -41,6 +41,18 @@ def register(generator: object, reseed: Callable[[int], object] | None = None) -
     _registered.append((generator, renew))
 
 
+def registered() -> list[tuple[object, Renew | None]]:
+    """A copy of what is registered."""
+    return list(_registered)
+
+
+def exchange(others: list[tuple[object, Renew | None]]) -> list[tuple[object, Renew | None]]:
+    """For tests: have others registered from now on, and return those that there were."""
+    before = registered()
+    _registered[:] = others
+    return before
+
+
 def check() -> None:
     """Before the snapshot: raises NotRenewedError if nobody knows how to renew a registered generator."""
     unknown = [_described(generator) for generator, renew in _registered if renew is None]

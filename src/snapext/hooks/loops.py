@@ -60,6 +60,23 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     return None if get is None else get()
 
 
+def bound() -> asyncio.AbstractEventLoop | None:
+    """The app's loop, whether it runs or not."""
+    return _bound
+
+
+def exchange(
+    bound: asyncio.AbstractEventLoop | None,
+    private: asyncio.AbstractEventLoop | None,
+    selector: selectors.EpollSelector | None,
+) -> tuple[asyncio.AbstractEventLoop | None, asyncio.AbstractEventLoop | None, selectors.EpollSelector | None]:
+    """For tests: have other loops from now on, and return those that there were."""
+    global _bound, _private, _private_selector
+    before = _bound, _private, _private_selector
+    _bound, _private, _private_selector = bound, private, selector
+    return before
+
+
 def forget_loops() -> None:
     """After a fork: a loop of the parent looks as if it ran, but nothing turns it in the child.
 

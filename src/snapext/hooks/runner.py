@@ -16,6 +16,7 @@ from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator
+    from types import TracebackType
     from typing import Any
 
     from snapext.hooks.registry import Hook
@@ -34,14 +35,21 @@ RUNS_NOTHING = "HookRunsNothing"
 
 
 class Outcome:
-    """How a phase ended in this process; `error` is None when every hook ran."""
+    """How a phase ended in this process; `error` is None when every hook ran, `raised` is what the one raised."""
 
-    __slots__ = ("duration_ms", "error", "hooks")
+    __slots__ = ("duration_ms", "error", "hooks", "raised")
 
-    def __init__(self, duration_ms: float, hooks: tuple[HookTiming, ...], error: HookFailure | None) -> None:
+    def __init__(
+        self,
+        duration_ms: float,
+        hooks: tuple[HookTiming, ...],
+        error: HookFailure | None,
+        raised: BaseException | None = None,
+    ) -> None:
         self.duration_ms = duration_ms
         self.hooks = hooks
         self.error = error
+        self.raised = raised
 
 
 def call_here(_name: str, call: Callable[[], Any]) -> Any:
@@ -177,11 +185,11 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
     deadline = started + timeout_ms / 1000
     timings: list[HookTiming] = []
     error: HookFailure | None = None
+    raised: BaseException | None = None
     for func, args, kwargs in hooks:
         name = hook_name(func)
         on_start(name)
         hook_started = time.monotonic()
-        raised: BaseException | None = None
         why = awaitable = None
         try:
             if checks.is_coroutine_function(func):
@@ -202,7 +210,7 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
         if error is not None:
             break
         timings.append(HookTiming(name, duration_ms))
-    return Outcome(_ms_since(started), tuple(timings), error)
+    return Outcome(_ms_since(started), tuple(timings), error, raised)
 
 
 def _failure(error: BaseException, name: str, duration_ms: float, deadline: float) -> HookFailure:
@@ -220,10 +228,7 @@ def describe(
     """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
     import traceback  # costs 20 ms, and only a failure needs it
 
-    tb = error.__traceback__
-    while tb is not None and _is_between_us_and_a_hook(tb.tb_frame.f_globals):
-        tb = tb.tb_next
-    stack = "".join(traceback.format_exception(type(error), error, tb))
+    stack = "".join(traceback.format_exception(type(error), error, from_the_hook_on(error.__traceback__)))
     return HookFailure(
         type=type(error).__name__[:MAX_NAME_CHARS],
         message=(_text(error) if message is None else message)[:MAX_MESSAGE_CHARS],
@@ -231,6 +236,13 @@ def describe(
         hook=hook,
         duration_ms=duration_ms,
     )
+
+
+def from_the_hook_on(stack: TracebackType | None) -> TracebackType | None:
+    """A stack without the frames of ours, and of what drives async hooks, that come before the hook."""
+    while stack is not None and _is_between_us_and_a_hook(stack.tb_frame.f_globals):
+        stack = stack.tb_next
+    return stack
 
 
 def _is_between_us_and_a_hook(module_globals: dict[str, Any]) -> bool:

@@ -24,6 +24,13 @@ def current() -> Link:
     return _link
 
 
+def exchange(link: Link) -> Link:
+    """For tests: have another link from now on, and return the one that there was."""
+    global _link
+    before, _link = _link, link
+    return before
+
+
 def hook_registered() -> None:
     """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
     _never_raising(join)

@@ -14,7 +14,7 @@ from snapext.errors import LocalProtocolError
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import monotonic, sleep
-from snapext.hooks import checks, registry, reseed, runner
+from snapext.hooks import around, checks, registry, runner
 from snapext.integrations import table
 from snapext.link import process
 from snapext.link.channel import Channel
@@ -58,6 +58,7 @@ class Told:
 
     def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
         """Remember how a phase has ended, and say so on all connections that have asked; returns them."""
+        outcome.raised = None  # it is remembered for as long as the process lives, and a traceback holds frames
         self._outcomes[_key(order)] = outcome
         asked = self._asked.pop(_key(order), [])
         for channel, number in asked:
@@ -79,18 +80,15 @@ class Told:
                 return runner.Outcome(_ms(started), (), still_importing)
             left_ms = max(0, order.timeout_ms - int(_ms(started)))
             self._look_at_hooks()
-            before, after = registry.get_before_snapshot(), registry.get_after_restore()
             if isinstance(order, BeforeSnapshot):
-                outcome = yield from runner.before_snapshot(before, after, left_ms, say_running, self.main.call)
+                outcome = yield from around.before_snapshot(left_ms, say_running, self.main.call)
                 if outcome.error is None:
-                    reseed.prepare()  # behind the hooks, which may import
-                    _name_the_unattended(has_hooks=bool(before or after))
-                    if after:
+                    hooks = bool(registry.get_before_snapshot() or registry.get_after_restore())
+                    _name_the_unattended(has_hooks=hooks)
+                    if registry.get_after_restore():
                         self.main.probe()
                 return outcome
-            if reseed.is_wanted():
-                reseed.reseed(order.environment_id)
-            return (yield from runner.after_restore(after, left_ms, say_running, self.main.call))
+            return (yield from around.after_restore(order.environment_id, left_ms, say_running, self.main.call))
         except BaseException as error:  # ours, not a hook's; it must not look like success
             return runner.Outcome(0.0, (), runner.describe(error, None))
 
