@@ -88,6 +88,11 @@ def is_coroutine_function(func: Any) -> bool:
         return False
 
 
+def is_unusual(result: Any) -> bool:
+    """Whether a hook has returned what is to be awaited, or what shows that it did nothing."""
+    return why_result_ran_nothing(result) is not None or is_awaitable(result)
+
+
 def is_awaitable(result: Any) -> bool:
     """Whether `await` takes it: also a generator whose function types.coroutine has marked."""
     kind = type(result)

@@ -46,6 +46,8 @@ class Channel:
         self._open = True
         self._takes_board = False
         self._descriptor: int | None = None
+        self.straight: Callable[[bytes], bool] | None = None
+        """What takes all that has come in one piece, if that is what it expects (straight.py)."""
         self.line: board.Line | None = None
         """Where the hook that runs is written; without it, `running` says so."""
 
@@ -103,9 +105,18 @@ class Channel:
                 raise self._broken
             before_waiting()
             data = self._receive() if self.is_ours() else b""
+            while data and self._goes_straight(data):
+                data = self._receive()
             if not data:
                 return
             self._take(data)
+
+    def _goes_straight(self, data: bytes) -> bool:
+        straight = self.straight
+        if straight is None or self._unsent or not self._connection.is_between_lines() or not straight(data):
+            return False
+        self.straight = None
+        return True
 
     def _receive(self) -> bytes:
         if self._takes_board and self._connection.their_state == State.GREETING:
@@ -178,20 +189,27 @@ class Channel:
 
         Raises LocalProtocolError where a message is too long.
         """
-        if self._open:
-            self._unsent += self._connection.send(message)
-            self._flush()
+        self._post(self._connection.send(message))
 
     def send(self, message: Message) -> None:
         """Send from a thread of ours, which may wait for a slow extension; nobody waits for it meanwhile."""
+        self.send_line(self._connection.send(message))
+
+    def send_line(self, line: bytes) -> None:
+        """The same with what is written already."""
         with self._lock:
-            self.post(message)
+            self._post(line)
         wait_s = FIRST_WAIT_S
         while self._unsent:
             sleep(wait_s)
             wait_s = min(wait_s * 2, MAX_WAIT_S)
             with self._lock:
                 self._flush()
+
+    def _post(self, line: bytes) -> None:
+        if self._open:
+            self._unsent += line
+            self._flush()
 
     def _flush(self) -> None:
         if not self.is_ours():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from snapext.guest.primitives import get_ident
 from snapext.hooks import loops, runner
+from snapext.link import straight
 from snapext.link.channel import Channel
 from snapext.link.told import Order, Told, signal_mask
 from snapext.link.view import View
-from snapext.wire.messages import AfterRestore
+from snapext.wire.phases import BEFORE_SNAPSHOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class Orders:
         self._told.ask(channel, order)
         if under_way:
             return True  # we are in the middle of one of its hooks; what runs them answers here, too
-        self._view.phase_begins(order.type)
-        if isinstance(order, AfterRestore):
-            self._view.restores(order.environment_id, order.restored_at, order.restored_monotonic)
+        self._view.phase_begins(order)
         self._told.main.phase_begins()
         outcome = self._told.outcome(order)
         loop = loops.running_loop() if by_signal and outcome is None else None
@@ -63,6 +62,8 @@ class Orders:
         if outcome is None:
             self._tell_hook_counts()  # those that came to light since
             outcome = self._run(order, by_signal=by_signal)
+            if order.type == BEFORE_SNAPSHOT and outcome.error is None and not by_signal:
+                channel.straight = straight.prepare(self._view, self._told, channel, self._app_mask, self._conclude)
         self._conclude(order, outcome, keep=channel)
         return False
 
@@ -98,4 +99,4 @@ class Orders:
                     self._hang_up(channel)
             self._told.main.phase_is_answered()
 
-        self._view.phase_ends(order.type, order.generation, ok=outcome.error is None, answer=answer)
+        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)

@@ -65,14 +65,29 @@ class Told:
             _send_done(channel, number, outcome)
         return [channel for channel, _ in asked]
 
+    def begins(self, phase: str, generation: int, channel: Channel, number: int) -> bool:
+        """As `ask`, where this phase is new: neither under way nor remembered. Returns whether it is."""
+        key = (phase, generation)
+        if not self._takes_part or key in self._outcomes or key in self._asked:
+            return False
+        self._asked[key] = [(channel, number)]
+        return True
+
+    def ends(self, phase: str, generation: int, outcome: Outcome) -> None:
+        """Remember how a phase has ended that nobody else has asked for; the caller answers."""
+        self._outcomes[phase, generation] = outcome
+        self._asked.pop((phase, generation), None)
+
+    def sayer(self, order: Order) -> Callable[[str], None]:
+        """What is to be called with the name of each hook before it runs."""
+        return lambda hook: self._say_running(order, hook)
+
     def phase(self, order: Order, imports_are_over: Callable[[], None]) -> Phase:
         """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
         if not self._takes_part:
             return NOTHING_TO_DO
 
-        def say_running(hook: str) -> None:
-            self._say_running(order, hook)
-
+        say_running = self.sayer(order)
         try:
             started = monotonic()
             still_importing = _let_imports_end(order, imports_are_over)

@@ -7,14 +7,24 @@ import time
 
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
-from snapext.wire.phases import BEFORE_SNAPSHOT, SHUTDOWN
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Protocol
 
     from snapext.link.status import Status
-    from snapext.wire.messages import Welcome
+    from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
+
+    class Ended(Protocol):
+        """What has ended."""
+
+        @property
+        def type(self) -> str: ...
+        @property
+        def generation(self) -> int: ...
+
 
 CLOCK_WAS_SET_S = 1.0
 """Below it the clocks have drifted apart, and the moment stays what it was."""
@@ -70,8 +80,11 @@ class View:
             self.generation = max(self.generation, generation)
             self.environment_id = environment_id or self.environment_id
 
-    def phase_begins(self, phase: str) -> None:
-        self.phase = phase
+    def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
+        self.phase = order.type
+        if order.type == AFTER_RESTORE:
+            restored: Any = order  # its class need not be imported for this
+            self.restores(restored.environment_id, restored.restored_at, restored.restored_monotonic)
 
     def restores(self, environment_id: str, restored_at: float, restored_monotonic: float | None) -> None:
         """What the after-restore hooks may ask for already."""
@@ -79,15 +92,15 @@ class View:
             self.environment_id = environment_id
             self._restored_at, self._restored_monotonic = restored_at, restored_monotonic
 
-    def phase_ends(self, phase: str, generation: int, *, ok: bool, answer: Callable[[], None]) -> None:
+    def phase_ends(self, order: Ended, *, ok: bool, answer: Callable[[], None]) -> None:
         """Take over what has come of a phase, then have `answer` say so."""
         self._answering = True
         try:
-            if phase == BEFORE_SNAPSHOT:
+            if order.type == BEFORE_SNAPSHOT:
                 self.phase = "snapshot"
             elif ok:
                 with self.lock:  # before the answer: the next request to be served may ask is_restored()
-                    self.phase, self.generation = "ready", max(self.generation, generation)
+                    self.phase, self.generation = "ready", max(self.generation, order.generation)
             answer()
         finally:
             self._answering = False

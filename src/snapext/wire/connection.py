@@ -64,6 +64,10 @@ class Connection:
         self._greeted = True
         return line
 
+    def is_between_lines(self) -> bool:
+        """Whether all that has come so far was read, and more may come."""
+        return self.their_state == State.OPEN and not self._buffer
+
     def receive(self, data: bytes) -> Iterator[Message]:
         """Take what has arrived and yield each message that is complete.
 

@@ -33,7 +33,7 @@ def test_hello_says_who_the_process_is(listener, path, start):
 
     client = hello.client.partition("/")[0]
     assert Hello(
-        PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0
+        PROTOCOL_VERSION, app.process.pid, "app", client, "python", HookCounts(1, 1), generation=0, board=True
     ) == hello.replace(client=client)
     assert client == "snapext-python"
 
