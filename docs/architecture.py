@@ -79,8 +79,15 @@ ARROWS = {
 THIRD_PARTY = {
     "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
-    "snapext.pytest_plugin": {"pytest"},
+    "snapext.integrations.aiomysql": {"aiomysql"},
+    "snapext.integrations.asyncpg": {"asyncpg"},
+    "snapext.integrations.django": {"django"},
+    "snapext.integrations.psycopg": {"psycopg"},
+    "snapext.integrations.psycopg2": {"psycopg2"},
+    "snapext.integrations.psycopg_pool": {"psycopg_pool"},
+    "snapext.integrations.pymysql": {"pymysql"},
     "snapext.integrations.sqlalchemy": {"sqlalchemy"},
+    "snapext.pytest_plugin": {"pytest"},
 }
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "checkpoint",
     "connect",
     "connect_if_expected",
+    "fresh",
     "get_after_restore",
     "get_before_snapshot",
     "install_all",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this 
 
     from snapext.link.status import Status
 
+    F = TypeVar("F", bound=Callable[..., object])
     G = TypeVar("G")
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -74,6 +76,22 @@ def register_generator(generator: G, reseed: Callable[[int], object] | None = No
     generators.register(generator, reseed)
     connect()
     return generator
+
+
+def fresh(func: F) -> F:
+    """Cache what `func` returns, for each set of arguments, until the snapshot: a secret is in no clone, and never old.
+
+    A decorator for a function, a method or an `async def`, or for what has a cache: above `@functools.lru_cache`, whose
+    settings it keeps, or anything with a method `cache_clear()`. The cache is emptied in this process when its
+    before-snapshot hooks are done, and again before its after-restore hooks. A call that is under way keeps nothing.
+    The function has `cache_clear()` and `cache_info()`, as with functools; any thread may call it, and two that call at
+    once may both run it. Raises TypeError where it cannot cache: a generator, a property, an `async def` beneath
+    `lru_cache`.
+    """
+    from snapext.hooks import fresh
+
+    cached: F = fresh.fresh(func)
+    return cached
 
 
 def _link_this_process() -> None:

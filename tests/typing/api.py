@@ -1,6 +1,7 @@
 """Typed use of the public API: checked by mypy --strict, never run. An ignore that is not needed is an error."""
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 
@@ -88,3 +89,44 @@ snapext.register_generator(object(), reseed=random.seed)
 snapext.bind_loop()
 snapext.bind_loop(asyncio.new_event_loop())
 snapext.bind_loop(asyncio)  # type: ignore[arg-type]
+
+
+@snapext.fresh
+def secret(name: str, *, version: int = 1) -> bytes:
+    return name.encode() * version
+
+
+@snapext.fresh
+@functools.lru_cache(maxsize=8)
+def token(name: str) -> str:
+    return name
+
+
+class Vault:
+    @snapext.fresh
+    def read(self, name: str) -> str:
+        return name
+
+    @classmethod
+    @snapext.fresh
+    def region(cls) -> str:
+        return "eu"
+
+    @snapext.fresh
+    async def fetch(self, name: str) -> int:
+        return len(name)
+
+
+got: bytes = secret("x", version=2)
+secret(1)  # type: ignore[arg-type]
+token.cache_clear()
+read: str = Vault().read("x")
+Vault().read()  # type: ignore[call-arg]
+region: str = Vault.region()
+
+
+async def awaits() -> int:
+    return await Vault().fetch("x")
+
+
+snapext.fresh(3)  # type: ignore[type-var]

@@ -1,14 +1,10 @@
-"""A phase as each process plays it: its hooks, and what snapext itself does around them.
-
-The caches of `snapext.fresh` are emptied behind the last before-snapshot hook, which may have asked for a secret, and
-before the first after-restore hook, which wants a new one. The generators are renewed before that.
-"""
+"""A phase as each process plays it: its hooks, and what snapext itself does around them."""
 
 from __future__ import annotations
 
 import time
 
-from snapext.hooks import registry, reseed, runner
+from snapext.hooks import own_loops, registry, reseed, runner
 
 GENERATORS = "snapext: generators"
 """What is at work, in a hook's place, while we look for the generators or renew them."""
@@ -23,11 +19,14 @@ if TYPE_CHECKING:
 def before_snapshot(timeout_ms: int, on_start: Callable[[str], None], call: Caller = runner.call_here) -> Phase:
     """Raises NotRenewedError for a registered generator that nobody could renew."""
     began = time.monotonic()
+    own_loops.settle()
     before, after = registry.get_before_snapshot(), registry.get_after_restore()
     outcome = yield from runner.before_snapshot(before, after, timeout_ms, on_start, call)
-    if outcome.error is None and reseed.is_wanted():
-        on_start(GENERATORS)
-        reseed.prepare(began + timeout_ms / 1000)  # behind the hooks, which may import
+    if outcome.error is None:
+        if reseed.is_wanted():
+            on_start(GENERATORS)
+            reseed.prepare(began + timeout_ms / 1000)  # behind the hooks, which may import
+        own_loops.settle()
     return outcome
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from _functools import partial  # type: ignore[import-not-found]  # `functools` takes 4 ms to import
 
-from snapext.hooks import checks, loops
+from snapext.hooks import checks, loops, own_loops
 from snapext.wire.messages import HookFailure, HookTiming
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
@@ -247,10 +247,12 @@ def go_on(
                 awaitable = called.result if checks.is_awaitable(called.result) else None
             except BaseException as error_of_result:  # it may be anything, also what cannot be looked at
                 raised = error_of_result
-        called = None  # it holds what the hook has returned
+        called = None  # ours would be the only reference to a connection that nobody keeps
         if awaitable is not None:
             raised = yield awaitable, course.deadline
         duration_ms = _ms_since(hook_started)
+        if awaitable is None and raised is None:
+            own_loops.look(name, duration_ms)
         if why is not None:
             error = HookFailure(RUNS_NOTHING, f"{name}: {why}"[:MAX_MESSAGE_CHARS], "", name, duration_ms)
         elif raised is not None:

@@ -50,10 +50,10 @@ class Integration:
         return alive(self.classes())
 
     def before_snapshot(self, thing: Any) -> Awaitable[object] | object:
-        """Close what must not be frozen."""
+        """Close what must not be frozen. What can be awaited is awaited in turn, behind all that cannot be."""
 
     def after_restore(self, thing: Any) -> Awaitable[object] | object:
-        """Make it fresh."""
+        """Make it fresh. What can be awaited is awaited at the same time as the others."""
 
     # --- what it may use ---------------------------------------------------------------------------------------------
 
@@ -85,12 +85,15 @@ class Integration:
         self._kept.add(self._given)
         if self._everything and is_loaded(table.TABLE[self.rank]):
             self._kept.add(self.objects())
-        return self._each(self.before_snapshot, "close before the snapshot", look_for_loop=True)
+        return self._each(self.before_snapshot, "close before the snapshot", is_before=True)
 
     def _after_restore(self) -> Awaitable[None] | None:
-        return self._each(self.after_restore, "renew after the restore")
+        try:
+            return self._each(self.after_restore, "renew after the restore", is_before=False)
+        finally:
+            self._kept.clear()
 
-    def _each(self, work: Work, what: str, *, look_for_loop: bool = False) -> Awaitable[None] | None:
+    def _each(self, work: Work, what: str, *, is_before: bool) -> Awaitable[None] | None:
         failed: list[Exception] = []
         awaited = []
         for thing in self._kept:
@@ -101,17 +104,19 @@ class Integration:
             except Exception as error:  # the others are done all the same
                 failed.append(error)
         if awaited:
-            if look_for_loop:
+            if is_before:
                 _bind_the_loop_of_the_app()
-            return self._wait_for(awaited, failed, what)
+            return self._wait_for(awaited, failed, what, in_turn=is_before)
         self._raise_if(failed, what)
         return None
 
-    async def _wait_for(self, awaited: list[Any], failed: list[Exception], what: str) -> None:
+    async def _wait_for(self, awaited: list[Any], failed: list[Exception], what: str, *, in_turn: bool) -> None:
         import asyncio  # an app that has something to await has it
 
-        results = await asyncio.gather(*awaited, return_exceptions=True)
-        failed += [result for result in results if isinstance(result, Exception)]
+        each = [[one] for one in awaited] if in_turn else [awaited]
+        for several in each:
+            results = await asyncio.gather(*several, return_exceptions=True)
+            failed += [result for result in results if isinstance(result, Exception)]
         self._raise_if(failed, what)
 
     def _raise_if(self, failed: list[Exception], what: str) -> None:
@@ -154,7 +159,7 @@ def _look() -> None:
 
 def _bind_the_loop_of_the_app() -> None:
     """An app that has registered no hook has told us of no loop. What one of several is for, nobody knows."""
-    if loops.bound_running_loop() is not None:
+    if loops.bound_running_loop() is not None or loops.running_loop() is not None:
         return
     import asyncio
     import threading

@@ -1,22 +1,28 @@
-"""SQLAlchemy: the connections of engines, sync and async; of sessions and connections that hold one."""
+"""SQLAlchemy: the connections of engines, sync and async, and of sessions that hold one between two requests."""
 
 from __future__ import annotations
 
+import sys
+
 from snapext.integrations.frame import Integration
+from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import Any
 
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    Work = Callable[[Any], Awaitable[object] | None]
+
 
 def install(obj: Engine | AsyncEngine | None = None) -> None:
     """Take care of one engine, or of all that are alive before the snapshot. Never raises; twice is once.
 
-    Before the snapshot `engine.dispose()` closes the connections of the pool; after the restore
+    Before the snapshot `engine.dispose()` closes the connections of the pool; with all engines, a session or connection
+    that holds one open is invalidated as well, so that its next use connects anew. After the restore
     `engine.dispose(close=False)` forgets what has been opened in between, as SQLAlchemy documents it for forks. SQLite
     is left alone: it has no server, and a database in memory would be lost.
     """
@@ -24,20 +30,98 @@ def install(obj: Engine | AsyncEngine | None = None) -> None:
 
 
 class _SQLAlchemy(Integration):
-    def classes(self) -> tuple[type, ...]:
-        from sqlalchemy import Engine
+    def objects(self) -> Iterable[Any]:
+        """What holds a connection, before the engine that it would go back to."""
+        holders, engines = _classes()
+        return [*alive(tuple(holders)), *alive(tuple(engines))]
 
-        return (Engine,)
-
-    def before_snapshot(self, thing: Any) -> Awaitable[object] | object:
-        if thing.dialect.name != "sqlite":
-            thing.dispose()
+    def before_snapshot(self, thing: Any) -> Awaitable[object] | None:
+        holders, engines = _classes()
+        for kind, release in (holders | engines).items():
+            if isinstance(thing, kind):
+                try:
+                    return release(thing)
+                except Exception as error:
+                    if kind in engines:
+                        raise
+                    self.warn("in use", f"a {kind.__name__} keeps its connection: {error!r}. Close it before that")
         return None
 
-    def after_restore(self, thing: Any) -> Awaitable[object] | object:
-        if thing.dialect.name != "sqlite":
-            thing.dispose(close=False)
+    def after_restore(self, thing: Any) -> None:
+        engine = getattr(thing, "sync_engine", thing)
+        if hasattr(engine, "dispose") and not _is_sqlite(engine):
+            engine.dispose(close=False)
+
+
+def _classes() -> tuple[dict[type, Work], dict[type, Work]]:
+    """What holds connections, as far as it is loaded, and what makes them; each with what releases them."""
+    from sqlalchemy import Connection, Engine
+
+    holders: dict[type, Work] = {Connection: _release_connection}
+    engines: dict[type, Work] = {Engine: _dispose}
+    if "sqlalchemy.orm" in sys.modules:
+        from sqlalchemy.orm import Session
+
+        holders = {Session: _release_session} | holders
+    if "sqlalchemy.ext.asyncio" in sys.modules:
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+        holders |= {AsyncSession: _release_async_session, AsyncConnection: _release_async_connection}
+        engines = {AsyncEngine: _dispose_async} | engines
+    return holders, engines
+
+
+def _is_sqlite(engine: Any) -> bool:
+    return str(engine.dialect.name) == "sqlite"
+
+
+def _is_left_alone(engine: Any, *, is_async: bool) -> bool:
+    """SQLite is, and what is async is released by the object that the app has of it."""
+    return _is_sqlite(engine) or bool(engine.dialect.is_async) != is_async
+
+
+def _release_session(session: Any) -> None:
+    if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=False):
+        session.invalidate()
+
+
+def _release_async_session(session: Any) -> Awaitable[object] | None:
+    if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=True):
+        result: Awaitable[object] = session.invalidate()
+        return result
+    return None
+
+
+def _release_connection(connection: Any) -> None:
+    if connection.closed or connection.invalidated or _is_left_alone(connection.engine, is_async=False):
+        return
+    if connection.in_transaction():
+        connection.rollback()
+    connection.invalidate()
+
+
+def _release_async_connection(connection: Any) -> Awaitable[object] | None:
+    if connection.closed or connection.invalidated or _is_left_alone(connection.sync_engine, is_async=True):
         return None
+    return _invalidate(connection)
+
+
+async def _invalidate(connection: Any) -> None:
+    if connection.in_transaction():
+        await connection.rollback()
+    await connection.invalidate()
+
+
+def _dispose(engine: Any) -> None:
+    if not _is_left_alone(engine, is_async=False):
+        engine.dispose()
+
+
+def _dispose_async(engine: Any) -> Awaitable[object] | None:
+    if _is_left_alone(engine.sync_engine, is_async=True):
+        return None
+    result: Awaitable[object] = engine.dispose()
+    return result
 
 
 _SQLALCHEMY = _SQLAlchemy(__name__)

@@ -27,7 +27,16 @@ class Entry:
         """Whether a process that has loaded it, and does not take care of it, deserves a line."""
 
 
-TABLE: tuple[Entry, ...] = (Entry("sqlalchemy", "sqlalchemy"),)
+TABLE: tuple[Entry, ...] = (
+    Entry("django", "django.db"),
+    Entry("sqlalchemy", "sqlalchemy"),
+    Entry("psycopg_pool", "psycopg_pool"),
+    Entry("psycopg", "psycopg"),
+    Entry("psycopg2", "psycopg2"),
+    Entry("asyncpg", "asyncpg"),
+    Entry("aiomysql", "aiomysql"),
+    Entry("pymysql", "pymysql"),
+)
 """One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""
 
 

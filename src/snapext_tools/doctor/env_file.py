@@ -26,7 +26,11 @@ def read_env_file(path: Path) -> Function:
     Raises:
         SourceError: the file cannot be read, or contains anything else.
     """
-    text = read_text(path)
+    return parse_env(read_text(path), str(path))
+
+
+def parse_env(text: str, name: str) -> Function:
+    """Parse such lines as `read_env_file` does. Raises SourceError, which names the source as `name`."""
     variables: dict[str, Setting] = {}
     places: dict[tuple[str, ...], Place] = {}
     at = 0
@@ -34,14 +38,14 @@ def read_env_file(path: Path) -> Function:
         line = text.count("\n", 0, at) + 1
         entry = _ENTRY.match(text, at)
         if entry is None:  # the message does not quote the line: it may be a secret
-            raise SourceError(f"{path}:{line} is not a line of the form KEY=VALUE")
+            raise SourceError(f"{name}:{line} is not a line of the form KEY=VALUE")
         at = entry.end()
-        if name := entry["name"]:
-            variables[name] = _value(entry)
-            places[(*VARIABLES, name)] = Place(str(path), "", line)
+        if variable := entry["name"]:
+            variables[variable] = _value(entry)
+            places[(*VARIABLES, variable)] = Place(name, "", line)
     if not variables:
-        raise SourceError(f"{path} has no line of the form KEY=VALUE")
-    return Function(str(path), "the env file", variables, Place(str(path)), places=places)
+        raise SourceError(f"{name} has no line of the form KEY=VALUE")
+    return Function(name, "the env file", variables, Place(name), places=places)
 
 
 def read_environ(environ: Mapping[str, str]) -> Function:

@@ -7,43 +7,68 @@ from collections.abc import Iterator, Sequence
 from snapext_tools.doctor.examine import Diagnosis
 from snapext_tools.doctor.findings import Finding, Severity
 
-CLEAN, ERRORS = 0, 1
+CLEAN, ERRORS, NOT_ATTACHED = 0, 1, 2
 
 
-def lines(diagnoses: Sequence[Diagnosis], passed_over: Sequence[str]) -> Iterator[str]:
-    """What to print."""
+def lines(diagnoses: Sequence[Diagnosis]) -> Iterator[str]:
+    """What to print: of each function first what could not be judged, then what is wrong."""
+    attached = any(diagnosis.attached for diagnosis in diagnoses)
+    if not attached:
+        yield "nothing here uses snapext (no layer of it, no SNAPEXT_* variable, no wrapper): what SnapStart would lose"
     for diagnosis in diagnoses:
+        if attached and not diagnosis.attached and not _is_wrong(diagnosis):
+            continue  # named in the last line
         function = diagnosis.function
-        if diagnosis.findings:
-            own_file = function.root.file
-            yield _printable(function.name if function.name == own_file else f"{function.name} ({own_file})")
-            for finding in diagnosis.findings:
-                yield from map(_printable, _finding(finding))
+        own_file = function.root.file
+        name = function.name if function.name == own_file else f"{function.name} ({own_file})"
+        unread = list(_not_judged(diagnosis))
+        if diagnosis.findings or diagnosis.not_judged:
+            yield _printable(
+                name if diagnosis.findings else f"{name}: not all could be judged; nothing wrong in the rest"
+            )
         else:
-            yield _printable(f"{function.name}: no problems found")
-        yield from map(_printable, _not_judged(diagnosis))
-    if passed_over:
-        yield _printable(f"skipped, because nothing in them is about snapext: {', '.join(passed_over)}")
+            yield _printable(f"{name}: no problems found")
+        yield from map(_printable, unread)
+        for finding in diagnosis.findings:
+            yield from map(_printable, _finding(finding))
+        for note in diagnosis.notes:
+            yield _printable(f"  read: {note}")
+    others = [diagnosis.function.name for diagnosis in diagnoses if not diagnosis.attached]
+    if attached and others:
+        yield _printable(f"snapext is not attached to: {', '.join(others)}")
 
 
 def exit_status(diagnoses: Sequence[Diagnosis]) -> int:
-    """1 when there is an error; 0 for warnings only."""
+    """1 when there is an error; 2 when nothing is wrong and nothing uses snapext; else 0, also for warnings."""
     severities = {finding.severity for diagnosis in diagnoses for finding in diagnosis.findings}
-    return ERRORS if Severity.ERROR in severities else CLEAN
+    if Severity.ERROR in severities:
+        return ERRORS
+    return CLEAN if any(diagnosis.attached for diagnosis in diagnoses) else NOT_ATTACHED
+
+
+def not_judged(diagnosis: Diagnosis) -> dict[str, list[str]]:
+    """The subjects that could not be judged, by the reason."""
+    subjects: dict[str, list[str]] = {}
+    for subject, reason in diagnosis.not_judged:
+        if subject not in subjects.setdefault(reason, []):
+            subjects[reason].append(subject)
+    return subjects
+
+
+def _is_wrong(diagnosis: Diagnosis) -> bool:
+    return any(finding.severity is not Severity.NOTE for finding in diagnosis.findings)
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"  {finding.severity:<7}  {finding.wrong}"
+    when = f", when {finding.when}" if finding.when else ""
+    yield f"  {finding.severity:<7}  {finding.wrong}{when}  [{finding.rule}]"
     yield f"           {finding.harm}"
     yield f"           {finding.change.verb} {finding.change.place}"
     yield f"               {finding.change.line}"
 
 
 def _not_judged(diagnosis: Diagnosis) -> Iterator[str]:
-    subjects: dict[str, list[str]] = {}
-    for subject, reason in diagnosis.not_judged:
-        subjects.setdefault(reason, []).append(subject)
-    for reason, several in subjects.items():
+    for reason, several in not_judged(diagnosis).items():
         yield f"  not checked: {', '.join(several)} ({reason})"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from snapext_extension import adapter_config, config
 from snapext_extension.platform.adapter import ADAPTER, EXTENSION
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.ours import number, our_port
-from snapext_tools.doctor.settings import Function, Opaque, UnreadableError
+from snapext_tools.doctor.settings import Function, ImageFile, Opaque, UnreadableError
 
 ENV_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 READINESS_PORT = (adapter_config.ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
@@ -77,24 +78,30 @@ def async_init(function: Function) -> Iterator[Finding]:
 
 
 def exec_wrapper(function: Function) -> Iterator[Finding]:
-    """Our wrapper starts the handler script so that its processes are linked."""
-    if function.facts is not None and function.facts.image:
-        raise UnreadableError("the start command is in the image")
-    if function.facts is not None and _is_os_only(function.facts.runtime):
+    """Our wrapper starts the handler script so that its processes are linked. Lambda starts one wrapper only."""
+    facts = function.facts
+    if facts is not None and facts.image:
+        if not isinstance(facts.image_file, ImageFile):
+            raise UnreadableError("the start command is in the image")
+        return  # an image has no wrapper
+    if facts is not None and _is_os_only(facts.runtime):
         raise UnreadableError("the package's own bootstrap starts the app: an OS-only runtime uses no wrapper")
+    if facts is not None and facts.script is None and facts.handler is not None:
+        return  # a native handler, which another rule judges
     name, value = function.variable(ENV_WRAPPER)
     if value == WRAPPER:
         return
     what = f"{name} is not set" if value is None else f"{name} is {value!r}"
-    if value == ADAPTER_WRAPPER:
+    harm = "processes that import snapshot_restore_py are not linked: their hooks are registered, and never called"
+    if value is None:
+        harm += ", and a script as the handler (run.sh) does not start"
+    elif value == ADAPTER_WRAPPER:
         what += ", the web adapter's own wrapper"
-    yield Finding(
-        Severity.ERROR,
-        what,
-        "processes that import snapshot_restore_py are not linked: their hooks are registered, and never called"
-        + (", and a script as the handler (run.sh) does not start" if value is None else ""),
-        function.set_variable(name, WRAPPER),
-    )
+    elif value.startswith("/var/task/"):
+        harm += f"; let {value.removeprefix('/var/task/')} be the handler, which snapext's wrapper starts"
+    else:
+        harm += f"; Lambda starts one wrapper only: to keep both, let run.sh start it: exec {value} gunicorn ..."
+    yield Finding(Severity.ERROR, what, harm, function.set_variable(name, WRAPPER))
 
 
 def hook_paths(function: Function) -> Iterator[Finding]:
@@ -182,7 +189,7 @@ def adapter_layer(function: Function) -> str | None:
     """The web adapter's layer, found by its name or by its resource in the template."""
     for layer in () if function.facts is None else function.facts.layers:
         text, words = (layer.text, layer.words) if isinstance(layer, Opaque) else (layer, layer)
-        if "adapter" in words.lower():
+        if re.search(r"adapter|\blwa", words, re.IGNORECASE):
             return text
     return None
 

@@ -6,9 +6,20 @@ import re
 from collections.abc import Iterator
 
 from snapext_tools.doctor.findings import Finding, Severity
-from snapext_tools.doctor.settings import Bundled, Change, Function, Opaque, Setting, UnreadableError
+from snapext_tools.doctor.rules_adapter import ENV_WRAPPER, WRAPPER
+from snapext_tools.doctor.settings import (
+    Bundled,
+    Change,
+    Function,
+    ImageFile,
+    Opaque,
+    Place,
+    Setting,
+    UnreadableError,
+)
 
 OLDEST_PYTHON = 12
+MOST_EPHEMERAL_MB = 512
 PUBLISHED = "PublishedVersions"
 
 
@@ -28,9 +39,16 @@ def snap_start(function: Function) -> Iterator[Finding]:
 def published_version(function: Function) -> Iterator[Finding]:
     """SnapStart is for published versions: $LATEST never has a snapshot."""
     facts = function.beyond_variables()
+    if isinstance(facts.published, Opaque) and facts.kind == "aws":
+        raise UnreadableError("this is $LATEST; ask again with --qualifier and the alias or version that is called")
     if isinstance(facts.published, Opaque):
         raise UnreadableError(f"it depends on {facts.published.text}, and {function.source} does not give its value")
     if not facts.published:
+        if facts.kind == "terraform":
+            change = Change("add", function.root, "publish = true")
+            wrong = "publish is not true: no version is published"
+            yield Finding(Severity.ERROR, wrong, "$LATEST is never restored from a snapshot: no hook runs", change)
+            return
         version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": _ref(function)}}
         yield Finding(
             Severity.ERROR,
@@ -44,19 +62,117 @@ def published_version(function: Function) -> Iterator[Finding]:
 
 
 def runtime(function: Function) -> Iterator[Finding]:
-    """SnapStart needs Python 3.12 or later."""
+    """As a zip, Lambda has SnapStart for Java 11, Python 3.12, .NET 8 and later versions of these."""
     facts = function.beyond_variables()
     if facts.image or facts.runtime is None:
         return
     value = function.read("Runtime", facts.runtime)
-    version = re.fullmatch(r"python(\d+)\.(\d+)", value)
-    if version and (int(version[1]), int(version[2])) < (3, OLDEST_PYTHON):
+    refusal = without_snap_start(value)
+    if refusal and asks_for_snap_start(function):
         yield Finding(
             Severity.ERROR,
             f"Runtime is {value}",
-            f"Lambda has SnapStart for Python 3.{OLDEST_PYTHON} and later, and refuses it for this runtime",
-            function.set(("Runtime",), f"python3.{OLDEST_PYTHON}"),
+            f"{refusal}, and refuses SnapStart for this runtime",
+            function.set(("Runtime",), f"python3.{OLDEST_PYTHON}")
+            if value.startswith("python")
+            else function.set(("PackageType",), "Image"),
         )
+
+
+def without_snap_start(value: str) -> str:
+    """Why Lambda has no SnapStart for a zip with this runtime; empty when it has.
+
+    Source: docs.aws.amazon.com/lambda/latest/dg/snapstart.html.
+    """
+    found = re.fullmatch(r"(python|java|dotnet|nodejs|ruby|provided|go)(\d*)(?:\.(\w+))?", value)
+    if found is None:
+        return ""
+    family, major = found[1], int(found[2] or 0)
+    minor = int(found[3]) if (found[3] or "").isdigit() else 0
+    if family == "python":
+        return f"Lambda has SnapStart for Python 3.{OLDEST_PYTHON} and later" if (major, minor) < (3, 12) else ""
+    if family == "java":
+        return "Lambda has SnapStart for Java 11 and later" if major < 11 else ""
+    if family == "dotnet":
+        return "Lambda has SnapStart for .NET 8 and later" if major < 8 else ""
+    return "as a zip Lambda has SnapStart for Java, Python and .NET only; as a container image also for this language"
+
+
+def asks_for_snap_start(function: Function) -> bool:
+    """Whether SnapStart is on, or snapext is attached and it has to be."""
+    facts = function.beyond_variables()
+    return facts.snap_start == PUBLISHED or is_attached(function)
+
+
+def is_attached(function: Function) -> bool:
+    """Whether any of the function's settings is about snapext: a layer, a variable, the wrapper, or its image."""
+    layers = function.facts.layers if function.facts is not None else ()
+    image = function.facts.image_file if function.facts is not None else None
+    return (
+        function.variables.get(ENV_WRAPPER) == WRAPPER
+        or any(name.startswith("SNAPEXT_") for name in function.variables)
+        or any(mentions_snapext(layer) for layer in layers)
+        or (isinstance(image, ImageFile) and (image.overlay or image.linked))
+    )
+
+
+def launcher(function: Function) -> Iterator[Finding]:
+    """The extension is a Python program: Lambda's other managed runtimes have no Python."""
+    facts = function.beyond_variables()
+    if facts.image or facts.runtime is None:
+        return
+    value = function.read("Runtime", facts.runtime)
+    if not value.startswith("python"):
+        yield Finding(
+            Severity.ERROR,
+            f"Runtime is {value}, which has no Python",
+            "snapext's extension needs Python 3.11 to 3.14 beside the function: it ends at once, and each environment "
+            "fails; another layer may bring Python on PATH, or use a container image with Python in it",
+            function.set(("PackageType",), "Image"),
+        )
+
+
+def file_system(function: Function) -> Iterator[Finding]:
+    """SnapStart excludes EFS."""
+    facts = function.beyond_variables()
+    if facts.file_system and asks_for_snap_start(function):
+        yield _refused(f"{facts.file_system} is set", "a file system (EFS)", function, facts.file_system)
+
+
+def ephemeral_storage(function: Function) -> Iterator[Finding]:
+    """SnapStart excludes more than 512 MB of /tmp."""
+    facts = function.beyond_variables()
+    if facts.ephemeral_mb is None or not asks_for_snap_start(function):
+        return
+    size = function.read("EphemeralStorage.Size", facts.ephemeral_mb)
+    if size.isascii() and size.isdigit() and int(size) > MOST_EPHEMERAL_MB:
+        yield Finding(
+            Severity.ERROR,
+            f"EphemeralStorage.Size is {size} MB",
+            f"Lambda refuses SnapStart with more than {MOST_EPHEMERAL_MB} MB of /tmp",
+            function.set(("EphemeralStorage", "Size"), str(MOST_EPHEMERAL_MB)),
+        )
+
+
+def provisioned_concurrency(function: Function) -> Iterator[Finding]:
+    """SnapStart excludes provisioned concurrency."""
+    facts = function.beyond_variables()
+    if facts.provisioned and asks_for_snap_start(function):
+        yield _refused(f"{facts.provisioned} is set", "provisioned concurrency", function, facts.provisioned)
+
+
+def managed_instances(function: Function) -> Iterator[Finding]:
+    """Managed instances initialise environments ahead of requests; they have no snapshots."""
+    facts = function.beyond_variables()
+    if facts.managed_instances and asks_for_snap_start(function):
+        yield _refused(
+            "the function runs on Lambda Managed Instances", "managed instances", function, "CapacityProviderConfig"
+        )
+
+
+def _refused(wrong: str, what: str, function: Function, line: str) -> Finding:
+    place = Place(function.root.file, line, None) if "." in line else function.places.get((line,), function.root)
+    return Finding(Severity.ERROR, wrong, f"Lambda refuses SnapStart with {what}", Change("remove", place, line))
 
 
 def bundled_module(function: Function) -> Iterator[Finding]:
@@ -78,7 +194,7 @@ def layer(function: Function) -> Iterator[Finding]:
     """Without the layer, or an image that contains it, there is no extension."""
     facts = function.beyond_variables()
     if facts.image or any(mentions_snapext(layer) for layer in facts.layers):
-        return
+        return  # rules_code judges the image
     for each in facts.layers:
         function.read("a layer", each)
     yield Finding(

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from snapext.errors import SnapextError
@@ -68,11 +69,77 @@ class Bundled:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a template says besides the environment variables.
+class Script:
+    """The handler script of a package: whether it is there, whether it can be executed, and its lines.
 
+    place: the file, or the template where there is none.
+    """
+
+    name: str
+    place: Place
+    exists: bool = True
+    executable: bool = True
+    text: str = ""
+    start: Start | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What the last stage of a Dockerfile makes.
+
+    variables: its ENV. base: the image that it starts from. trusted: whether that is a public base image, which has
+    neither settings of the web adapter nor snapext. adapter: the reference that the web adapter is copied from, or an
+    empty text where the copy names none; None without such a copy. overlay: whether snapext's files are laid into it.
+    linked: whether the processes of its Python are linked (snapext.pth, or PYTHONPATH). start: its start command.
+    labelled: whether it says by AWS's label that it may be frozen without asking for restore/next.
+    """
+
+    place: Place
+    variables: Mapping[str, Setting] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    base: str = ""
+    trusted: bool = True
+    adapter: str | None = None
+    adapter_place: Place | None = None
+    overlay: bool = False
+    linked: bool = False
+    start: Start | None = None
+    labelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a script or an image starts the app's server, as far as its text shows.
+
+    server: the program; empty when none was recognised. workers, port: None when unknown.
+    unlinked: why none of snapext's channels reaches a Python process that it starts; empty when one does.
+    replaces: the text that replaces PYTHONPATH; empty when nothing does. venv: whether it uses a virtual environment.
+    """
+
+    server: str
+    place: Place
+    workers: int | None = None
+    port: int | None = None
+    unlinked: str = ""
+    replaces: str = ""
+    replaces_place: Place | None = None
+    venv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a source says besides the environment variables.
+
+    kind: what makes the function: serverless (SAM), cloudformation, terraform, or aws for a function as it is deployed.
     published: whether a version is published; an Opaque when that depends on the deployment.
-    package: the hook module found in the local folder of the code, or the reason why there is no folder to read.
+    package: the hook module found in the local package of the code, or the reason why there is no package to read.
+    architecture: the processor; None for Lambda's default, x86_64.
+    ephemeral_mb: the size of /tmp in MB; None for Lambda's default, 512.
+    file_system, provisioned: the setting's name when the function has an EFS file system, provisioned concurrency.
+    managed_instances: whether it runs on Lambda Managed Instances.
+    script: the handler script of the package, the reason why it cannot be read, or None for a native handler.
+    image_file: the Dockerfile of an image function, or the reason why it cannot be read; None for a zip.
+    code_folder: the folder with the code on this machine.
     """
 
     serverless: bool
@@ -82,6 +149,16 @@ class Facts:
     published: bool | Opaque = False
     layers: tuple[Setting, ...] = ()
     package: Bundled | str | None = None
+    kind: str = "serverless"
+    architecture: Setting | None = None
+    handler: Setting | None = None
+    ephemeral_mb: Setting | None = None
+    file_system: str = ""
+    provisioned: str = ""
+    managed_instances: bool = False
+    script: Script | str | None = None
+    image_file: ImageFile | str | None = None
+    code_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +170,10 @@ class Function:
     facts: None when the source has environment variables and nothing else.
     elsewhere: why a variable that is not listed here may still be set; empty when it cannot be.
     places: where each property is, by its path below the function's properties; () is the properties themselves.
-    syntax: how to write a line: env, yaml or json.
+    syntax: how to write a line: env, yaml, json or hcl.
+    scenario: the template's conditions as they are taken here, by name.
+    assumed: the parameters whose defaults are taken here, by name.
+    notes: what a person should know about the reading itself.
     """
 
     name: str
@@ -104,6 +184,9 @@ class Function:
     facts: Facts | None = None
     elsewhere: str = ""
     places: Mapping[tuple[str, ...], Place] = field(default_factory=dict)
+    scenario: Mapping[str, bool] = field(default_factory=dict)
+    assumed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def variable(self, *names: str) -> tuple[str, str | None]:
         """The first of the names that is set, and its value; the first name and None when none is.
@@ -149,7 +232,9 @@ class Function:
         """The line that adds one item to a list."""
         place = self.places.get(path)
         return Change(
-            "add", place or self._place((*path, "")), json.dumps(value) if self.syntax == "json" else f"- {value}"
+            "add",
+            place or self._place((*path, "")),
+            json.dumps(value) if self.syntax in ("json", "hcl") else f"- {value}",
         )
 
     def add_resource(self, name: str, value: Mapping[str, Any]) -> Change:
@@ -161,7 +246,7 @@ class Function:
         if path in self.places:
             found = self.places[path]
             return Place(found.file, found.path.rpartition(".")[0], found.line)
-        own = ".".join((self.root.path, *path[:-1])) if self.syntax != "env" else ""
+        own = ".".join(filter(None, (self.root.path, *path[:-1]))) if self.syntax != "env" else ""
         for end in range(len(path) - 1, -1, -1):
             near = self.places.get(path[:end])
             if near is not None and own.startswith(near.path):
@@ -171,6 +256,8 @@ class Function:
     def _line(self, key: str, value: Any) -> str:
         if self.syntax == "env":
             return f"{key}={_env_value(value)}"
+        if self.syntax == "hcl":
+            return f"{key} = {json.dumps(value, default=_text)}"
         return (
             f"{json.dumps(key)}: {json.dumps(value, default=_text)}"
             if self.syntax == "json"

@@ -1,98 +1,189 @@
-"""The functions of a SAM or CloudFormation template."""
+"""The functions of a SAM or CloudFormation template, once for each way in which its conditions can be decided."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from snapext_tools.doctor.package import look_into
-from snapext_tools.doctor.settings import VARIABLES, Facts, Function, Opaque, Place, Setting, SourceError
+from snapext_tools.doctor.conditions import conditions_in, decide, defaults, scenarios
+from snapext_tools.doctor.dockerfile import read_dockerfile
+from snapext_tools.doctor.package import handler_script, look_into, open_package
+from snapext_tools.doctor.publishing import provisioned, published
+from snapext_tools.doctor.settings import (
+    VARIABLES,
+    Facts,
+    Function,
+    ImageFile,
+    Opaque,
+    Place,
+    Setting,
+    SourceError,
+)
 from snapext_tools.doctor.tree import Item, merge, read_tree, words
 
-SERVERLESS, LAMBDA, VERSION = "AWS::Serverless::Function", "AWS::Lambda::Function", "AWS::Lambda::Version"
+SERVERLESS, LAMBDA = "AWS::Serverless::Function", "AWS::Lambda::Function"
 
 
 def read_template(path: Path) -> list[Function]:
-    """Every function in the file, in its order.
+    """Every function in the file, in its order; a function that depends on conditions once for each of their values.
 
     Raises:
         SourceError: the file cannot be read, is not a template, or has no function.
     """
     template, syntax = read_tree(path)
+    return functions_of(template, syntax, str(path), path.parent)
+
+
+def functions_of(template: Item, syntax: str, file: str, folder: Path) -> list[Function]:
+    """The functions of a tree. folder: where the paths in it start. Raises SourceError."""
     resources = template.children("Resources")
     if not resources:
-        raise SourceError(f"{path} is not a SAM or CloudFormation template: it has no Resources")
-    functions = [
-        _function(path, syntax, template, name)
+        raise SourceError(f"{file} is not a SAM or CloudFormation template: it has no Resources")
+    found = [
+        function
         for name, item in resources.items()
         if _type(item) in (SERVERLESS, LAMBDA)
+        for function in _Reader(template, syntax, file, folder, name).functions()
     ]
-    if not functions:
-        raise SourceError(f"{path} has no function: neither {SERVERLESS} nor {LAMBDA}")
-    return functions
+    if not found:
+        loops = [name for name in resources if name.startswith("Fn::ForEach::")]
+        unread = f"; the values of {loops[0]} are not in the template" if loops else ""
+        raise SourceError(f"{file} has no function: neither {SERVERLESS} nor {LAMBDA}{unread}")
+    return found
 
 
-def _function(path: Path, syntax: str, template: Item, name: str) -> Function:
-    resource = template.children("Resources")[name]
-    own = resource.child("Properties") or Item({}, f"{resource.path}.Properties", resource.line)
-    serverless = _type(resource) == SERVERLESS
-    general = template.child("Globals", "Function") if serverless else None
-    properties = merge(general, own) if general is not None else own
-    image = _scalar(properties.child("PackageType")) == "Image" or properties.child("ImageUri") is not None
-    return Function(
-        name,
-        "the template",
-        {key: _setting(item) for key, item in properties.children(*VARIABLES).items() if not key.startswith("Fn::")},
-        Place(str(path), own.path, own.line),
-        syntax,
-        _facts(path, template, name, properties, serverless=serverless, image=image),
-        _elsewhere(properties, image=image),
-        dict(_places(str(path), properties)),
-    )
+class _Reader:
+    """Reads one function of a template."""
+
+    def __init__(self, template: Item, syntax: str, file: str, folder: Path, name: str) -> None:
+        self._template, self._syntax, self._file, self._folder, self._name = template, syntax, file, folder, name
+        self._resource = template.children("Resources")[name]
+        self._serverless = _type(self._resource) == SERVERLESS
+
+    def functions(self) -> Iterator[Function]:
+        resource = self._resource
+        own = resource.child("Properties") or Item({}, f"{resource.path}.Properties", resource.line)
+        general = self._template.child("Globals", "Function") if self._serverless else None
+        others = [
+            item
+            for item in self._template.children("Resources").values()
+            if str(_type(item)).startswith(("AWS::Lambda::Version", "AWS::Lambda::Alias"))
+        ]
+        names = dict.fromkeys([*conditions_in(own), *conditions_in(general)])
+        for item in others:
+            names |= dict.fromkeys(conditions_in(item))
+            condition = item.child("Condition")
+            if condition is not None and isinstance(condition.value, str):
+                names[condition.value] = None
+        for truth in scenarios(self._template, list(names)) or [{}]:
+            used: dict[str, str] = {}
+            known = defaults(self._template)
+            decided = decide(own, truth, known, used) or Item({}, own.path, own.line)
+            common = decide(general, truth, known, used)
+            yield self._function(merge(common, decided) if common is not None else decided, decided, truth, used)
+
+    def _function(self, properties: Item, own: Item, truth: Mapping[str, bool], used: Mapping[str, str]) -> Function:
+        image = scalar(properties.child("PackageType")) == "Image" or properties.child("ImageUri") is not None
+        image = image or properties.child("Code", "ImageUri") is not None
+        variables = {
+            k: setting(item) for k, item in properties.children(*VARIABLES).items() if not k.startswith("Fn::")
+        }
+        places = dict(_places(self._file, properties))
+        image_file = self._image_file(properties, variables) if image else None
+        if isinstance(image_file, ImageFile):
+            for name in image_file.variables.keys() - variables.keys():
+                places[(*VARIABLES, name)] = image_file.places[name]
+            variables = {**image_file.variables, **variables}
+        return Function(
+            self._name,
+            "the template",
+            variables,
+            Place(self._file, own.path, own.line),
+            self._syntax,
+            self._facts(properties, variables, truth, image=image, image_file=image_file),
+            _elsewhere(properties, image=image, image_file=image_file),
+            places,
+            truth,
+            used,
+        )
+
+    def _facts(
+        self,
+        properties: Item,
+        variables: Mapping[str, Setting],
+        truth: Mapping[str, bool],
+        *,
+        image: bool,
+        image_file: ImageFile | str | None,
+    ) -> Facts:
+        code = None if image else self._code(properties)
+        package = "the code is in an image" if image else open_package(self._folder, code)
+        handler = scalar(properties.child("Handler"))
+        here = Place(self._file, f"{self._resource.path}.Properties", self._resource.line)
+        storage = properties.child("FileSystemConfigs")
+        architectures = properties.child("Architectures")
+        first = architectures.value[0] if architectures and isinstance(architectures.value, list) else architectures
+        return Facts(
+            serverless=self._serverless,
+            kind="serverless" if self._serverless else "cloudformation",
+            image=image,
+            runtime=None if image else scalar(properties.child("Runtime")),
+            snap_start=scalar(properties.child("SnapStart", "ApplyOn")),
+            published=published(self._template, self._name, properties, truth, serverless=self._serverless),
+            layers=tuple(_layers(self._template, properties)),
+            package=look_into(package),
+            architecture=scalar(first) if isinstance(first, Item) else None,
+            handler=None if image else handler,
+            ephemeral_mb=scalar(properties.child("EphemeralStorage", "Size")),
+            file_system="FileSystemConfigs" if storage is not None and storage.value != [] else "",
+            provisioned=provisioned(self._template, self._name, properties, truth),
+            managed_instances=properties.child("CapacityProviderConfig") is not None,
+            script=None if image else handler_script(package, handler, here, variables),
+            image_file=image_file,
+            code_folder=None if isinstance(package, str) else package.path,
+        )
+
+    def _code(self, properties: Item) -> Setting | None:
+        """Where the code is; in CDK's output its resource names the asset."""
+        asset = scalar(self._resource.child("Metadata", "aws:asset:path"))
+        if isinstance(asset, str):
+            return asset
+        if self._serverless and properties.child("InlineCode") is not None:
+            return None
+        code = properties.child("CodeUri" if self._serverless else "Code")
+        return None if code is not None and isinstance(code.value, dict) else scalar(code)
+
+    def _image_file(self, properties: Item, variables: Mapping[str, Setting]) -> ImageFile | str:
+        metadata = self._resource.children("Metadata")
+        named = scalar(metadata.get("Dockerfile")) or scalar(metadata.get("aws:asset:dockerfile-path"))
+        context = scalar(metadata.get("DockerContext")) or scalar(metadata.get("aws:asset:path")) or "."
+        if named is None and "DockerContext" not in metadata and "aws:asset:path" not in metadata:
+            return "the template names no Dockerfile (Metadata.Dockerfile)"
+        if isinstance(named, Opaque) or isinstance(context, Opaque):
+            return "the Dockerfile's name depends on the deployment"
+        path = self._folder / context / (named or "Dockerfile")
+        if not path.exists():
+            return f"the Dockerfile {path} does not exist"
+        target = scalar(metadata.get("DockerBuildTarget"))
+        image_file = read_dockerfile(path, variables, target if isinstance(target, str) else None)
+        overridden = properties.child("ImageConfig", "Command") or properties.child("ImageConfig", "EntryPoint")
+        if isinstance(image_file, ImageFile) and overridden is not None:
+            return f"ImageConfig replaces the start command of {path}"
+        return image_file
 
 
-def _facts(path: Path, template: Item, name: str, properties: Item, *, serverless: bool, image: bool) -> Facts:
-    code = properties.child("CodeUri" if serverless else "Code")
-    return Facts(
-        serverless=serverless,
-        image=image,
-        runtime=_scalar(properties.child("Runtime")),
-        snap_start=_scalar(properties.child("SnapStart", "ApplyOn")),
-        published=_published(template, name, properties, serverless=serverless),
-        layers=tuple(_layers(template, properties)),
-        package="the code is in an image" if image else look_into(path.parent, _scalar(code)),
-    )
-
-
-def _elsewhere(properties: Item, *, image: bool) -> str:
+def _elsewhere(properties: Item, *, image: bool, image_file: ImageFile | str | None) -> str:
     """Why a variable that is not listed may still be set."""
     variables = properties.child(*VARIABLES)
     if variables is not None and isinstance(variables.value, Opaque):
         return f"is in {variables.value.text}, and the template does not give its value"
     if any(key.startswith("Fn::") for key in properties.children(*VARIABLES)):
         return "may come from a macro among the variables, and the template does not give its value"
-    return "is not set in the template; the image may set it" if image else ""
-
-
-def _published(template: Item, name: str, properties: Item, *, serverless: bool) -> bool | Opaque:
-    """Whether the template publishes a version, by SAM's alias or by a version of this function in its resources."""
-    alias = properties.child("AutoPublishAlias") if serverless else None
-    if alias is not None:
-        conditional = isinstance(alias.value, Opaque) and alias.value.text.startswith("!If")
-        return alias.value if conditional and isinstance(alias.value, Opaque) else True
-    called = _scalar(properties.child("FunctionName"))
-    unclear: bool | Opaque = False
-    for item in template.children("Resources").values():
-        of = _scalar(item.child("Properties", "FunctionName")) if _type(item) == VERSION else None
-        if isinstance(of, Opaque):
-            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", of.words):
-                return True
-            if not any(word in template.children("Resources") for word in re.findall(r"\w+", of.words)):
-                unclear = of
-        elif of is not None and of == called:
-            return True
-    return unclear
+    if isinstance(image_file, ImageFile) and not image_file.trusted:
+        return f"is not set in the template or the Dockerfile; its base image {image_file.base} may set it"
+    if image and not isinstance(image_file, ImageFile):
+        return "is not set in the template; the image may set it"
+    return ""
 
 
 def _layers(template: Item, properties: Item) -> Iterator[Setting]:
@@ -101,12 +192,12 @@ def _layers(template: Item, properties: Item) -> Iterator[Setting]:
     if layers is None:
         return
     for item in layers.value if isinstance(layers.value, list) else [layers]:
-        setting = _setting(item)
-        if isinstance(setting, Opaque):
-            referred = template.children("Resources").get(setting.words.partition(".")[0])
-            yield setting if referred is None else f"{setting.words} {words(referred)}"
+        layer = setting(item)
+        if isinstance(layer, Opaque):
+            referred = template.children("Resources").get(layer.words.partition(".")[0])
+            yield layer if referred is None else f"{layer.words} {words(referred)}"
         else:
-            yield setting
+            yield layer
 
 
 def _places(file: str, item: Item, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Place]]:
@@ -117,13 +208,14 @@ def _places(file: str, item: Item, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def _type(item: Item) -> Setting | None:
-    return _scalar(item.child("Type")) if isinstance(item.value, dict) else None
+    return scalar(item.child("Type")) if isinstance(item.value, dict) else None
 
 
-def _setting(item: Item) -> Setting:
+def setting(item: Item) -> Setting:
     """A scalar as it is. A list or a mapping in place of a scalar cannot be judged."""
     return item.value if isinstance(item.value, str | Opaque) else Opaque("not a single value", words(item))
 
 
-def _scalar(item: Item | None) -> Setting | None:
-    return None if item is None else _setting(item)
+def scalar(item: Item | None) -> Setting | None:
+    """The same of an item that may be absent."""
+    return None if item is None else setting(item)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-
-import pytest
+from pathlib import Path
 
 from helpers import for_each
-from snapext_tools.doctor.examine import RULES, examine, uses_snapext
+from snapext_tools.doctor.examine import ALWAYS, ATTACHED, BEFORE, RULES, examine, uses_snapext
 from snapext_tools.doctor.findings import Severity
-from snapext_tools.doctor.settings import VARIABLES, Bundled, Facts, Function, Opaque, Place, UnreadableError
+from snapext_tools.doctor.settings import (
+    VARIABLES,
+    Bundled,
+    Facts,
+    Function,
+    ImageFile,
+    Opaque,
+    Place,
+    Script,
+    Start,
+    UnreadableError,
+)
 
 GOOD = {"AWS_LWA_READINESS_CHECK_PORT": "9555", "AWS_LAMBDA_EXEC_WRAPPER": "/opt/snapext/bootstrap"}
+OURS = "arn:aws:lambda:eu-west-1:1:layer:snapext:3"
+LWA = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86:25"
+ARM = LWA.replace("X86", "Arm64")
+RUN = Place("app/run.sh")
 FACTS = Facts(
     serverless=True,
     runtime="python3.12",
     snap_start="PublishedVersions",
     published=True,
-    layers=("arn:aws:lambda:eu-west-1:1:layer:snapext:3",),
+    layers=(OURS, LWA),
+    handler="run.sh",
+    script=Script("run.sh", RUN, text="#!/bin/sh\n"),
 )
-OURS = FACTS.layers[0]
-LWA = "arn:aws:lambda:eu-west-1:753240598075:layer:LambdaAdapterLayerX86:25"
+IMAGE = {"image": True, "runtime": None, "handler": None, "script": None, "layers": (), "package": None}
 
 
 def function(facts=None, elsewhere="", **variables):
@@ -37,7 +53,7 @@ def function(facts=None, elsewhere="", **variables):
 
 def subjects(one):
     """The subjects of the rules that find something."""
-    return [rule.subject for rule in RULES if examine_by(rule, one)]
+    return [rule.subject for rule in RULES if rule.applies != BEFORE and examine_by(rule, one)]
 
 
 def examine_by(rule, one):
@@ -64,7 +80,13 @@ CASES = [
         {},
         'READINESS_CHECK_PORT: "9555"',
     ),
-    ("the readiness port", "error", {"SNAPEXT_MODE": "explicit"}, {}, 'AWS_LWA_READINESS_CHECK_PORT: "9555"'),
+    (
+        "the readiness port",
+        "error",
+        {"SNAPEXT_MODE": "explicit"},
+        {"layers": (OURS,)},
+        'AWS_LWA_READINESS_CHECK_PORT: "9555"',
+    ),
     (
         "the readiness protocol",
         "error",
@@ -139,15 +161,8 @@ CASES = [
     (
         "the caller of restore/next",
         "warning",
-        {"SNAPEXT_RESTORE_CALLER": "adapter"},
-        {},
-        "SNAPEXT_RESTORE_CALLER: adapter",
-    ),
-    (
-        "the caller of restore/next",
-        "warning",
         {"SNAPEXT_RESTORE_CALLER": "adapter", "SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": None},
-        {},
+        {"layers": (OURS,)},
         "SNAPEXT_RESTORE_CALLER: adapter",
     ),
     (
@@ -179,8 +194,121 @@ CASES = [
     ),
     ("the names of snapext's settings", "warning", {"SNAPEXT_WORKER": "4"}, {}, 'SNAPEXT_WORKERS: "4"'),
     ("the names of snapext's settings", "warning", {"SNAPEXT_XYZZY": "4"}, {}, 'SNAPEXT_XYZZY: "4"'),
-    ("the layer", "warning", {}, {"layers": ()}, "- <the ARN of your snapext layer version>"),
+    ("the layer", "warning", {}, {"layers": (LWA,)}, "- <the ARN of your snapext layer version>"),
 ]
+
+OF_THE_CODE = [
+    ("runtime-without-snapstart", {}, {"runtime": "provided.al2023"}, "PackageType: Image"),
+    ("runtime-without-snapstart", {}, {"runtime": "nodejs22.x"}, "PackageType: Image"),
+    ("runtime-without-snapstart", {}, {"runtime": "java8.al2"}, "PackageType: Image"),
+    ("no-python", {}, {"runtime": "java21"}, "PackageType: Image"),
+    ("no-python", {}, {"runtime": "dotnet8"}, "PackageType: Image"),
+    ("file-system", {}, {"file_system": "FileSystemConfigs"}, "FileSystemConfigs"),
+    ("ephemeral-storage", {}, {"ephemeral_mb": "513"}, 'Size: "512"'),
+    ("provisioned-concurrency", {}, {"provisioned": "Resources.A.Properties.P"}, "Resources.A.Properties.P"),
+    ("managed-instances", {}, {"managed_instances": True}, "CapacityProviderConfig"),
+    ("native-handler", {}, {"handler": "app.handler", "script": None}, "Handler: run.sh"),
+    ("handler-missing", {}, {"script": Script("run.sh", RUN, exists=False)}, "run.sh"),
+    ("handler-not-executable", {}, {"script": replace(FACTS.script, executable=False)}, "chmod +x run.sh"),
+    ("handler-line-ends", {}, {"script": replace(FACTS.script, text="#!/bin/sh\r\n")}, "sed -i 's/\\r$//' run.sh"),
+    ("handler-shebang", {}, {"script": replace(FACTS.script, text="exec x\n")}, "#!/bin/sh"),
+    ("handler-shebang", {}, {"script": replace(FACTS.script, text="\ufeff#!/bin/sh\n")}, "#!/bin/sh"),
+    ("adapter-processor", {}, {"layers": (OURS, ARM)}, f"{LWA} (the number of its version differs)"),
+    ("adapter-processor", {}, {"architecture": "arm64"}, f"{ARM} (the number of its version differs)"),
+    ("no-adapter", {}, {"layers": (OURS,)}, "- <the ARN of the version of LambdaAdapterLayerX86 that you want>"),
+    (
+        "no-adapter",
+        {},
+        {"layers": (OURS, "arn:aws:lambda:x:1:layer:tools:1"), "architecture": "arm64"},
+        "- <the ARN of the version of LambdaAdapterLayerArm64 that you want>",
+    ),
+    (
+        "image-without-snapext",
+        {},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="a:1.1.0")},
+        "RUN pip install lambda-",
+    ),
+    ("image-not-linked", {}, {**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True)}, "ENV PYTHONPATH=/opt/"),
+    (
+        "no-adapter",
+        {},
+        {**IMAGE, "image_file": ImageFile(RUN, overlay=True, linked=True)},
+        "COPY --from=public.ecr.aws/",
+    ),
+    (
+        "adapter-processor",
+        {},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="x/adapter:1.1.0-aarch64", overlay=True, linked=True)},
+        "x/adapter:1.1.0",
+    ),
+]
+
+
+def starting(**start):
+    """A script that starts gunicorn so."""
+    return {"script": replace(FACTS.script, start=Start("gunicorn", Place("app/run.sh", "", 3), **start))}
+
+
+OF_THE_CODE += [
+    ("unlinked-start", {}, starting(unlinked="python -I"), "PYTHONPATH=...:$PYTHONPATH, and python without -I, -S"),
+    ("unlinked-start", {}, starting(replaces="PYTHONPATH=x", venv=True), "PYTHONPATH=...:$PYTHONPATH, and python"),
+    ("replaced-pythonpath", {}, starting(replaces="PYTHONPATH=x"), "PYTHONPATH=x:$PYTHONPATH"),
+    ("app-port", {}, starting(port=8000), 'AWS_LWA_PORT: "8000"'),
+    ("app-port", {"PORT": "3000"}, starting(port=8000), 'PORT: "8000"'),
+    ("fewer-workers-than-set", {"SNAPEXT_WORKERS": "4"}, starting(workers=2), 'SNAPEXT_WORKERS: "2"'),
+    ("more-workers-than-set", {"SNAPEXT_WORKERS": "2"}, starting(workers=4), 'SNAPEXT_WORKERS: "4"'),
+]
+
+
+@for_each("rule, variables, facts, line", OF_THE_CODE)
+def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, facts, line):
+    """With its own severity, its harm, and the line; what else such a function has wrong is not hidden."""
+    found = [finding for finding in examine(function(facts, **variables)).findings if finding.rule == rule]
+
+    assert len(found) == 1
+    assert found[0].change.line.startswith(line)
+    assert found[0].harm
+
+
+@for_each(
+    "facts",
+    [
+        {"architecture": "arm64", "layers": (OURS, ARM)},
+        {"ephemeral_mb": "512"},
+        {"handler": "run.sh", **starting(workers=1, port=8080)},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1.1.0", overlay=True, linked=True)},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1-x86_64", overlay=True, linked=True)},
+    ],
+)
+def test_what_is_right_in_the_code_triggers_nothing(facts):
+    """The other processor's adapter where it belongs, the largest /tmp, and a server on the default port."""
+    assert examine(function(facts)).findings == ()
+
+
+@for_each(
+    "facts",
+    [
+        {"file_system": "FileSystemConfigs", "snap_start": None},
+        {"ephemeral_mb": "1024", "snap_start": None},
+        {"provisioned": "P", "snap_start": None},
+        {"runtime": "nodejs22.x", "snap_start": None},
+    ],
+)
+def test_a_limit_of_snapstart_is_no_error_where_nobody_asks_for_it(facts):
+    """Neither is on, nor is snapext attached: the function is right as it is."""
+    bare = replace(function(facts), variables={}, facts=replace(FACTS, layers=(LWA,), **facts))
+    diagnosis = examine(bare, attached=False)
+
+    assert [finding.severity for finding in diagnosis.findings] == [Severity.NOTE]
+
+
+def test_another_wrapper_can_be_kept():
+    """Lambda starts one wrapper only: the report says how the other is started, too."""
+    (other,) = examine(function(AWS_LAMBDA_EXEC_WRAPPER="/opt/otel-instrument")).findings
+    (own,) = examine(function(AWS_LAMBDA_EXEC_WRAPPER="/var/task/start.sh")).findings
+
+    assert "exec /opt/otel-instrument gunicorn" in other.harm
+    assert "let start.sh be the handler" in own.harm
 
 
 @for_each("subject, severity, variables, facts, line", CASES)
@@ -196,8 +324,24 @@ def test_each_rule_is_triggered_alone_and_says_what_to_write(subject, severity, 
 
 
 def test_every_rule_has_a_case():
-    """A rule that nothing triggers would not be missed."""
-    assert {rule.subject for rule in RULES} == {case[0] for case in CASES}
+    """A rule that nothing triggers would not be missed; those of functions without snapext have theirs elsewhere."""
+    by_subject = {rule.id for rule in RULES if rule.subject in {case[0] for case in CASES}}
+
+    assert {rule.id for rule in RULES if rule.applies != BEFORE} <= by_subject | {case[0] for case in OF_THE_CODE}
+
+
+def test_ids_and_numbers_are_never_shared():
+    """People name them to leave a rule out, and cfn-lint finds a rule by its number."""
+    assert len({rule.id for rule in RULES}) == len({rule.number for rule in RULES}) == len(RULES)
+
+
+@for_each("variables, facts", [case[1:3] for case in OF_THE_CODE])
+def test_a_rule_finds_with_its_own_severity_alone(variables, facts):
+    """cfn-lint and SARIF know the severity of a rule, not of a finding."""
+    severities = {rule.id: rule.severity for rule in RULES}
+
+    for finding in examine(function(facts, **variables)).findings:
+        assert finding.severity is severities[finding.rule]
 
 
 @for_each(
@@ -214,17 +358,21 @@ def test_every_rule_has_a_case():
             },
             {},
         ),
-        ({"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "explicit", "SNAPEXT_SIGNALS": "1"}, {}),
-        ({"AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit", "READINESS_CHECK_PROTOCOL": "tcp"}, {}),
+        (
+            {"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "explicit", "SNAPEXT_SIGNALS": "1"},
+            {"layers": (OURS,)},
+        ),
+        (
+            {"AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit", "READINESS_CHECK_PROTOCOL": "tcp"},
+            {"layers": (OURS,)},
+        ),
         ({"SNAPEXT_SIGNALS": "RTMIN+4,RTMIN+5"}, {}),
         ({"SNAPEXT_WORKERS": "0", "SNAPEXT_TRANSPORT": "signal"}, {"layers": (OURS, LWA)}),
         ({"AWS_LWA_ASYNC_INIT": "false", "AWS_LWA_PORT": "8000", "PORT": "9555"}, {}),
         ({"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": ""}, {}),
         *(({"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": value}, {}) for value in ("60.5", "0", "-1", "soon", "1_0", "")),
         ({}, {"runtime": "python3.13"}),
-        ({}, {"runtime": "provided.al2023"}),
-        ({"AWS_LAMBDA_EXEC_WRAPPER": None}, {"runtime": "provided.al2023"}),
-        ({"AWS_LAMBDA_EXEC_WRAPPER": None}, {"image": True, "runtime": None, "layers": ()}),
+        ({"AWS_LAMBDA_EXEC_WRAPPER": None}, {**IMAGE, "image_file": "it is elsewhere"}),
         ({}, {"layers": (Opaque("!Ref Tools", "Tools"), Opaque("!Ref SnapextLayer", "SnapextLayer"))}),
     ],
 )
@@ -237,7 +385,7 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     """The order of the rules, with the warnings behind the errors."""
     found = examine(
         function(
-            {"snap_start": None, "layers": ()},
+            {"snap_start": None, "layers": (LWA,)},
             AWS_LWA_READINESS_CHECK_PORT=None,
             AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/x",
             SNAPEXT_WORKERS="x",
@@ -250,15 +398,20 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     assert "AFTER_RESTORE_PATH" in found[3].wrong
 
 
-@pytest.mark.parametrize(
-    ("variables", "facts", "wrong", "harm"),
+@for_each(
+    "variables, facts, wrong, harm",
     [
         ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "from 1.1.0 on"),
         ({"SNAPEXT_RESTORE_CALLER": "extension"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "refused (403)"),
-        ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {}, "no layer has the web adapter's name", "no after-restore hook"),
         (
             {"SNAPEXT_RESTORE_CALLER": "adapter"},
-            {"image": True},
+            {"layers": (OURS, "arn:aws:lambda:x:1:layer:tools:1")},
+            "no layer has the web adapter's name",
+            "no after-restore hook",
+        ),
+        (
+            {"SNAPEXT_RESTORE_CALLER": "adapter"},
+            {**IMAGE, "image_file": "it is elsewhere"},
             "SNAPEXT_RESTORE_CALLER is 'adapter'",
             "release notes",
         ),
@@ -272,7 +425,8 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
 )
 def test_what_contradicts_the_adapter_says_what_to_check(variables, facts, wrong, harm):
     """A layer's number does not give the release, so the line says on what it depends."""
-    (finding,) = examine(function(facts, **variables)).findings
+    findings = examine(function(facts, **variables)).findings
+    (finding,) = [finding for finding in findings if finding.rule in ("restore-caller", "adapter-hook-paths")]
 
     assert wrong in finding.wrong
     assert harm in finding.harm
@@ -299,7 +453,7 @@ def test_every_refused_setting_is_named():
         ("the readiness timeout", {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": Opaque("!Ref P")}, {}),
         ("the app's port", {"PORT": Opaque("!Ref P")}, {}),
         ("snapext's settings", {"SNAPEXT_WORKERS": Opaque("!Ref P")}, {}),
-        ("the layer", {}, {"layers": (Opaque("!Ref Layer", "Layer"),)}),
+        ("the layer", {}, {"layers": (LWA, Opaque("!Ref Layer", "Layer"))}),
     ],
 )
 def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables, facts):
@@ -313,7 +467,7 @@ def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables
 
 def test_a_variable_that_may_be_set_in_the_image_is_not_said_to_be_missing():
     """An image has its own environment; the template's settings are still judged."""
-    image = {"image": True, "runtime": None, "layers": (), "package": "in an image"}
+    image = {**IMAGE, "package": "in an image", "image_file": "the template names no Dockerfile"}
     diagnosis = examine(
         function(image, "may be in the image", AWS_LWA_READINESS_CHECK_PORT=None, AWS_LWA_ASYNC_INIT="true")
     )
@@ -338,3 +492,15 @@ def test_a_function_uses_snapext_by_its_layer_a_variable_or_the_wrapper(variable
     bare = replace(function(), variables=variables, facts=replace(FACTS, layers=layers))
 
     assert expected is uses_snapext(bare)
+
+
+def test_every_rule_stands_in_the_docs():
+    """With its id, its number, and to which functions it applies."""
+    letters = {Severity.ERROR: "E", Severity.WARNING: "W", Severity.NOTE: "I"}
+    text = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([EWI]\d{4}) \| (\w*) ?\|", text, re.MULTILINE)
+
+    applies = {ATTACHED: "", BEFORE: "before", ALWAYS: "always"}
+    assert sorted(rows) == sorted(
+        (rule.id, f"{letters[rule.severity]}{rule.number}", applies[rule.applies]) for rule in RULES
+    )

@@ -16,7 +16,7 @@ Transform: AWS::Serverless-2016-10-31
 Globals:
   Function:
     Runtime: python3.12
-    Layers: [!Sub "arn:aws:lambda:${AWS::Region}:1:layer:snapext:3"]
+    Layers: [!Sub "arn:aws:lambda:${AWS::Region}:1:layer:snapext:3", "arn:aws:lambda:x:1:layer:LambdaAdapterLayerX86:9"]
     Environment:
       Variables:
         AWS_LWA_READINESS_CHECK_PORT: 9555
@@ -39,6 +39,8 @@ Resources:
 
 def template(folder, text, name="template.yaml"):
     (folder / "app").mkdir(exist_ok=True)
+    (folder / "app" / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "app" / "run.sh").chmod(0o755)
     (folder / name).write_text(text)
     return read_template(folder / name)
 
@@ -94,7 +96,7 @@ def test_a_json_template_is_told_in_json(tmp_path):
                 "Properties": {
                     "Runtime": "python3.13",
                     "Code": {"S3Bucket": "b"},
-                    "Layers": [{"Ref": "SnapextLayer"}],
+                    "Layers": [{"Ref": "SnapextLayer"}, {"Ref": "Adapter"}],
                     "SnapStart": {"ApplyOn": "PublishedVersions"},
                     "Environment": {"Variables": {"SNAPEXT_WORKERS": {"Ref": "Workers"}, "AWS_LWA_ASYNC_INIT": True}},
                 },
@@ -110,7 +112,12 @@ def test_a_json_template_is_told_in_json(tmp_path):
         '"AWS_LAMBDA_EXEC_WRAPPER": "/opt/snapext/bootstrap"',
         '"AppVersion": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "App"}}}',
     ]
-    assert [subject for subject, _ in examine(app).not_judged] == ["the package", "snapext's settings"]
+    assert [subject for subject, _ in examine(app).not_judged] == [
+        "the handler script",
+        "the start command",
+        "the package",
+        "snapext's settings",
+    ]
 
 
 PLAIN = """\
@@ -230,7 +237,7 @@ def test_another_requirement_is_not_taken_for_it(tmp_path):
         ("a: *nowhere\n", "is not YAML or JSON"),
         ("a: \x01\n", "is not YAML or JSON"),
         ("a: &a [*a]\n", "contains itself"),
-        ("[" * 5000, "nested too deep"),
+        ("[" * 1000, "nested too deep"),
         ("a\0b", "not text"),
     ],
 )
@@ -312,8 +319,14 @@ def test_an_env_file_names_lines_and_leaves_the_rest_unjudged(tmp_path):
         "SnapStart",
         "published versions",
         "the runtime",
+        "SnapStart's limits",
+        "the handler script",
+        "the web adapter's processor",
+        "the image",
+        "the start command",
         "the package",
         "the layer",
+        "the web adapter",
     ]
 
 
@@ -323,7 +336,7 @@ def test_layers_of_the_globals_and_the_functions_own_add_up(tmp_path):
         tmp_path, CLEAN.replace("      Handler:", "      Layers: [arn:aws:lambda:x:1:layer:tools:1]\n      Handler:")
     )
 
-    assert len(app.facts.layers) == 2
+    assert len(app.facts.layers) == 3
     assert examine(app).findings == ()
 
 

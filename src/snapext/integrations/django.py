@@ -1,0 +1,67 @@
+"""Django: the database connections of all threads and async tasks, its connection pools, and its caches."""
+
+from __future__ import annotations
+
+from snapext.integrations.frame import Integration
+from snapext.integrations.objects import alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from django.core.cache.backends.base import BaseCache
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def install(obj: BaseDatabaseWrapper | BaseCache | None = None) -> None:
+    """Take care of one connection or cache, or of all that are alive before the snapshot. Never raises; twice is once.
+
+    Each thread and each async task has connections of its own in Django, and `connections.close_all()` closes those of
+    the one that calls it. This closes them all, whichever thread they belong to: Django connects again at the first use
+    in each. A connection that is opened between that and the snapshot is closed after the restore.
+    """
+    _DJANGO.install(obj)
+
+
+class _Django(Integration):
+    def objects(self) -> Iterable[Any]:
+        from django.core.cache.backends.base import BaseCache
+        from django.db.backends.base.base import BaseDatabaseWrapper
+
+        return alive((BaseDatabaseWrapper, BaseCache))
+
+    def before_snapshot(self, thing: Any) -> None:
+        from django.db.backends.signals import connection_created
+
+        connection_created.connect(self._opened, weak=False, dispatch_uid=__name__)
+        _close(thing)
+        if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
+            thing.close_pool()  # the next use makes another one
+
+    def after_restore(self, thing: Any) -> None:
+        from django.db.backends.signals import connection_created
+
+        connection_created.disconnect(dispatch_uid=__name__)
+        _close(thing)
+
+    def _opened(self, connection: Any, **_: Any) -> None:
+        self.keep(connection)
+
+
+def _close(thing: Any) -> None:
+    """Close a connection on behalf of the thread that it belongs to, which is at rest."""
+    share = getattr(thing, "inc_thread_sharing", None)
+    if share is None:  # a cache
+        thing.close()
+        return
+    if thing.connection is None:
+        return
+    share()
+    try:
+        thing.close()
+    finally:
+        thing.dec_thread_sharing()
+
+
+_DJANGO = _Django(__name__)

@@ -1,0 +1,89 @@
+"""asyncpg with a real PostgreSQL."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from helpers import wait_until
+from snapext.integrations import asyncpg as integration
+
+PID = "select pg_backend_pid()"
+
+
+async def pids(pool, count):
+    """The server's processes of so many connections that are taken out at the same time."""
+    taken = [await pool.acquire(timeout=5) for _ in range(count)]
+    found = {await connection.fetchval(PID) for connection in taken}
+    for connection in taken:
+        await pool.release(connection)
+    return found
+
+
+def test_a_pool_is_empty_in_the_snapshot_and_connects_after_it(boundary, postgres):
+    """What it opens in between is not used after the restore."""
+
+    async def app():
+        async with asyncpg.create_pool(postgres.url("asyncpg"), min_size=0, max_size=3) as pool:
+            old = await pids(pool, 2)
+            for _ in range(2):
+                integration.install()
+            await asyncio.to_thread(boundary.before)
+            wait_until(lambda: not postgres.pids("asyncpg"))
+            late = await pids(pool, 1)
+            await asyncio.to_thread(boundary.after)
+            assert not await pids(pool, 3) & (old | late)
+
+    asyncio.run(app())
+    assert boundary.lines == []
+
+
+@pytest.mark.skipif(not hasattr(asyncpg.Pool, "get_init_size"), reason="an older asyncpg does not fill its pools again")
+def test_a_pool_that_fills_itself_again_is_named(boundary, postgres):
+    """From 0.32 on it opens min_size connections as soon as one is closed: none of them is used after the restore."""
+
+    async def app():
+        async with asyncpg.create_pool(postgres.url("floor"), min_size=2, max_size=3) as pool:
+            old = postgres.pids("floor")
+            integration.install()
+            await asyncio.to_thread(boundary.before)
+            await asyncio.to_thread(boundary.after)
+            assert not await pids(pool, 3) & old
+
+    asyncio.run(app())
+    (line,) = boundary.lines
+    assert "a pool keeps 2 connections open in the snapshot" in line
+    assert "give create_pool() min_size=0 and init_size=2" in line
+
+
+def test_a_connection_is_closed_with_a_recipe(boundary, postgres):
+    """That of a pool is the pool's."""
+
+    async def app():
+        async with asyncpg.create_pool(postgres.url("single"), min_size=0) as pool:
+            await pids(pool, 1)
+            own = await asyncpg.connect(postgres.url("single"))
+            integration.install()
+            await asyncio.to_thread(boundary.before)
+            assert own.is_closed()
+            wait_until(lambda: not postgres.pids("single"))
+            await asyncio.to_thread(boundary.after)
+
+    asyncio.run(app())
+    (line,) = boundary.lines
+    assert "is closed now, and cannot be opened again. Call asyncpg.connect()" in line
+
+
+def test_a_closed_pool_is_left_alone(boundary, postgres):
+    """And one that was never opened."""
+
+    async def app():
+        pool = await asyncpg.create_pool(postgres.url("closed"), min_size=0)
+        await pool.close()
+        unopened = asyncpg.create_pool(postgres.url("closed"))
+        integration.install(pool)
+        integration.install(unopened)
+        await asyncio.to_thread(boundary.before)
+        await asyncio.to_thread(boundary.after)
+
+    asyncio.run(app())

@@ -1,0 +1,149 @@
+"""Django with a real PostgreSQL: the connections of all threads, of async tasks, and its pools."""
+
+import asyncio
+import threading
+
+import django
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections
+
+import snapext
+from helpers import wait_until
+from snapext.integrations import django as integration
+
+closed_caches = []
+
+
+class Cache(LocMemCache):
+    def close(self, **_):
+        closed_caches.append(self)
+
+
+@pytest.fixture(scope="module")
+def databases(postgres):
+    """One without a pool, one with one, and SQLite in memory."""
+    common = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": "127.0.0.1"}
+
+    def database(name, **options):
+        return common | {
+            "PORT": str(postgres.port),
+            "OPTIONS": {"application_name": name} | options,
+            "CONN_MAX_AGE": None,
+        }
+
+    settings.configure(
+        DATABASES={
+            "default": database("plain"),
+            "pooled": database("pooled", pool={"min_size": 1, "max_size": 4}) | {"CONN_MAX_AGE": 0},
+            "memory": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+        },
+        CACHES={"default": {"BACKEND": f"{__name__}.Cache"}},
+    )
+    django.setup()
+    yield
+    connections.close_all()
+
+
+def pid(alias="default"):
+    with connections[alias].cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+class Worker:
+    """A thread that serves, and keeps its connection (CONN_MAX_AGE=None)."""
+
+    def __init__(self, alias="default"):
+        self.pids = []
+        self._alias = alias
+        self._asked = [threading.Event() for _ in range(2)]
+        self._answered = [threading.Event() for _ in range(2)]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        for asked, answered in zip(self._asked, self._answered, strict=True):
+            asked.wait(20)
+            try:
+                self.pids.append(pid(self._alias))
+            finally:
+                answered.set()
+        connections.close_all()
+
+    def ask(self, number):
+        self._asked[number].set()
+        assert self._answered[number].wait(20)
+        return self.pids[number]
+
+    def end(self):
+        self._thread.join()
+
+
+def test_the_connections_of_all_threads_and_tasks_are_closed(boundary, postgres, databases):
+    """`connections.close_all()` in a hook closes those of one thread. Each thread connects again when it has to."""
+
+    async def app():
+        old = {pid(), await sync_to_async(pid)()} | {worker.ask(0) for worker in workers}
+        assert len(old) == 4
+        await asyncio.to_thread(boundary.before)
+        wait_until(lambda: not postgres.pids("plain"))
+        await asyncio.to_thread(boundary.after)
+        assert postgres.pids("plain") == set()
+        assert not ({pid(), await sync_to_async(pid)()} | {worker.ask(1) for worker in workers}) & old
+        await asyncio.to_thread(boundary.before)  # it closes what this test has opened, too
+
+    workers, cache = [Worker(), Worker()], caches["default"]
+    snapext.install_all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        asyncio.run(app())
+        connections.close_all()
+    for worker in workers:
+        worker.end()
+    assert boundary.lines == []
+    assert cache in closed_caches
+
+
+def test_what_is_opened_before_the_snapshot_is_closed_after_it(boundary, postgres, databases):
+    """A request came when all were closed already."""
+    worker = Worker()
+    integration.install()
+    boundary.before()
+    stale = {worker.ask(0), pid()}
+    boundary.after()
+    wait_until(lambda: not postgres.pids("plain"))
+    assert not {worker.ask(1), pid()} & stale
+    worker.end()
+    connections.close_all()
+
+
+def test_a_pool_of_django_is_closed_and_made_again(boundary, postgres, databases):
+    """Also while a thread has a connection of it."""
+    worker = Worker("pooled")
+    old = {worker.ask(0), pid("pooled")}
+    connections["pooled"].close()
+    snapext.install_all()
+    boundary.before()
+    wait_until(lambda: not postgres.pids("pooled"))
+    boundary.after()
+    assert not {worker.ask(1), pid("pooled")} & old
+    worker.end()
+    connections["pooled"].close()
+    connections["pooled"].close_pool()
+    assert boundary.lines == []
+
+
+def test_a_database_in_memory_is_kept(boundary, databases):
+    """As Django itself keeps it."""
+    with connections["memory"].cursor() as cursor:
+        cursor.execute("create table t (n int)")
+    integration.install()
+    boundary.before()
+    boundary.after()
+    with connections["memory"].cursor() as cursor:
+        cursor.execute("select count(*) from t")
+        assert cursor.fetchone() == (0,)

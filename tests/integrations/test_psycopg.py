@@ -1,0 +1,147 @@
+"""psycopg, psycopg_pool and psycopg2 with a real PostgreSQL."""
+
+import asyncio
+import contextlib
+import logging
+
+import psycopg
+import psycopg2
+import psycopg2.pool
+import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool
+
+import snapext
+from helpers import wait_until
+from snapext.integrations import psycopg2 as psycopg2_integration
+from snapext.integrations import psycopg_pool as psycopg_pool_integration
+
+PID = "select pg_backend_pid()"
+
+
+@pytest.mark.parametrize("options", [{}, {"close_returns": True}, {"max_size": 2}])
+def test_a_pool_is_empty_in_the_snapshot_and_full_after_it(boundary, postgres, options):
+    """No connection from before is used after, also not those that a thread has taken out or opened in between."""
+    with ConnectionPool(postgres.url("pool"), min_size=2, open=True, **options) as pool:
+        pool.wait()
+        with pool.connection():  # one that was taken out and given back
+            pass
+        old = postgres.pids("pool")
+        assert len(old) == 2
+        for _ in range(2):
+            psycopg_pool_integration.install()
+        boundary.before()
+        wait_until(lambda: not postgres.pids("pool"))
+        boundary.after()
+        with pool.connection(timeout=5) as first, pool.connection(timeout=5) as second:
+            new = {connection.execute(PID).fetchone()[0] for connection in (first, second)}
+        assert not new & old
+        assert pool.get_stats()["pool_size"] == 2
+    wait_until(lambda: not postgres.pids("pool"))
+
+
+def test_what_a_pool_opens_before_the_snapshot_is_replaced_after_it(boundary, postgres):
+    """A request came when the pool was empty already."""
+    with ConnectionPool(postgres.url("late"), min_size=1, max_size=2, open=True) as pool:
+        pool.wait()
+        psycopg_pool_integration.install(pool)
+        boundary.before()
+        with pool.connection() as late:
+            stale = late.execute(PID).fetchone()[0]
+        boundary.after()
+        for _ in range(3):
+            with pool.connection(timeout=5) as connection:
+                assert connection.execute(PID).fetchone()[0] != stale
+        wait_until(lambda: stale not in postgres.pids("late"))
+
+
+def test_a_pool_that_is_not_open_or_keeps_nothing_is_left_alone(boundary, postgres):
+    """And one without idle connections."""
+    closed = ConnectionPool(postgres.url("closed"), open=False)
+    with NullConnectionPool(postgres.url("null"), open=True) as null:
+        psycopg_pool_integration.install()
+        boundary.before()
+        boundary.after()
+        with null.connection() as connection:
+            connection.execute("select 1")
+    assert closed.closed
+
+
+def test_an_async_pool_is_emptied_and_filled_on_its_loop(boundary, postgres):
+    """Which nobody has bound."""
+
+    async def app():
+        async with AsyncConnectionPool(postgres.url("apool"), min_size=2, open=False) as pool:
+            await pool.wait()
+            old = postgres.pids("apool")
+            psycopg_pool_integration.install()
+            await asyncio.to_thread(boundary.before)
+            wait_until(lambda: not postgres.pids("apool"))
+            await asyncio.to_thread(boundary.after)
+            async with pool.connection(timeout=5) as first, pool.connection(timeout=5) as second:
+                new = {(await (await connection.execute(PID)).fetchone())[0] for connection in (first, second)}
+            assert len(old) == 2
+            assert not new & old
+
+    asyncio.run(app())
+    assert boundary.lines == []
+
+
+def test_a_connection_of_psycopg_is_closed_with_a_recipe(boundary, postgres):
+    """Sync and async; those of a pool are the pool's, and one that is closed already is not spoken of."""
+
+    async def app():
+        own = await psycopg.AsyncConnection.connect(postgres.url("own"))
+        await asyncio.to_thread(boundary.before)
+        assert own.closed
+
+    with ConnectionPool(postgres.url("own"), min_size=1, open=True) as pool:
+        pool.wait()
+        psycopg.connect(postgres.url("own")).close()
+        snapext.install_all()
+        boundary.before()
+        assert boundary.lines == []
+        own = psycopg.connect(postgres.url("own"))
+        asyncio.run(app())
+        assert own.closed
+        wait_until(lambda: not postgres.pids("own"))
+        boundary.after()
+    (line,) = boundary.lines
+    assert "was open before the snapshot, is closed now, and cannot be opened again. Call psycopg.connect()" in line
+
+
+@pytest.mark.parametrize("kind", [psycopg2.pool.SimpleConnectionPool, psycopg2.pool.ThreadedConnectionPool])
+def test_a_pool_of_psycopg2_is_emptied(boundary, postgres, kind):
+    """It connects at the next use; what is taken out of it, and what no pool owns, is closed with a recipe."""
+    pool = kind(3, 5, postgres.url("two"))
+    taken = pool.getconn()
+    with contextlib.closing(psycopg2.connect(postgres.url("two"))) as own:
+        old = postgres.pids("two")
+        psycopg2_integration.install()
+        boundary.before()
+        assert own.closed
+        assert taken.closed
+        wait_until(lambda: not postgres.pids("two"))
+        boundary.after()
+    pool.putconn(taken)
+    for _ in range(3):
+        connection = pool.getconn()
+        cursor = connection.cursor()
+        cursor.execute(PID)
+        assert cursor.fetchone()[0] not in old
+        pool.putconn(connection)
+    pool.closeall()
+    (line,) = boundary.lines
+    assert "cannot be opened again. Call psycopg2.connect() in an after-restore hook" in line
+
+
+def test_an_exhausted_pool_of_psycopg2_is_left_as_it_is(boundary, postgres):
+    """Nothing is idle, and nothing raises."""
+    pool = psycopg2.pool.ThreadedConnectionPool(1, 1, postgres.url("full"))
+    taken = pool.getconn()
+    psycopg2_integration.install(pool)
+    boundary.before()
+    assert not taken.closed
+    pool.closeall()
+
+
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it says that connections are given back closed

@@ -1,0 +1,165 @@
+"""SQLAlchemy with a real PostgreSQL and MariaDB, and with SQLite."""
+
+import asyncio
+import gc
+import threading
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+import snapext
+from helpers import wait_until
+from snapext.integrations import sqlalchemy as integration
+
+PID = text("select pg_backend_pid()")
+
+
+FORGOTTEN = pytest.mark.filterwarnings("ignore::ResourceWarning")
+"""What has been opened between the hook and the snapshot is left to the garbage collector, as after a fork."""
+
+
+@FORGOTTEN
+@pytest.mark.parametrize("pool", [QueuePool, NullPool, StaticPool])
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_an_engine_has_no_connection_in_the_snapshot(boundary, postgres, driver, pool):
+    """What it opens between the hook and the snapshot is not used after the restore."""
+    name = f"{driver}{pool.__name__}"
+    engine = create_engine(postgres.url(name, driver), poolclass=pool)
+    with engine.connect() as connection:
+        old = {connection.scalar(PID)}
+    for _ in range(2):
+        integration.install()
+    boundary.before()
+    wait_until(lambda: not postgres.pids(name))
+    with engine.connect() as connection:
+        old |= {connection.scalar(PID)}
+    boundary.after()
+    with engine.connect() as connection:
+        assert connection.scalar(PID) not in old
+    engine.dispose()
+    gc.collect()  # what was forgotten is closed with its pool
+    wait_until(lambda: not postgres.pids(name))
+    assert boundary.lines == []
+
+
+def test_a_session_of_another_thread_connects_anew(boundary, postgres):
+    """`scoped_session.remove()` in a hook would reach that of the hook's own thread alone."""
+    engine = create_engine(postgres.url("scoped", "psycopg"))
+    sessions = scoped_session(sessionmaker(engine))
+    snapshot, restored = threading.Event(), threading.Event()
+    seen = []
+
+    def serve():
+        seen.append(sessions.scalar(PID))  # and no remove(): the session keeps its connection
+        snapshot.set()
+        restored.wait(20)
+        seen.append(sessions.scalar(PID))
+        sessions.remove()
+
+    worker = threading.Thread(target=serve)
+    worker.start()
+    assert snapshot.wait(20)
+    plain = engine.connect()
+    old = {seen[0], plain.scalar(PID)}
+    snapext.install_all()
+    boundary.before()
+    wait_until(lambda: not postgres.pids("scoped"))
+    boundary.after()
+    restored.set()
+    worker.join()
+    assert not {seen[1], plain.scalar(PID)} & old
+    plain.close()
+    engine.dispose()
+    wait_until(lambda: not postgres.pids("scoped"))
+    assert boundary.lines == []
+
+
+@pytest.mark.parametrize("pool", [None, StaticPool])
+def test_a_database_in_memory_is_kept(boundary, pool):
+    """SQLite has no server: its data is in the snapshot, and an open transaction too."""
+    engine = create_engine("sqlite://", poolclass=pool)
+    with engine.begin() as connection:
+        connection.execute(text("create table t (n int)"))
+    connection, session = engine.connect(), sessionmaker(engine)()
+    session.execute(text("insert into t values (1)"))
+    integration.install()
+    boundary.before()
+    boundary.after()
+    assert session.scalar(text("select count(*) from t")) == 1
+    session.close()
+    connection.close()
+    engine.dispose()
+
+
+@FORGOTTEN
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_an_async_engine_is_disposed_of_on_its_loop(boundary, postgres, driver):
+    """With a session and a connection that the app keeps, in the middle of a transaction."""
+    name = f"async{driver}"
+
+    async def app():
+        url, _, _ = postgres.url(name, driver).partition("?")
+        named = {"application_name": name}
+        engine = create_async_engine(url, connect_args={"server_settings": named} if driver == "asyncpg" else named)
+        session, connection = async_sessionmaker(engine)(), await engine.connect()
+        async with engine.connect() as idle:
+            old = {await session.scalar(PID), await connection.scalar(PID), await idle.scalar(PID)}
+        assert postgres.pids(name) == old
+        integration.install()
+        await asyncio.to_thread(boundary.before)
+        wait_until(lambda: not postgres.pids(name))
+        async with engine.connect() as late:
+            old |= {await late.scalar(PID)}
+        await asyncio.to_thread(boundary.after)
+        async with engine.connect() as idle:
+            assert not {await session.scalar(PID), await connection.scalar(PID), await idle.scalar(PID)} & old
+        await session.close()
+        await connection.close()
+        await engine.dispose()
+
+    asyncio.run(app())
+    gc.collect()
+    assert boundary.lines == []
+
+
+def test_engines_of_mariadb_sync_and_async(boundary, mariadb):
+    """With everything installed, the drivers' own integrations find nothing left to do."""
+    number = text("select connection_id()")
+
+    async def app():
+        at = f"maria@127.0.0.1:{mariadb.port}/information_schema"
+        engine, async_engine = create_engine(f"mysql+pymysql://{at}"), create_async_engine(f"mysql+aiomysql://{at}")
+        with engine.connect() as connection:
+            old = {connection.scalar(number)}
+        async with async_engine.connect() as connection:
+            old |= {await connection.scalar(number)}
+        snapext.install_all()
+        await asyncio.to_thread(boundary.before)
+        wait_until(lambda: not mariadb.pids("maria"))
+        await asyncio.to_thread(boundary.after)
+        assert mariadb.pids("maria") == set()
+        with engine.connect() as connection:
+            assert connection.scalar(number) not in old
+        async with async_engine.connect() as connection:
+            assert await connection.scalar(number) not in old
+        engine.dispose()
+        await async_engine.dispose()
+
+    asyncio.run(app())
+    assert boundary.lines == []
+
+
+def test_one_engine_alone(boundary, postgres):
+    """Sync or async: what was not given is not touched."""
+    engine, other = (create_engine(postgres.url(name, "psycopg")) for name in ("one", "other"))
+    for each in (engine, other):
+        with each.connect():
+            pass
+    integration.install(engine)
+    boundary.before()
+    wait_until(lambda: not postgres.pids("one"))
+    assert postgres.pids("other")
+    other.dispose()
