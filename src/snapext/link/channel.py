@@ -113,7 +113,7 @@ class Channel:
 
     def _goes_straight(self, data: bytes) -> bool:
         straight = self.straight
-        if straight is None or self._unsent or not self._connection.is_between_lines() or not straight(data):
+        if straight is None or self._unsent or not self._connection.is_between_lines or not straight(data):
             return False
         self.straight = None
         return True

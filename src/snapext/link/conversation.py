@@ -29,8 +29,10 @@ from snapext.wire.messages import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snapext.hooks.runner import Outcome
     from snapext.link.orders import Orders
     from snapext.link.reach import Reached
+    from snapext.link.told import Order
 
 CLIENT = "snapext-python/0.1.0"
 SIGNAL_TIMEOUT_S = 5.0
@@ -71,6 +73,14 @@ class Conversation:
         if channel is not None:
             channel.abandon()
 
+    # --- what a middleware wants -----------------------------------------------------------------------------------
+
+    def run_alone(self, order: Order) -> Outcome:
+        return self._take_orders().obey_alone(order)
+
+    def outcome(self, order: Order) -> Outcome | None:
+        return None if self._orders is None else self._orders.outcome(order)
+
     # --- as long as a connection lasts -----------------------------------------------------------------------------
 
     def hold(self, reached: Reached) -> None:
@@ -92,7 +102,7 @@ class Conversation:
 
     def _channel_to(self, reached: Reached) -> Channel:
         peer, pid = reached
-        if self._orders is not None and pid != self._extension_pid:
+        if self._orders is not None and self._extension_pid not in (0, pid):
             self._orders.forget()  # what a predecessor has told is no answer to another `snapext signal`
         self._extension_pid = pid
         return Channel(peer, self._view.lock)
@@ -151,14 +161,15 @@ class Conversation:
             with self._view.importing:
                 from snapext.link.orders import Orders
 
-            self._orders = Orders(
-                self._view,
-                self._app_mask,
-                takes_part=self._takes_part,
-                tell_hook_counts=self.tell_hook_counts,
-                imports_are_over=self._imports_are_over,
-                hang_up=self._hang_up,
-            )
+            with self._view.lock:
+                self._orders = self._orders or Orders(
+                    self._view,
+                    self._app_mask,
+                    takes_part=self._takes_part,
+                    tell_hook_counts=self.tell_hook_counts,
+                    imports_are_over=self._imports_are_over,
+                    hang_up=self._hang_up,
+                )
         return self._orders
 
     def _welcomed(self, message: Welcome) -> None:

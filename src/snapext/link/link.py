@@ -25,9 +25,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from snapext.hooks.runner import Outcome
     from snapext.link.conversation import Conversation
     from snapext.link.generation import Question
     from snapext.link.status import Status
+    from snapext.link.told import Order
 
 FIRST_RETRY_S = 0.002
 MAX_RETRY_S = 0.1  # well below the time that the extension waits for processes to join
@@ -44,6 +46,9 @@ END_TIMEOUT_S = 0.1
 
 class Link:
     """The link of one process. A forked child makes its own."""
+
+    has_middleware = False
+    """Whether a middleware runs the after-restore hooks of this program where no extension does."""
 
     def __init__(self, view: View | None = None, *, forked: bool = False, takes_part: bool = True) -> None:
         self.pid = os.getpid()
@@ -120,7 +125,7 @@ class Link:
             self._conversation.tell_hook_counts()
 
     def status(self) -> Status:
-        return self.view.status(connected=self._is_connected())
+        return self.view.status(connected=self.is_connected())
 
     def ask_generation(self) -> None:
         """Have `view.generation` be what the extension says it is. See Question.ask."""
@@ -162,20 +167,31 @@ class Link:
             sleep(END_TIMEOUT_S / 100)
 
     def _waits_to_connect(self) -> bool:
-        return self._alive and not self._is_connected()
-
-    def _is_connected(self) -> bool:
-        return self._conversation is not None and self._conversation.is_connected()
+        return self._alive and not self.is_connected()
 
     def _converse(self) -> Conversation:
         if self._conversation is None:
             with self.view.importing:
                 from snapext.link.conversation import Conversation
 
-            self._conversation = Conversation(
-                self.view, forked=self._forked, takes_part=self._takes_part, app_mask=self._app_mask
-            )
+            with self.view.lock:  # a request that finds no extension may want one, too
+                self._conversation = self._conversation or Conversation(
+                    self.view, forked=self._forked, takes_part=self._takes_part, app_mask=self._app_mask
+                )
         return self._conversation
+
+    # --- what a middleware calls -----------------------------------------------------------------------------------
+
+    def is_connected(self) -> bool:
+        return self._conversation is not None and self._conversation.is_connected()
+
+    def run_alone(self, order: Order) -> Outcome:
+        """Run the hooks of a phase in this thread, once: no extension tells it."""
+        return self._converse().run_alone(order)
+
+    def outcome(self, order: Order) -> Outcome | None:
+        """How a phase has ended in this process, if it has."""
+        return None if self._conversation is None else self._conversation.outcome(order)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -228,6 +244,9 @@ class Link:
             if answered
             else f"no extension answers at {path} after {GIVE_UP_AFTER_S:.0f} s; is the snapext layer attached?"
         )
+        if self.has_middleware:
+            notice.debug(f"the middleware runs the after-restore hooks: {what}")
+            return
         notice.once("gave up", f"the hooks of process {self.pid} will not run: {what}")
 
 

@@ -89,7 +89,7 @@ class View:
     def restores(self, environment_id: str, restored_at: float, restored_monotonic: float | None) -> None:
         """What the after-restore hooks may ask for already."""
         with self.lock:
-            self.environment_id = environment_id
+            self.environment_id = environment_id or None  # without an extension there is none
             self._restored_at, self._restored_monotonic = restored_at, restored_monotonic
 
     def phase_ends(self, order: Ended, *, ok: bool, answer: Callable[[], None]) -> None:
@@ -135,6 +135,10 @@ class View:
             if abs(by_monotonic - self._restored_at) > CLOCK_WAS_SET_S:
                 self._restored_at = by_monotonic
         return self._restored_at
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for what may be true after any change of this view: a phase, a connection that was made or has ended."""
+        return self._changes.wait_for(predicate, timeout_s)
 
     def wait_restored(self, timeout: float | None) -> bool:
         # Not before the answer is out: a process that waits for this may end at once.

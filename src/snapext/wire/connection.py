@@ -49,6 +49,11 @@ class Connection:
         self._buffer = b""
         self.their_state = State.GREETING
 
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether both greetings are over, and their side has sent whole lines."""
+        return not self._buffer and self._greeted and self.their_state == State.OPEN
+
     def send(self, message: Message) -> bytes:
         """The bytes of one message.
 
@@ -63,10 +68,6 @@ class Connection:
             raise LocalProtocolError(f"{message.type} takes {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
         self._greeted = True
         return line
-
-    def is_between_lines(self) -> bool:
-        """Whether all that has come so far was read, and more may come."""
-        return self.their_state == State.OPEN and not self._buffer
 
     def receive(self, data: bytes) -> Iterator[Message]:
         """Take what has arrived and yield each message that is complete.
