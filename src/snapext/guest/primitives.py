@@ -69,6 +69,16 @@ class Lock:
                 return
             sleep(SPIN_S)
 
+    def acquire_within(self, timeout_s: float) -> bool:
+        """The same, for this long at most. Returns whether it is taken."""
+        deadline = monotonic() + timeout_s
+        while not self.is_mine() and self._owner and monotonic() < deadline:
+            sleep(SPIN_S)
+        if self._owner and not self.is_mine():
+            return False
+        self.acquire()
+        return True
+
     def release(self) -> None:
         if self._nested:
             self._nested -= 1

@@ -16,7 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+IMPORT_WAIT_S = 1.0
+"""A fork in a signal's handler may have interrupted an import that our thread, which imports, waits for."""
+
 _link = Link()
+_waited_for_import = False
 
 
 def current() -> Link:
@@ -72,11 +76,13 @@ def _never_raising(call: Callable[[], None]) -> None:
 
 def _before_fork() -> None:
     _link.view.lock.acquire()
-    _link.view.importing.acquire()
+    global _waited_for_import
+    _waited_for_import = _link.view.importing.acquire_within(IMPORT_WAIT_S)
 
 
 def _after_fork_in_parent() -> None:
-    _link.view.importing.release()
+    if _waited_for_import:
+        _link.view.importing.release()
     _link.view.lock.release()
 
 

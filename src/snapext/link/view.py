@@ -7,6 +7,7 @@ import time
 
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
+from snapext.link.status import Status
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 
 TYPE_CHECKING = False
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from snapext.link.status import Status
     from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
 
     class Ended(Protocol):
@@ -116,8 +116,6 @@ class View:
         return self.phase == SHUTDOWN
 
     def status(self, *, connected: bool) -> Status:
-        from snapext.link.status import Status  # few ask
-
         with self.lock:
             return Status(
                 phase=self.phase,
