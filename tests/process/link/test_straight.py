@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -93,6 +94,8 @@ def play(memory: int, make: Make, pieces: list[bytes], *, general: bool = False,
     waiting = [line(to_wire(WELCOME)) + line(to_wire(BEFORE)), *pieces]
 
     def before_waiting() -> None:
+        if select.select([ours], [], [], 0)[0]:
+            return  # it has not read all of the last one
         if waiting:
             theirs.sendall(waiting.pop(0))
         else:
