@@ -1,5 +1,6 @@
 """What every integration has in common, with a library of the tests' own."""
 
+import ast
 import asyncio
 import gc
 import re
@@ -10,7 +11,7 @@ import types
 import pytest
 
 import snapext
-from helpers import ROOT
+from helpers import AUTOSTART, ROOT
 from snapext.guest import notice
 from snapext.hooks import loops, runner
 from snapext.integrations import frame, objects, table
@@ -287,6 +288,18 @@ def test_the_docs_have_the_table():
     """One line for each library, in the same order."""
     page = (ROOT / "docs" / "integrations.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [entry.name for entry in table.TABLE]
+
+
+def test_the_autostart_knows_the_libraries():
+    """With SNAPEXT_INTEGRATIONS it links a process that imports one; what is a part of Python is in every process."""
+    source = ast.parse((AUTOSTART / "_snapext_autostart.py").read_text())
+    (known,) = [
+        ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_LIBRARIES"
+    ]
+    libraries = {entry.library.partition(".")[0] for entry in table.TABLE} - set(sys.stdlib_module_names)
+    assert set(known) == libraries
 
 
 def test_the_table_is_sound():
