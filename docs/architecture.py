@@ -81,14 +81,15 @@ ARROWS = {
     "snapext_layer": ("snapext.errors",),
     "snapext_tools": (),
     "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
+    "snapext_tools.attach": ("snapext.errors", "snapext_extension", "snapext_tools.doctor"),
     "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.cli": (
         *("snapext.command", "snapext.errors", "snapext_extension", "snapext_layer"),
-        *("snapext_tools.doctor", "snapext_tools.simulator"),
+        *("snapext_tools.attach", "snapext_tools.doctor", "snapext_tools.simulator"),
     ),
 }
 THIRD_PARTY = {
-    "snapext_tools": {"click", "psutil", "requests", "urllib3", "yaml"},
+    "snapext_tools": {"click", "psutil", "requests", "ruamel", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
     "snapext.django": {"asgiref", "django"},
     "snapext.integrations.aioboto3": {"botocore"},
