@@ -1,6 +1,6 @@
-"""What `install_all()` costs: `integrations.py NAME...` makes what NAME says, goes through both phases, and prints JSON.
+"""What `install_all()` costs: `integrations.py NAME...` makes what NAME says, runs both phases, and prints JSON.
 
-The phases are those of the link, without a platform: an import, the look before the snapshot, the work after the restore.
+The phases are those of the link, without a platform: the look before the snapshot, the work after the restore.
 """
 
 import sys

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import footprint, integrations, invocation, limited, restore, scale, startup
+from bench import footprint, integrations, invocation, limited, middleware, restore, scale, startup
 from bench.budgets import judged
 from bench.cpu_limit import NoLimitError
 from bench.headlines import HEADLINES, LISTEN_TIMES
@@ -57,8 +57,16 @@ def figures() -> dict[str, dict[str, dict[str, list[float]]]]:
             }
             for metric in ("pages", "own pages")
         },
+        "middleware": {
+            metric: {name: times(100.0) for name in (middleware.ASGI, middleware.WSGI, middleware.CLOCK)}
+            for metric in (middleware.BEFORE, middleware.AFTER)
+        },
         "integrations": {
-            metric: {integrations.NOTHING: times(1.0), integrations.SQLALCHEMY: times(2.0)}
+            metric: {
+                integrations.NOTHING: times(1.0),
+                integrations.SQLALCHEMY: times(2.0),
+                integrations.DJANGO: times(3.0),
+            }
             for metric in (integrations.INSTALL, integrations.BEFORE, integrations.AFTER)
         },
         "limited": {
@@ -197,7 +205,12 @@ def test_a_dropped_round_is_in_the_report(results: dict[str, Any]) -> None:
 def test_each_plot_that_is_shown_is_drawn_and_the_same_each_time(results: dict[str, Any], tmp_path: Path) -> None:
     """The file depends only on the figures: rendering a run again changes nothing."""
     results["parts"] = {name: results["parts"][name] for name in ("scale", "footprint")}
-    shown = {name for part in PARTS[1::3] for name in plot_names(part, results["parts"][part.name]["figures"]).values()}
+    shown = {
+        name
+        for part in PARTS
+        if part.name in results["parts"]
+        for name in plot_names(part, results["parts"][part.name]["figures"]).values()
+    }
     write_plots(results, tmp_path)
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(first) == shown
