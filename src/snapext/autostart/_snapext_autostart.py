@@ -24,7 +24,24 @@ _PACKAGE = os.path.dirname(_FOLDER)
 _visited: "list[str]" = []  # quoted: older Pythons than ours start with this folder on their path, too
 """Folders of ours whose hidden `sitecustomize` has been looked for. Two copies of us may be on the path."""
 _ALIASES = ("snapshot_restore_py", "snapshot_restore")
-_LIBRARIES = ("aiomysql", "asyncpg", "django", "psycopg", "psycopg2", "psycopg_pool", "pymysql", "sqlalchemy")
+_LIBRARIES = (
+    "aiobotocore",
+    "aiohttp",
+    "aiomysql",
+    "asyncpg",
+    "botocore",
+    "django",
+    "httpcore",
+    "psycopg",
+    "psycopg2",
+    "psycopg_pool",
+    "pymongo",
+    "pymysql",
+    "redis",
+    "requests",
+    "sqlalchemy",
+    "urllib3",
+)
 """What SNAPEXT_INTEGRATIONS takes care of, as far as it is no part of Python: importing one links the process then."""
 _LINKING = frozenset(
     ("snapext",) + _ALIASES + (_LIBRARIES if os.environ.get("SNAPEXT_INTEGRATIONS", "none") not in ("none", "") else ())
