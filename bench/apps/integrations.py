@@ -28,7 +28,7 @@ def make(name: str) -> object:
 
 def main() -> None:
     import snapext
-    from snapext.hooks import runner
+    from snapext.hooks import own_loops, runner
 
     kept = [make(name) for name in ("objects", *sys.argv[1:])]
     snapext.register_after_restore(str)  # what the first hook imports is not the integrations' cost
@@ -36,7 +36,9 @@ def main() -> None:
     snapext.install_all()
     installed = time.perf_counter()
     hooks = (snapext.get_before_snapshot(), snapext.get_after_restore())
+    own_loops.settle()
     before = runner.run(runner.before_snapshot(*hooks, 10_000, lambda _: None))
+    own_loops.settle()
     looked = time.perf_counter()
     after = runner.run(runner.after_restore(hooks[1], 10_000, lambda _: None))
     renewed = time.perf_counter()

@@ -168,6 +168,31 @@ def test_what_fails_is_said_when_all_others_are_done(world):
     assert "lib: could not close before the snapshot, 2 times: OSError('no. 1'), OSError('no. 2')" in error.message
 
 
+def test_one_look_finds_the_objects_of_all(world, monkeypatch):
+    """It reads every object of the process. Nothing is held when the last one is done."""
+    looks = []
+    monkeypatch.setattr(objects, "alive", lambda classes, alive=objects.alive: looks.append(classes) or alive(classes))
+
+    class Other:
+        pass
+
+    class Second(Lib):
+        def classes(self):
+            return (Other,)
+
+    lib, second, client, other = Lib(), Second("pool"), Client(), Other()
+    world.load("lib", lib)
+    world.load("pool", second)
+    snapext.install_all()
+    for _ in range(2):
+        assert world.before()[1] is None
+
+    assert [set(classes) for classes in looks] == [{Client, Other}] * 2
+    assert client in [thing for _, _, thing in lib.seen]
+    assert other in [thing for _, _, thing in second.seen]
+    assert not frame._look_at_objects._found
+
+
 def test_what_is_awaited_runs_on_the_loop_of_the_app(world, monkeypatch):
     """Which nobody has bound: an app without hooks has told us of none."""
     monkeypatch.setattr(loops, "_bound", None)
