@@ -81,7 +81,7 @@ ARROWS = {
     "snapext_layer": ("snapext.errors",),
     "snapext_tools": (),
     "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
-    "snapext_tools.attach": ("snapext.errors", "snapext_extension", "snapext_tools.doctor"),
+    "snapext_tools.attach": ("snapext.errors", "snapext.wire", "snapext_extension", "snapext_tools.doctor"),
     "snapext_tools.cfn_lint": ("snapext_tools.doctor",),
     "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.cli": (
