@@ -149,10 +149,14 @@ class _Reader:
         )
 
     def _code(self, properties: Item) -> Setting | None:
-        """Where the code is; in CDK's output its resource names the asset."""
+        """Where the code is; in CDK's output the resource names its asset, or only the asset's key in S3."""
         asset = scalar(self._resource.child("Metadata", "aws:asset:path"))
         if isinstance(asset, str):
             return asset
+        key = scalar(properties.children("Code").get("S3Key"))
+        if isinstance(key, str):
+            name = f"asset.{key.rpartition('/')[2].removesuffix('.zip')}"
+            return next((each for each in (f"{name}.zip", name) if (self._folder / each).exists()), None)
         if self._serverless and properties.child("InlineCode") is not None:
             return None
         code = properties.child("CodeUri" if self._serverless else "Code")

@@ -108,8 +108,16 @@ def test_what_a_plan_does_not_know_yet_is_not_judged(tmp_path):
     ]
 
 
-@for_each("mode, found", [(0o755, []), (0o644, ["handler-not-executable"])])
-def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
+@for_each(
+    "mode, asset, found",
+    [
+        (0o755, {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}, []),
+        (0o644, {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}, ["handler-not-executable"]),
+        (0o755, {}, []),
+        (0o644, {}, ["handler-not-executable"]),
+    ],
+)
+def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, asset, found):
     """Every stack's template; the asset's own zip or folder is the package."""
     package(tmp_path / "asset.1.zip", mode)
     properties = {
@@ -120,7 +128,6 @@ def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
         "SnapStart": {"ApplyOn": "PublishedVersions"},
         "Environment": {"Variables": VARIABLES},
     }
-    asset = {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}
     stack = {
         "Resources": {
             "App1": {"Type": "AWS::Lambda::Function", "Properties": properties, "Metadata": asset},
