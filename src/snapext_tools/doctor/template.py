@@ -127,7 +127,9 @@ class _Reader:
         here = Place(self._file, f"{self._resource.path}.Properties", self._resource.line)
         storage = properties.child("FileSystemConfigs")
         architectures = properties.child("Architectures")
-        first = architectures.value[0] if architectures and isinstance(architectures.value, list) else architectures
+        first = architectures
+        if architectures is not None and isinstance(architectures.value, list):
+            first = next(iter(architectures.value), None)
         return Facts(
             serverless=self._serverless,
             kind="serverless" if self._serverless else "cloudformation",

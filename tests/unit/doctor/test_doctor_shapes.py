@@ -163,6 +163,13 @@ def test_what_is_deployed_is_judged_from_the_answer_of_aws(wrap):
     assert {"published versions", "the handler script", "the package"} <= unread
 
 
+def test_an_empty_list_of_processors_is_the_default():
+    """As in AWS's answer for an old function."""
+    assert read_source("-", '{"FunctionName": "a", "Architectures": []}')[0].facts.architecture is None
+    template = "Resources: {A: {Type: AWS::Lambda::Function, Properties: {Architectures: []}}}"
+    assert read_source("-", template)[0].facts.architecture is None
+
+
 def test_a_package_of_serverless_is_a_template(tmp_path):
     """In its folder, or by its name."""
     template = {"Resources": {"App": {"Type": "AWS::Lambda::Function", "Properties": {"Handler": "run.sh"}}}}
@@ -305,6 +312,8 @@ def test_a_loop_over_values_from_elsewhere_is_named():
         ("a.json", "{}", "none of what the doctor reads"),
         ("b.json", "[1]", "none of what the doctor reads"),
         ("c.json", '{"format_version": "1", "values": {}}', "no aws_lambda_function"),
+        ("e.json", '{"format_version": "1", "values": {"root_module": 7}}', "not what `terraform show -json` prints"),
+        ("f.json", json.dumps(plan(runtime=["x"])), "not what `terraform show -json` prints"),
         ("d.toml", "[tool]\nx = {}\n", "none of what the doctor reads"),
         ("gone", None, "No such file or directory"),
     ],
