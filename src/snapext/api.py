@@ -151,10 +151,10 @@ def _report_unlinked(error: Exception) -> None:
 def connect_if_expected() -> None:
     """Link a process of the app where an extension is expected. `import snapext` does this and nothing else."""
     if is_expected(os.environ) and not is_own_process():
-        connect()
         setting = os.environ.get("SNAPEXT_INTEGRATIONS", "none")
         if setting not in ("none", ""):
             _install(setting)
+        connect()
 
 
 def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
