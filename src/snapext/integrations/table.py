@@ -28,6 +28,12 @@ class Entry:
 
 
 TABLE: tuple[Entry, ...] = (
+    Entry("opentelemetry", "opentelemetry.sdk"),
+    Entry("sentry", "sentry_sdk"),
+    Entry("ddtrace", "ddtrace"),
+    Entry("kombu", "kombu"),
+    Entry("grpc", "grpc"),
+    Entry("pools", "multiprocessing", noticed=False),
     Entry("django", "django.db"),
     Entry("sqlalchemy", "sqlalchemy"),
     Entry("psycopg_pool", "psycopg_pool"),
@@ -36,6 +42,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("asyncpg", "asyncpg"),
     Entry("aiomysql", "aiomysql"),
     Entry("pymysql", "pymysql"),
+    Entry("logging", "logging.handlers", noticed=False),
 )
 """One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""
 
