@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import footprint, invocation, limited, restore, scale, startup
+from bench import footprint, invocation, limited, middleware, restore, scale, startup
 from bench.figures import lines, ratios
 from bench.rounds import Figures
 
+CLOCK = middleware.CLOCK
 SLOPE_UP_TO = 64
 LISTEN_TIMES = 7.3
 """Half of its first measurement, with Python 3.12: 14.6 times the start of a bare interpreter."""
@@ -179,6 +180,13 @@ HEADLINES: tuple[Headline, ...] = (
     ),
     *_throughput("buffered"),
     *_throughput("streaming"),
+    *(
+        Headline("middleware", f"a request before the restore, {kind}: what the middleware adds / {CLOCK}", take, 8)
+        for kind in (middleware.ASGI, middleware.WSGI)
+        for take in (
+            ratio(figure("middleware", middleware.BEFORE, kind), figure("middleware", middleware.BEFORE, CLOCK)),
+        )
+    ),
     *_limited("1 worker"),
     *_limited("4 workers"),
     Headline(

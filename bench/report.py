@@ -12,7 +12,7 @@ from bench.figures import Estimate, estimate, lines, ratios, summary
 from bench.parts import PARTS, Part
 from bench.rounds import Figures
 
-UNITS = {"ms": "ms", "mb": "MB", "s": "1/s"}
+UNITS = {"ms": "ms", "ns": "ns", "mb": "MB", "s": "1/s"}
 NOT_PLOTTED = ("threads", "own", "import_mb", "first_byte_ms")
 MET = {True: "met", False: "**not met**", None: ""}
 

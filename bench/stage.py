@@ -47,6 +47,15 @@ class Stage:
         """The installed layer alone, as under /opt on Lambda."""
         return self.opt(None, with_snapext=True)
 
+    @property
+    def uncompiled(self) -> Path:
+        """The same, of a layer that was not built with this interpreter."""
+        root = self.root / "uncompiled-snapext"
+        if not root.exists():
+            root.mkdir()
+            install(layer_tree(), root)
+        return root / "opt"
+
     def opt(self, adapter: str | None, *, with_snapext: bool) -> Path:
         """An /opt with an adapter in it, or snapext, or both."""
         root = self.root / f"{adapter}-{'with' if with_snapext else 'without'}-snapext"

@@ -52,7 +52,7 @@ def measure(stage: Stage, rounds: int, tell: Callable[[str], None]) -> Result:
     }
     starts |= {
         PIP: import_snapext(stage, stage.python, as_pip_installs(stage)),
-        LAYER: import_snapext(stage, stage.python, stage.layer / "snapext" / "python"),
+        LAYER: import_snapext(stage, stage.python, stage.uncompiled / "snapext" / "python"),
         BESIDE_UVICORN: import_snapext(stage, sys.executable, as_pip_installs(stage), "uvicorn"),
     }
     result = interleave(starts, rounds, tell)

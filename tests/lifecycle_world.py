@@ -38,6 +38,7 @@ from snapext_extension.boundary.actions import (
     SetTimer,
     Stop,
     Tell,
+    TellAll,
     TimerName,
 )
 from snapext_extension.boundary.attendance import Sighting
@@ -159,7 +160,9 @@ class Proc:
 class World(Driver):
     """One environment. Every event goes through `handle`, which carries out what follows and checks it."""
 
-    def __init__(self, place: Place, workers: int | None, signals: bool, acknowledged: bool) -> None:
+    def __init__(
+        self, place: Place, workers: int | None, signals: bool, acknowledged: bool, debug: bool = True
+    ) -> None:
         self.place = place
         self.processes: list[Proc] = []
         self.app_ready = False  # or a checkpoint has been asked for
@@ -190,6 +193,7 @@ class World(Driver):
                 ready_timeout_ms=3_000,
                 before_snapshot_timeout_ms=1_000,
                 after_restore_timeout_ms=900,
+                debug=debug,
             )
         )
         self.timers.clear()
@@ -204,7 +208,7 @@ class World(Driver):
         actions: list[Action] = []
         while queue:
             event, state = queue.popleft(), self.state
-            actions = self.machine.handle(event, self.now_ms)
+            actions = self.hand_in(event)
             self._carry_out_all(actions, queue)
             if state is State.INIT and self.state not in (State.INIT, State.FAILED, State.SHUTDOWN):
                 self._check_that_init_was_over(event)
@@ -490,6 +494,11 @@ class World(Driver):
                 self.timers.pop(timer, None)
             case Tell(key, message):
                 self._told(key, message)
+            case TellAll(keys, message):
+                assert keys
+                assert len({*keys}) == len(keys)
+                for key in keys:
+                    self._told(key, message)
             case Look(lost_only=False):
                 queue.append(Looked(self._what_a_look_shows()))
             case Look():
@@ -715,6 +724,8 @@ class World(Driver):
 
     def _check_that_nothing_waits_in_silence(self) -> None:
         """Whatever the machine waits for: a timer ends that or says so, or the platform has been asked."""
+        waited_for = {key for key, member in self.machine._roll.members.items() if member.pending}
+        assert self.machine._roll.waited_for == waited_for
         running = set(self.timers)
         lost = [p for p in self.processes if p.is_lost and self._owes(p)]
         assert self.machine.generation <= self.restored, "a restore that has not been"

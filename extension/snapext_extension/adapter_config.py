@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from snapext.errors import ConfigError
+from snapext_extension.data import Data
 from snapext_extension.values import first, integer
 
 ENV_LWA_PORT = "AWS_LWA_PORT"
@@ -20,7 +20,7 @@ ENV_LWA_AFTER_RESTORE_PATH = "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
 ENV_LWA_READINESS_TIMEOUT_S = "AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"
 
 
-class Readiness(NamedTuple):
+class Readiness(Data):
     """The adapter's own rule for "the app is ready", applied to the app's own port."""
 
     host: str

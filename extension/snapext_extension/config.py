@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from snapext.errors import ConfigError
 from snapext.wire import signal_names
@@ -20,6 +19,7 @@ from snapext_extension.adapter_config import (
     Readiness,
     readiness_timeout_ms,
 )
+from snapext_extension.data import Data
 from snapext_extension.log import LEVELS
 from snapext_extension.values import choice, first, integer, optional
 
@@ -67,7 +67,7 @@ DEFAULT_BEFORE_SNAPSHOT_MS = 60_000
 DEFAULT_AFTER_RESTORE_MS = 9_000
 
 
-class Config(NamedTuple):
+class Config(Data):
     """What the extension runs with. Times are in milliseconds.
 
     mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
@@ -142,7 +142,7 @@ def is_snap_start(environ: Mapping[str, str]) -> bool:
     return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
 
 
-class LongPhase(NamedTuple):
+class LongPhase(Data):
     """A phase that may take longer than the adapter waits for its readiness check.
 
     variables: the settings whose sum is `may_take_ms`; fails: what fails when the adapter has given up.

@@ -7,13 +7,10 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from snapext.wire import signal_names
-from snapext.wire.messages import CONTROL, Described, Hello, Message, StatusRequest
-from snapext.wire.phases import BEFORE_SNAPSHOT
-from snapext.wire.place import acknowledgement_path, start_command_path
+from snapext.wire.messages import CONTROL, Described, Done, Hello, Message, StatusRequest
+from snapext.wire.place import start_command_path
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
 from snapext_extension.boundary import actions, events
 from snapext_extension.boundary.failures import Process
@@ -28,7 +25,6 @@ from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
 from snapext_extension.peers.board import Board
 from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
-from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
 from snapext_extension.platform.gate import Gate
@@ -40,7 +36,10 @@ from snapext_extension.reactor import Reactor, now_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from snapext_extension.kernel.look import Looker
+    from snapext_extension.peers.search import SignalSearch
 
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
@@ -62,10 +61,13 @@ class Extension:
         self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
-        self._signals: SignalTransport | None = None
+        self._signals: SignalSearch | None = None
         if config.snap_start and config.signals is not None:
-            pipe = acknowledgement_path(config.socket_path)
-            self._signals = SignalTransport(pipe, os.geteuid(), self._reactor, log, self)
+            from snapext_extension.peers.search import (
+                SignalSearch,  # most functions have no use for regular expressions
+            )
+
+            self._signals = SignalSearch(config.socket_path, config.signals, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
         self._clock = ClockWatch(self._reactor, self._on_clock_set)
         self._restored_monotonic: float | None = None
@@ -79,8 +81,6 @@ class Extension:
         self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
-        self._warned_of: set[tuple[int, str]] = set()
-        self._exempt: set[int] = set()
         if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(
@@ -158,6 +158,7 @@ class Extension:
             ready_timeout_ms=config.ready_timeout_ms,
             before_snapshot_timeout_ms=config.before_snapshot_timeout_ms,
             after_restore_timeout_ms=config.after_restore_timeout_ms,
+            debug=config.log_level == "debug",
         )
 
     # --- what comes in ---------------------------------------------------------------------------------------------
@@ -187,6 +188,11 @@ class Extension:
             self._desk.ask(key)
         else:
             self._event(events.Said(key, message))
+
+    def done(self, key: int, done: Done) -> None:
+        todo = self._lifecycle.answered(key, done, now_ms())
+        if todo:
+            self._carry_out(todo)
 
     def left(self, key: int, pid: int) -> None:
         """A connection has ended; if its process has not, the kernel tells us when it does (pidfd_open(2))."""
@@ -292,16 +298,18 @@ class Extension:
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, todo: list[actions.Action]) -> None:
+    def _carry_out(self, todo: Sequence[actions.Action]) -> None:
         self._carry_out_now(todo)
         while self._afterwards:
             self._afterwards.popleft()()
 
-    def _carry_out_now(self, todo: list[actions.Action]) -> None:
+    def _carry_out_now(self, todo: Sequence[actions.Action]) -> None:
         for action in todo:
             match action:
                 case actions.Tell(key, message):
                     self._bridge.send(key, message)
+                case actions.TellAll(keys, message):
+                    self._bridge.send_all(keys, message)
                 case actions.SetTimer(timer, after_ms):
                     self._reactor.set_timer(timer, after_ms, lambda name=timer: self._on_timer(name))  # type: ignore[misc]
                 case actions.CancelTimer(timer):
@@ -311,7 +319,8 @@ class Extension:
                         answered = self._gate.answer(self._app_status)
                         self._later(lambda count=answered: self._event(events.ReadinessAnswered(count)))  # type: ignore[misc]
                 case actions.SendSignals():
-                    self._send_signals(action)
+                    assert self._signals is not None, "BUG: no signals are set"  # noqa: S101
+                    self._event(self._signals.send(action))
                 case actions.Look():
                     self._later(lambda what=action: self._look(what))  # type: ignore[misc]
                 case actions.AskEventNext():
@@ -334,34 +343,6 @@ class Extension:
     def _later(self, call: Callable[[], None]) -> None:
         """Call once the actions at hand are carried out, and before anything else."""
         self._afterwards.append(call)
-
-    def _send_signals(self, wanted: actions.SendSignals) -> None:
-        """Signal those of the function's processes that catch the signal of this phase."""
-        signals = self._config.signals
-        assert signals is not None and self._signals is not None, "BUG: no signals are set"  # noqa: S101, PT018
-        number = signals[0 if wanted.phase == BEFORE_SNAPSHOT else 1]
-        self._exempt.update(pid for caller in wanted.callers for pid in processes.ancestors(caller))
-        try:
-            found = candidates(start_command_path(self._config.socket_path), wanted.left_alone, self._exempt, number)
-            signalled = self._signals.send(found.told, number)
-        except SignalError as error:
-            self._event(events.SignalsFailed(str(error)))
-            return
-        self._warn_of_those_who_wait(wanted.phase, number, found.waiting)
-        told = tuple(Process(process.pid, process.name) for process in signalled)
-        fleeting = bool(found.fleeting) and not wanted.accept_fleeting
-        missing = None if fleeting else _first_alive(wanted.expected - {process.pid for process in signalled})
-        self._event(events.SignalsSent(told, signal_names.name(number), missing, fleeting))
-
-    def _warn_of_those_who_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
-        """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
-        for stat in waiting:
-            if (stat.pid, phase) not in self._warned_of and processes.catches(stat.pid, number):
-                self._warned_of.add((stat.pid, phase))
-                why = (
-                    f"it waits for `snapext checkpoint`, and was not sent {signal_names.name(number)}, which it catches"
-                )
-                self._log.write("warning", "not_signalled", pid=stat.pid, name=stat.name, phase=phase, message=why)
 
     def _on_timer(self, timer: actions.TimerName) -> None:
         self._event(events.TimerFired(timer))
@@ -386,8 +367,3 @@ class Extension:
 
         connection.setblocking(False)
         self._reactor.watch(connection.fileno(), readable)
-
-
-def _first_alive(pids: frozenset[int]) -> Process | None:
-    stats = (processes.stat(pid) for pid in sorted(pids))
-    return next((Process(stat.pid, stat.name) for stat in stats if stat is not None and stat.state not in "ZX"), None)

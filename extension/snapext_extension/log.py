@@ -1,12 +1,17 @@
 """The extension's log: one JSON object a line on standard output, which Lambda and the simulator both collect."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import select
 import stat
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error")
 ERROR_WAIT_MS = 200

@@ -11,6 +11,8 @@ from collections.abc import Callable
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
+_NEVER_MS = float("inf")
+
 
 def now_ms() -> float:
     """The extension's clock, in milliseconds. CLOCK_MONOTONIC stands still across the snapshot, as its budgets need."""
@@ -29,6 +31,7 @@ class Reactor:
         self._events: dict[int, int] = {}
         self._new: set[int] = set()
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._next_due_ms = _NEVER_MS  # no timer is due before
         self._signals = _Signals()
         self._running = False
 
@@ -47,7 +50,9 @@ class Reactor:
             self._epoll.unregister(fd)
 
     def set_timer(self, name: object, after_ms: float, callback: Callable[[], None]) -> None:
-        self._timers[name] = (now_ms() + after_ms, callback)
+        due_ms = now_ms() + after_ms
+        self._timers[name] = (due_ms, callback)
+        self._next_due_ms = min(self._next_due_ms, due_ms)
 
     def cancel_timer(self, name: object) -> None:
         self._timers.pop(name, None)
@@ -78,19 +83,22 @@ class Reactor:
                 callback = self._callbacks.get(fd) if fd not in self._new else None
                 if callback is not None and self._running:
                     callback()
-            self._fire_timers()
+            if self._timers and now_ms() >= self._next_due_ms:
+                self._fire_timers()
 
     def _seconds_to_next_timer(self) -> float | None:
         if not self._timers:
             return None
-        return max(0.0, min(due for due, _ in self._timers.values()) - now_ms()) / 1000
+        return max(0.0, self._next_due_ms - now_ms()) / 1000
 
     def _fire_timers(self) -> None:
+        """Nothing fires where the timer that was due has been cancelled, or set anew, since."""
         now = now_ms()
         for name, (due, callback) in sorted(self._timers.items(), key=lambda item: item[1][0]):
             if due <= now and self._timers.get(name) == (due, callback) and self._running:
                 del self._timers[name]
                 callback()
+        self._next_due_ms = min((due for due, _ in self._timers.values()), default=_NEVER_MS)
 
 
 class _Signals:

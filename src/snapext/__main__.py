@@ -10,9 +10,9 @@ import sys
 
 from snapext.command import main as inside
 
-TOOLS = ("snapext_tools", "click", "psutil", "requests", "yaml")
+TOOLS = ("snapext_tools", "click", "psutil", "requests", "ruamel", "yaml")
 """What the tools import: our own package, and what the extra `tools` of pyproject.toml installs."""
-NEED_TOOLS = ("doctor", "signal", "simulate")
+NEED_TOOLS = ("attach", "doctor", "signal", "simulate")
 INSTALL = "pip install 'lambda-snapext[tools]'"
 HELP = f"""\
 usage: snapext COMMAND

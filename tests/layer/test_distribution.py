@@ -22,7 +22,7 @@ from snapext_tools.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "pip install 'lambda-snapext[tools]'"
-MODULES = {"pyyaml": "yaml"}
+MODULES = {"pyyaml": "yaml", "ruamel-yaml": "ruamel"}
 """Where a package on PyPI has another name than the module that it installs."""
 
 
@@ -127,7 +127,7 @@ def test_the_version_is_said_as_with_the_tools(command: list[str]) -> None:
 def test_a_tool_is_one_line_that_names_the_extra(command: list[str], words: list[str]) -> None:
     """And the status of wrong usage."""
     check_one_line(
-        run(command, *words), f"{words[0]} needs packages", "(click, psutil, requests, yaml)", INSTALL, status=2
+        run(command, *words), f"{words[0]} needs packages", "(click, psutil, requests, ruamel, yaml)", INSTALL, status=2
     )
 
 
@@ -150,7 +150,7 @@ def test_one_tool_that_an_app_has_anyway_is_not_enough(slim: Path, tmp_path: Pat
     (tmp_path / "click").mkdir()
     (tmp_path / "click" / "__init__.py").touch()
     done = run([str(slim / "snapext")], "doctor", PYTHONPATH=str(tmp_path))
-    check_one_line(done, "doctor needs packages that are not installed (psutil, requests, yaml)", status=2)
+    check_one_line(done, "doctor needs packages that are not installed (psutil, requests, ruamel, yaml)", status=2)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from snapext.wire.messages import Message
 from snapext_extension.boundary.failures import Failure
+from snapext_extension.data import Data
 
 
 class TimerName(enum.Enum):
@@ -21,27 +21,30 @@ class TimerName(enum.Enum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Data):
     """(Re)start a timer; it fires once."""
 
     timer: TimerName
     after_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Data):
     timer: TimerName
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Data):
     key: int
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class SendSignals:
+class TellAll(Data):
+    """The same to all of these; one that has lost its connection is left out."""
+
+    keys: tuple[int, ...]
+    message: Message
+
+
+class SendSignals(Data):
     """Signal the processes that are not on the socket and catch the phase's signal. Always the last action.
 
     It is answered at once, by SignalsSent or SignalsFailed.
@@ -57,8 +60,7 @@ class SendSignals:
     accept_fleeting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Data):
     """Look whether processes that lost their link still execute the same program, and at the function's processes.
 
     The first is answered by Left for each that does not, the second by Looked. lost_only: leave out the second.
@@ -67,28 +69,23 @@ class Look:
     lost_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetHungUp:
+class ForgetHungUp(Data):
     """The boundary is behind: the end of a process that has hung up is of no interest any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskEventNext:
+class AskEventNext(Data):
     """From now on we do not hold the platform back."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskRestoreNext:
+class AskRestoreNext(Data):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerReadiness:
+class AnswerReadiness(Data):
     """Answer every readiness request that is held; answered by ReadinessAnswered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Data):
     """Something for the log: an event's name and its fields."""
 
     level: str
@@ -96,22 +93,19 @@ class Report:
     fields: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Data):
     """Log a failure, and report it to the Runtime API where that takes it."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Data):
     """Report a failure to the Extensions API as well, and end the extension with its exit status."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Data):
     """End the extension: all is said."""
 
 
@@ -119,6 +113,7 @@ Action = (
     SetTimer
     | CancelTimer
     | Tell
+    | TellAll
     | SendSignals
     | Look
     | ForgetHungUp

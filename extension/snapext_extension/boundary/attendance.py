@@ -10,16 +10,15 @@ No I/O: looks come in, and each question gives the time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from snapext_extension.boundary.failures import Process
+from snapext_extension.data import Data
 
 LONG_REST_MS = 10_000
 """A server may serve in other threads, and do in its main thread what an import does that waits for somebody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Data):
     """One process of the function at one moment.
 
     holds_port: it holds a listening socket on the app's own port. listens: it holds any listening socket.

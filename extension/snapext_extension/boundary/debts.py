@@ -29,7 +29,7 @@ def owes_after_restore(joined: Joined, identity: Identity | None) -> bool:
 
 def owes_when_lost(member: Member, state: State, *, is_restored: bool) -> bool:
     """Whether a member that has lost its connection, and lives, still has something to run in this boundary."""
-    if member.pending is not None:
+    if member.pending:
         return is_restored or member.total_hooks() > 0  # after the restore `random` is reseeded as well
     if state is State.INIT:
         return member.importing or member.total_hooks() > 0
@@ -46,7 +46,7 @@ class End(enum.Enum):
 
 
 def end_of(member: Member, phase: str, state: State) -> End:
-    if member.pending is None or not member.was_told():
+    if not member.pending or not member.was_told():
         return End.HARMLESS
     if state is State.BEFORE_SNAPSHOT and member.forked:
         return End.SPARED
@@ -60,6 +60,6 @@ def is_too_late(member: Member, hooks_phase: str, current_phase: str, state: Sta
 
     hooks_phase: the one that it was registered for. A hook that is registered while its phase runs runs in it.
     """
-    if state is State.INIT or (member.pending is not None and hooks_phase == current_phase):
+    if state is State.INIT or (member.pending and hooks_phase == current_phase):
         return False
     return hooks_phase != AFTER_RESTORE or current_phase == AFTER_RESTORE

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from snapext.wire.messages import Hello, Message
 from snapext_extension.boundary.actions import TimerName
 from snapext_extension.boundary.attendance import Sighting
 from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.member import Key
+from snapext_extension.data import Data
 
 
-@dataclass(frozen=True, slots=True)
-class AppReady:
+class AppReady(Data):
     """The app answers the adapter's own readiness rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Data):
     """A process said hello. `key` is its connection; `start_ticks` when it began, in clock ticks since boot.
 
     process: by the kernel's word, where `hello` has the peer's own.
@@ -30,16 +27,14 @@ class Joined:
     start_ticks: int
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Data):
     """A member or a command has sent a message, any but its first."""
 
     key: int
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Data):
     """A connection, or a process that was signalled, ended.
 
     alive: the process of the connection lives on, and may come back; it may have closed what it did not open.
@@ -51,8 +46,7 @@ class Left:
     alive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SignalsSent:
+class SignalsSent(Data):
     """The answer to SendSignals: these processes were sent the signal of that name.
 
     missing: one that was expected lives, and does not catch the signal. fleeting: some were so young that they may be
@@ -65,15 +59,13 @@ class SignalsSent:
     fleeting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SignalsFailed:
+class SignalsFailed(Data):
     """The answer to SendSignals when no signal could be sent."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(Data):
     """The first of these processes that was sent a signal is done; `error` says why it failed, if it did.
 
     since_ticks: when the answer began to be given, in clock ticks since boot; None if the writer did not say.
@@ -84,68 +76,58 @@ class Acknowledged:
     since_ticks: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandJoined:
+class CommandJoined(Data):
     """A command is at the door (`snapext status`, say); it has no part in the boundary."""
 
     key: int
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLeft:
+class CommandLeft(Data):
     key: int
 
 
-@dataclass(frozen=True, slots=True)
-class Crowded:
+class Crowded(Data):
     """A process was turned away: there are too many connections."""
 
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Data):
     timer: TimerName
 
 
-@dataclass(frozen=True, slots=True)
-class ReadinessAsked:
+class ReadinessAsked(Data):
     """The adapter checks readiness; the request is held until an AnswerReadiness."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadinessAnswered:
+class ReadinessAnswered(Data):
     """The answer to AnswerReadiness: how many held requests got it. One whose sender had hung up does not count."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadinessHungUp:
+class ReadinessHungUp(Data):
     """Somebody whose readiness request was held has gone; `still_held` others wait."""
 
     still_held: int
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Data):
     """The answer to Look: the function's processes, as the kernel shows them, and how long the look took."""
 
     sightings: tuple[Sighting, ...]
     took_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReturned:
+class RestoreReturned(Data):
     """The platform answered our restore/next. 200 is a restore; `body` is for the log."""
 
     status: int
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownAsked:
+class ShutdownAsked(Data):
     reason: str
     deadline_ms: int
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from snapext.wire.messages import HookFailure
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
+from snapext_extension.data import Data
 
 # The managed Python runtime's error types and exit statuses for the same failures (awslambdaric).
 ERROR_TYPES = {BEFORE_SNAPSHOT: "Runtime.BeforeSnapshotError", AFTER_RESTORE: "Runtime.AfterRestoreError"}
@@ -15,8 +15,7 @@ EXIT_OTHER = 1
 MAX_NAMED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Data):
     """A process as a person knows it."""
 
     pid: int
@@ -26,8 +25,7 @@ class Process:
         return f"process {self.pid} ({self.name})"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Data):
     """Why the boundary was not passed.
 
     phase: `init`, `before_snapshot`, `restore` or `after_restore`.
@@ -64,8 +62,7 @@ def died(
     return _hook_failure(phase, process, error, message, reportable)
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(Data):
     """A member that did not finish a phase: the hook that it runs, if known, or the signal that it was told by.
 
     lost_ms: for how long its connection has been lost; None if it is connected.

@@ -29,8 +29,7 @@ The module is long because it is one machine: each rule that depends on the stat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from snapext.wire import messages
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookFailure, Message, Result, Welcome
@@ -49,6 +48,10 @@ from snapext_extension.boundary.roll import Roll
 from snapext_extension.boundary.settings import WAITING_EVERY_MS, Identity, RestoreCaller, Settings
 from snapext_extension.boundary.signalling import SEARCH_AGAIN_MS, Search, Signalling
 from snapext_extension.boundary.states import ENDED, TRANSITIONS, State, Trigger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_ANSWER_CHARS = 4_000
 MAX_NOT_LINKED = 20
@@ -108,6 +111,21 @@ class Lifecycle:
         elif self.state not in ENDED:
             self._dispatch(event)
         return self._outbox.take()
+
+    def answered(self, key: int, done: messages.Done, now_ms: float) -> Sequence[actions.Action]:
+        """The same as handle(Said(key, done)), by a short way while others have still to answer."""
+        member = self._roll.members.get(key)
+        if (
+            member is None
+            or not (member.pending and done.ok and done.id == self._phase.id)
+            or len(self._roll.waited_for) == 1
+            or self._settings.debug
+            or self.state in ENDED
+        ):
+            return self.handle(events.Said(key, done), now_ms)
+        self._roll.answered(key)
+        member.durations_ms[self._phase_name] = done.duration_ms
+        return ()
 
     def describe(self) -> dict[str, Any]:
         """What `snapext status` tells; the keys of `processes` are those of the members."""
@@ -240,7 +258,8 @@ class Lifecycle:
             self._signalling.came_to_socket(pid, hooks_after_restore=hello.hooks.after_restore > 0)
         owed = debts.owes_after_restore(event, self._identity)
         member.warned_late = member.warned_late or bool(self.generation and not owed)  # it has nothing to be late for
-        self._outbox.do(reports.joined(member))
+        if self._settings.debug:
+            self._outbox.do(reports.joined(member))
         self._welcome(event.key, 0 if owed else self.generation)
         has_run_before = member.has_run(BEFORE_SNAPSHOT) or (
             hello.forked and self._roll.has_forked_after_its_hooks(event.parent_pid)
@@ -269,11 +288,11 @@ class Lifecycle:
         if self.state is State.READY:
             if not is_back and (member.importing or member.total_hooks()):
                 self._outbox.do(reports.joined_too_late(member, "before_snapshot hooks, and to be first"))
-            if self._phase.is_anyone_pending():  # others are late as well, and still run theirs
+            if self._roll.waited_for:  # others are late as well, and still run theirs
                 self._phase.renew_budget(self._settings.after_restore_timeout_ms, self._now_ms)
             else:
                 self._begin_phase(self._settings.after_restore_timeout_ms)
-        self._tell_after_restore(key)
+        self._phase.tell(key, self._after_restore, self._now_ms)
 
     # --- what they say ---------------------------------------------------------------------------------------------
 
@@ -287,9 +306,9 @@ class Lifecycle:
             return
         match message:
             case messages.Done():
-                self._on_done(member, message)
+                self._on_done(key, member, message)
             case messages.Running():
-                if message.id in member.told_ids:  # told again on a new connection, it may still give the older id
+                if message.id == self._phase.id and member.reached:
                     member.hook = message.hook
             case messages.Hooks():
                 self._on_hooks(member, message)
@@ -316,13 +335,14 @@ class Lifecycle:
             member.warned_late = True
             self._outbox.do(reports.registered_too_late(member, phase))
 
-    def _on_done(self, member: Member, done: messages.Done) -> None:
-        if member.pending != done.id:
+    def _on_done(self, key: Key, member: Member, done: messages.Done) -> None:
+        if not member.pending or done.id != self._phase.id:
             return  # an answer to nothing that we asked, or a second one
-        member.pending = member.hook = None
+        self._roll.answered(key)
         phase = self._phase_name
         member.durations_ms[phase] = done.duration_ms
-        self._outbox.do(reports.answered(member, phase, done))
+        if self._settings.debug or not done.ok:
+            self._outbox.do(reports.answered(member, phase, done))
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(failures.raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
@@ -374,7 +394,7 @@ class Lifecycle:
     def _is_owed(self, member: Member) -> bool:
         """A process that comes to the socket only when it is signalled hangs up by itself, once it has answered."""
         may_be_owed = self._settings.boundary and not self._signalling.is_visitor(member.process.pid)
-        if member.pending is None and not may_be_owed:
+        if not member.pending and not may_be_owed:
             return False
         return debts.owes_when_lost(member, self.state, is_restored=self._identity is not None)
 
@@ -415,18 +435,19 @@ class Lifecycle:
         # What was begun before the restore answers what was asked before the snapshot, however late it comes.
         restored_ticks = 0 if self._identity is None else self._identity.boot_ticks
         is_stale = event.since_ticks is not None and event.since_ticks < restored_ticks
-        if member is None or member.pending is None or is_stale:
+        if pid is None or member is None or not member.pending or is_stale:
             self._outbox.do_all(self._signalling.unasked(event.pids))
             return
         error = None if event.error is None else HookFailure("HandlerFailed", event.error, "", None)
         took_ms = round(self._now_ms - member.told_ms, 3)
-        self._on_done(member, messages.Done(member.pending, error is None, took_ms, (), error))
+        done = messages.Done(self._phase.id, error is None, took_ms, (), error)
+        self._on_done(SignalledPid(pid), member, done)
 
     def _on_grace_over(self) -> None:
         """Nobody has said that they are done, and nobody will: they are not called done."""
-        for member in self._roll.members.values():
-            if member.signal is not None and member.pending is not None:
-                member.pending = None
+        for key, member in self._roll.members.items():
+            if member.signal is not None and member.pending:
+                self._roll.answered(key)
                 self._report("warning", "unconfirmed", member, phase=self._phase_name, signal=member.signal)
         self._end_phase_if_done()
 
@@ -452,25 +473,16 @@ class Lifecycle:
             key, lambda number, left_ms: BeforeSnapshot(number, self.generation, left_ms, serving), self._now_ms
         )
 
-    def _tell_after_restore(self, key: int) -> None:
-        identity = self._identity
-        assert identity is not None, "BUG: after_restore is told only after a restore"  # noqa: S101
-        self._phase.tell(
-            key,
-            lambda number, left_ms: AfterRestore(
-                number,
-                self.generation,
-                left_ms,
-                identity.environment_id,
-                identity.restored_at,
-                identity.restored_monotonic,
-            ),
-            self._now_ms,
+    def _after_restore(self, number: int, left_ms: int) -> AfterRestore:
+        new = self._identity
+        assert new is not None, "BUG: after_restore is told only after a restore"  # noqa: S101
+        return AfterRestore(
+            number, self.generation, left_ms, new.environment_id, new.restored_at, new.restored_monotonic
         )
 
     def _end_phase_if_done(self) -> None:
         search = self._signalling.search
-        if search is Search.ASKED or self._phase.is_anyone_pending():
+        if search is Search.ASKED or self._roll.waited_for:
             return
         if self.state in (State.BEFORE_SNAPSHOT, State.AFTER_RESTORE) and search is not Search.OVER:
             if search is Search.AGAIN:
@@ -604,8 +616,7 @@ class Lifecycle:
         self._identity = self._make_identity()
         self._move(Trigger.RESTORED)
         self._begin_phase(self._settings.after_restore_timeout_ms)
-        for key in self._roll.on_socket():
-            self._tell_after_restore(key)  # also one that has lost its connection: it is waited for, and told again
+        self._phase.tell_all(self._after_restore, self._now_ms)
         self._report("debug", "restore", environment_id=self.environment_id)
         self._find_signalled()
         self._end_phase_if_done()
@@ -679,6 +690,8 @@ class Lifecycle:
             self._outbox.do(actions.End(failure))
 
     def _report(self, level: str, event: str, member: Member | None = None, **fields: object) -> None:
+        if level == "debug" and not self._settings.debug:
+            return
         report = actions.Report(level, event, fields)
         self._outbox.do(report if member is None else reports.of_member(level, event, member, **fields))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from snapext.wire.messages import HookCounts
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 from snapext_extension.boundary.failures import Late, Process, doing
+from snapext_extension.data import Data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
-class SignalledPid:
+class SignalledPid(Data):
     """The key of a member that is reached by a signal."""
 
     pid: int
@@ -21,30 +22,45 @@ Key = int | SignalledPid
 """What tells one member from another: its connection's number, or SignalledPid when it has none."""
 
 
-@dataclass(slots=True)
 class Member:
-    """One process. `pending` is the id that it still has to answer, `hook` the one that it has said it runs.
+    """One process.
 
+    pending: it still has to answer; Roll alone sets it. hook: the one that it has said it runs.
     signal: the name of the signal that it was told by; None when it is on the socket.
-    durations_ms: how long each phase took that it has answered. told_ids: the ids of the present phase's questions that
-    can have reached it. importing: its main thread imports something, where more hooks may be registered.
+    durations_ms: how long each phase took that it has answered. reached: what it was told in the present phase can have
+    reached it. importing: its main thread imports something, where more hooks may be registered.
     lost_ms: when its connection was lost; None while it is connected.
     """
 
-    process: Process
-    parent_pid: int
-    hooks: HookCounts
-    pending: int | None = None
-    told_ms: float = 0.0
-    hook: str | None = None
-    forked: bool = False
-    signal: str | None = None
-    importing: bool = False
-    lost_ms: float | None = None
-    said_lost: bool = False
-    warned_late: bool = False
-    told_ids: set[int] = field(default_factory=set)
-    durations_ms: dict[str, float] = field(default_factory=dict)
+    __slots__ = (
+        *("durations_ms", "forked", "hook", "hooks", "importing", "lost_ms", "parent_pid", "pending", "process"),
+        *("reached", "said_lost", "signal", "told_ms", "warned_late"),
+    )
+
+    def __init__(
+        self,
+        process: Process,
+        parent_pid: int,
+        hooks: HookCounts,
+        *,
+        forked: bool = False,
+        importing: bool = False,
+        signal: str | None = None,
+    ) -> None:
+        self.process = process
+        self.parent_pid = parent_pid
+        self.hooks = hooks
+        self.forked = forked
+        self.importing = importing
+        self.signal = signal
+        self.pending = False
+        self.reached = False
+        self.told_ms = 0.0
+        self.hook: str | None = None
+        self.lost_ms: float | None = None
+        self.said_lost = False
+        self.warned_late = False
+        self.durations_ms: dict[str, float] = {}
 
     def has_hooks(self, phase: str) -> bool:
         """Whether it has something to do in a phase. A process that catches the signal does so for a reason."""
@@ -58,7 +74,7 @@ class Member:
 
     def was_told(self) -> bool:
         """Whether what it has still to answer can have reached it: it had not lost its connection before."""
-        return self.signal is not None or bool(self.told_ids)
+        return self.signal is not None or self.reached
 
     def late(self, now_ms: float, hook: str | None) -> Late:
         return Late(self.process, hook, self.signal, None if self.lost_ms is None else now_ms - self.lost_ms)
@@ -70,7 +86,7 @@ class Member:
             "name": self.process.name,
             "how": self.signal or "socket",
             "hooks": counts(self.hooks),
-            "running": None if self.pending is None else doing(hook, self.signal),
+            "running": doing(hook, self.signal) if self.pending else None,
             "connected": self.lost_ms is None,
             "durations_ms": self.durations_ms,
         }

@@ -18,12 +18,14 @@ from snapext_extension.boundary.settings import LOOK_EVERY_MS
 class Roll:
     """members: by key; all parts of the lifecycle read them here.
 
+    waited_for: the keys of the members that still have to answer.
     known_pids: of all that have joined, and neither ended nor executed another program.
     ended: how many members have ended so far. anyone_has_joined: from then on all that may still join are waited for.
     """
 
     def __init__(self, outbox: Outbox) -> None:
         self.members: dict[Key, Member] = {}
+        self.waited_for: set[Key] = set()
         self.known_pids: set[int] = set()
         self.ended = 0
         self.anyone_has_joined = False
@@ -36,10 +38,10 @@ class Roll:
         """Enter a process. One that comes back goes on where it was: returns the hooks that it had then."""
         pid, hooks = member.process.pid, None
         for lost_key in [key for key, other in self.members.items() if other.process.pid == pid and _is_lost(other)]:
-            earlier = self.members.pop(lost_key)
+            earlier = self._strike(lost_key)
             hooks = earlier.hooks
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
-            member.told_ids = earlier.told_ids
+            member.reached = earlier.reached
             if earlier.said_lost:
                 self._outbox.do(reports.link_restored(member, now_ms - (earlier.lost_ms or 0.0)))
         self.members[key] = member
@@ -49,25 +51,27 @@ class Roll:
         return hooks
 
     def enter_signalled(self, member: Member) -> None:
-        """Enter a process that was sent a signal, or once more for another phase."""
+        """Enter a process that was sent a signal and has to answer, or once more for another phase."""
         key = SignalledPid(member.process.pid)
         if (earlier := self.members.get(key)) is not None:
             member.durations_ms = earlier.durations_ms
         self.members[key] = member
+        self.wait_for(key)
 
     def strike_signalled(self, pid: int) -> bool:
         """Strike a signalled process that has come to the socket. Returns whether it was on the roll."""
-        return self.members.pop(SignalledPid(pid), None) is not None
+        key = SignalledPid(pid)
+        return key in self.members and self._strike(key) is not None
 
     def hang_up(self, key: Key, *, is_end_of_interest: bool) -> None:
         """Strike a member that lives and owes nothing. If it is about to end, that is heard a moment later."""
-        member = self.members.pop(key)
+        member = self._strike(key)
         if is_end_of_interest:
             self._hung_up[key] = member
 
     def end(self, key: Key) -> None:
         """Strike a member that has ended, or executes another program."""
-        self.known_pids.discard(self.members.pop(key).process.pid)
+        self.known_pids.discard(self._strike(key).process.pid)
         self.ended += 1
 
     def end_of_hung_up(self, key: Key) -> Member | None:
@@ -83,6 +87,22 @@ class Roll:
     def is_watched(self, key: Key) -> bool:
         """Whether the end of a process that has hung up is still worth knowing."""
         return key in self.members or key in self._hung_up
+
+    def _strike(self, key: Key) -> Member:
+        self.waited_for.discard(key)
+        return self.members.pop(key)
+
+    # --- who has to answer -----------------------------------------------------------------------------------------
+
+    def wait_for(self, key: Key) -> None:
+        self.members[key].pending = True
+        self.waited_for.add(key)
+
+    def answered(self, key: Key) -> None:
+        """A member has answered, or is not waited for any more."""
+        member = self.members[key]
+        member.pending, member.hook = False, None
+        self.waited_for.discard(key)
 
     # --- the members -----------------------------------------------------------------------------------------------
 
@@ -108,7 +128,7 @@ class Roll:
         """They were importing, and nobody knows of a hook in them."""
         for key, member in list(self.members.items()):
             if _is_lost(member) and not member.total_hooks():
-                del self.members[key]
+                self._strike(key)
 
     def watch_lost(self) -> None:
         """From now on, look whether lost members execute another program."""

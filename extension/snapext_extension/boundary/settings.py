@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from snapext_extension.data import Data
 
 LOOK_EVERY_MS = 100
 WAITING_EVERY_MS = 3_000
@@ -17,8 +18,7 @@ class RestoreCaller(enum.Enum):
     ADAPTER = "adapter"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Data):
     """What the machine needs to know. Times are in milliseconds.
 
     boundary: whether there is one: a SnapStart environment.
@@ -26,6 +26,7 @@ class Settings:
     held: the platform is to wait for us. Without it, a checkpoint may come or not, and no snapshot waits for one.
     signals: processes that catch the signals are members as well; `acknowledged`: they have to say when they are done.
     checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
+    debug: whether the log has a use for reports of the level `debug`: else they are not made.
     workers: how many processes must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
     """
 
@@ -41,10 +42,10 @@ class Settings:
     ready_timeout_ms: int
     before_snapshot_timeout_ms: int
     after_restore_timeout_ms: int
+    debug: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Data):
     """What is made anew after a restore, and what tells older processes from younger ones.
 
     restored_at, restored_monotonic, boot_ticks: when it was, by the wall clock as it was set then, by CLOCK_MONOTONIC,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from snapext.wire.place import socket_path
+from snapext_extension.data import Data
 from snapext_extension.kernel.interpreter import Interpreter, is_python_name, parent
 
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
@@ -26,7 +26,7 @@ _OUR_OWN = "sys._snapext_own = True"
 """In the command line of the extension itself, and of `snapext done` and its like (the layer's launcher)."""
 
 
-class Cause(NamedTuple):
+class Cause(Data):
     """Why a process cannot be linked, and the line to change."""
 
     cause: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from snapext_extension.data import Data
 
 _CHUNK_BYTES = 1 << 16
 _KERNEL_THREAD = 0x00200000
@@ -18,7 +19,7 @@ _PYTHON_IS_MAPPED = (b"/libpython", b"/libpypy", b".cpython-")
 """In the path of a mapped file: the library itself, or an extension module where the library was linked in."""
 
 
-class Stat(NamedTuple):
+class Stat(Data):
     """One process. Pid and start (in clock ticks since boot) together are never used twice."""
 
     pid: int

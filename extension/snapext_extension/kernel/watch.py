@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
+from snapext_extension.data import Data
 from snapext_extension.kernel.processes import read, stat_fields
 from snapext_extension.reactor import Reactor
 
@@ -33,7 +33,7 @@ def has_ended(pid: int) -> bool:
     return seen is not None and seen.has_ended
 
 
-class _Seen(NamedTuple):
+class _Seen(Data):
     """What /proc/PID/stat says of one process at one moment."""
 
     has_ended: bool

@@ -13,15 +13,17 @@ import struct
 
 from snapext.errors import RemoteProtocolError, SnapextError
 from snapext.wire.connection import Connection, Side
-from snapext.wire.messages import Hello, Message
+from snapext.wire.messages import APP, Done, Hello, Message
 from snapext.wire.place import UntrustedError, check_directory, pid_and_uid, why_refuse_socket
 from snapext_extension.door import Door
 from snapext_extension.log import Log
 from snapext_extension.peers import own_file
+from snapext_extension.peers.answer import read_done
 from snapext_extension.reactor import READ, WRITE, Reactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     class PeerListener(Protocol):
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
         def joined(self, key: int, pid: int, hello: Hello) -> None: ...
         def said(self, key: int, message: Message) -> None: ...
+        def done(self, key: int, done: Done) -> None: ...
         def left(self, key: int, pid: int) -> None: ...
         def crowded(self, limit: int) -> None: ...
 
@@ -47,12 +50,18 @@ class BridgeError(SnapextError):
 
 
 class _Peer:
+    """ready: what the reactor calls for it. is_app: it has said hello as a process of the app."""
+
+    __slots__ = ("connection", "is_app", "joined", "line", "passing", "pid", "ready", "socket", "unsent", "writes")
+
     def __init__(self, accepted: socket.socket, pid: int) -> None:
         self.socket = accepted
+        self.ready: Callable[[], None]
         self.pid = pid
         self.connection = Connection(Side.EXTENSION)
         self.unsent = b""
-        self.joined = False
+        self.writes = False  # the reactor waits until there is room for `unsent`
+        self.joined = self.is_app = False
         self.line: int | None = None
         self.passing: int | None = None  # a descriptor, to be sent with the next byte
 
@@ -82,6 +91,22 @@ class Bridge:
             peer.unsent += peer.connection.send(message)
             self._flush(key, peer)
 
+    def send_all(self, keys: Sequence[int], message: Message) -> None:
+        """Tell several processes the same, in one line of bytes. Their welcome comes before. Never waits."""
+        line = b""
+        for key in keys:
+            peer = self._peers.get(key)
+            if peer is None:
+                continue
+            line = line or peer.connection.send(message)
+            sent = 0
+            if not peer.unsent:
+                with contextlib.suppress(OSError):  # no room, or it is gone, which shows when we read
+                    sent = peer.socket.send(line)
+            if sent < len(line):
+                peer.unsent += line[sent:]
+                self._flush(key, peer)
+
     def give_line(self, key: int, line: int, board: int) -> None:
         """The welcome, which comes next, is to say which line of the board a process has, and pass it that file."""
         peer = self._peers[key]
@@ -107,7 +132,8 @@ class Bridge:
         self._last_key += 1
         key = self._last_key  # not the descriptor, whose number is used anew while its last owner is still remembered
         peer = self._peers[key] = _Peer(accepted, pid)
-        self._reactor.watch(accepted.fileno(), lambda: self._ready(key, peer))
+        peer.ready = lambda: self._ready(key, peer)
+        self._reactor.watch(accepted.fileno(), peer.ready)
         self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
 
     def _ready(self, key: int, peer: _Peer) -> None:
@@ -123,6 +149,9 @@ class Bridge:
         if not data:
             self._drop(key, None)
             return
+        if peer.is_app and peer.connection.is_between_lines and (done := read_done(data)) is not None:
+            self._listener.done(key, done)
+            return
         try:
             for message in peer.connection.receive(data):
                 if self._peers.get(key) is not peer:
@@ -134,7 +163,7 @@ class Bridge:
     def _dispatch(self, key: int, peer: _Peer, message: Message) -> None:
         if isinstance(message, Hello):
             self._reactor.cancel_timer(peer)
-            peer.joined = True
+            peer.joined, peer.is_app = True, message.role == APP
             # The kernel's word for the pid, not the peer's.
             self._listener.joined(key, peer.pid, message)
         else:
@@ -150,9 +179,9 @@ class Bridge:
             peer.unsent = b""  # its end shows when we read
         if len(peer.unsent) > MAX_UNSENT_BYTES:
             self._drop(key, "it does not read what it is told")
-        elif key in self._peers:
-            events = READ | WRITE if peer.unsent else READ
-            self._reactor.watch(peer.socket.fileno(), lambda: self._ready(key, peer), events)
+        elif bool(peer.unsent) is not peer.writes and key in self._peers:
+            peer.writes = bool(peer.unsent)
+            self._reactor.watch(peer.socket.fileno(), peer.ready, READ | WRITE if peer.writes else READ)
 
     def _drop(self, key: int, reason: str | None) -> None:
         """Hang up on one peer; `reason` is None when it went by itself."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from snapext.errors import ConfigError
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
 from snapext_extension.config import ENV_MODE, ENV_RESTORE_CALLER
+from snapext_extension.data import Data
 
 ADAPTER_FILE = "lambda-adapter"
 """The adapter registers under this name, so its file must be called that."""
@@ -37,7 +37,7 @@ class Kind(enum.Enum):
     ASKS_AND_CHECKS = "asks for restore/next, and makes a readiness check after the restore"
 
 
-class Behaviour(NamedTuple):
+class Behaviour(Data):
     """What an adapter does around the snapshot."""
 
     kind: Kind
@@ -52,7 +52,7 @@ class UnusableAdapterError(ConfigError):
         self.args = (message,)
 
 
-class Decision(NamedTuple):
+class Decision(Data):
     """Who asks for restore/next, `extension` or `adapter`; with an error init has to fail instead."""
 
     caller: str

@@ -53,7 +53,7 @@ class _OpenTelemetry(Integration):
 
     def after_restore(self, thing: Any) -> None:
         if hasattr(thing, "adapters"):
-            _close(thing)
+            pass
 
 
 def _sessions(provider: Any) -> list[Any]:

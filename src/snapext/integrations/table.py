@@ -42,6 +42,14 @@ TABLE: tuple[Entry, ...] = (
     Entry("asyncpg", "asyncpg"),
     Entry("aiomysql", "aiomysql"),
     Entry("pymysql", "pymysql"),
+    Entry("redis", "redis"),
+    Entry("requests", "requests"),
+    Entry("boto3", "botocore"),
+    Entry("aioboto3", "aiobotocore"),
+    Entry("urllib3", "urllib3", noticed=False),
+    Entry("httpx", "httpcore"),
+    Entry("aiohttp", "aiohttp"),
+    Entry("pymongo", "pymongo"),
     Entry("logging", "logging.handlers", noticed=False),
 )
 """One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""

@@ -27,7 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from snapext.hooks.runner import Outcome
     from snapext.link.status import Status
+    from snapext.link.told import Order
 
 FIRST_RETRY_S = 0.002
 MAX_RETRY_S = 0.1  # well below the time that the extension waits for processes to join
@@ -44,6 +46,9 @@ END_TIMEOUT_S = 0.1
 
 class Link:
     """The link of one process. A forked child makes its own."""
+
+    has_middleware = False
+    """Whether a middleware runs the after-restore hooks of this program where no extension does."""
 
     def __init__(self, view: View | None = None, *, forked: bool = False, takes_part: bool = True) -> None:
         self.pid = os.getpid()
@@ -115,7 +120,7 @@ class Link:
         self._conversation.tell_hook_counts()
 
     def status(self) -> Status:
-        return self.view.status(connected=self._conversation.is_connected())
+        return self.view.status(connected=self.is_connected())
 
     def ask_generation(self) -> None:
         """Have `view.generation` be what the extension says it is. See Question.ask."""
@@ -150,6 +155,19 @@ class Link:
 
     def _waits_to_connect(self) -> bool:
         return self._alive and not self._conversation.is_connected()
+
+    # --- what a middleware calls -----------------------------------------------------------------------------------
+
+    def is_connected(self) -> bool:
+        return self._conversation.is_connected()
+
+    def run_alone(self, order: Order) -> Outcome:
+        """Run the hooks of a phase in this thread, once: no extension tells it."""
+        return self._conversation.orders.obey_alone(order)
+
+    def outcome(self, order: Order) -> Outcome | None:
+        """How a phase has ended in this process, if it has."""
+        return self._conversation.orders.outcome(order)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -202,6 +220,9 @@ class Link:
             if answered
             else f"no extension answers at {path} after {GIVE_UP_AFTER_S:.0f} s; is the snapext layer attached?"
         )
+        if self.has_middleware:
+            notice.debug(f"the middleware runs the after-restore hooks: {what}")
+            return
         notice.once("gave up", f"the hooks of process {self.pid} will not run: {what}")
 
 

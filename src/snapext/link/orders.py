@@ -34,6 +34,7 @@ class Orders:
         self.app_mask: set[int] = set()
         """The signals that the app had blocked when the link's thread began, which itself blocks all."""
         self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
+        self._asked_within = False  # by a signal, in the middle of a hook that runs without an extension
         self._tasks: set[asyncio.Task[None]] = set()
 
     def runs_a_hook_in(self, thread: int) -> bool:
@@ -44,7 +45,8 @@ class Orders:
         """Run the hooks, or recall how that went. Returns whether it goes on, so that `channel` has to be kept."""
         under_way = self._told.is_under_way(order)
         self._told.ask(channel, order)
-        if under_way:
+        if under_way or (by_signal and self._in_hook == get_ident()):
+            self._asked_within = True
             return True  # we are in the middle of one of its hooks; what runs them answers here, too
         self._view.phase_begins(order)
         self._told.main.phase_begins()
@@ -59,7 +61,31 @@ class Orders:
         self._conclude(order, outcome, keep=channel)
         return False
 
+    def outcome(self, order: Order) -> runner.Outcome | None:
+        return self._told.outcome(order)
+
+    def obey_alone(self, order: Order) -> runner.Outcome:
+        """Run a phase in this thread, told by no extension. One may come meanwhile and tell it: it still runs once."""
+        self._view.phase_begins(order)
+        self._told.main.phase_begins()
+        outcome = self._told.outcome(order)
+        if outcome is None:
+            self._asked_within = False
+            outcome = self._run(order, by_signal=True)
+        if self._asked_within:
+            self._conclude(order, outcome, keep=None)
+            return outcome
+
+        def answer() -> None:
+            self._told.record(order, outcome)
+            self._told.main.phase_is_answered()
+
+        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)
+        return outcome
+
     def _run(self, order: Order, *, by_signal: bool) -> runner.Outcome:
+        if not self._told.claim(order):
+            return self._told.wait(order)
         phase = self._told.phase(order, self._imports_are_over)
         if not by_signal:
             with signal_mask(self.app_mask):
@@ -79,8 +105,11 @@ class Orders:
         def in_hook(begins: bool) -> None:
             self._in_hook = get_ident() if begins else 0
 
-        phase = self._told.phase(order, self._imports_are_over)
-        self._conclude(order, await runner.run_here(phase, in_hook), keep=None)
+        if self._told.claim(order):
+            outcome = await runner.run_here(self._told.phase(order, self._imports_are_over), in_hook)
+        else:
+            outcome = await self._told.wait_here(order)
+        self._conclude(order, outcome, keep=None)
 
     def _conclude(self, order: Order, outcome: runner.Outcome, *, keep: Channel | None) -> None:
         """Answer all connections that have asked, and hang up on those that were kept waiting for it."""

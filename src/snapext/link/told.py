@@ -13,7 +13,7 @@ import sys
 from snapext.errors import LocalProtocolError
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
-from snapext.guest.primitives import monotonic, sleep
+from snapext.guest.primitives import Changes, monotonic, sleep
 from snapext.hooks import around, checks, registry, runner
 from snapext.integrations import table
 from snapext.link import process
@@ -40,6 +40,8 @@ class Told:
         self.takes_part = takes_part
         self.main = MainThread()
         self._outcomes: dict[tuple[str, int], Outcome] = {}
+        self._claims: dict[tuple[str, int], object] = {}
+        self._ended = Changes()
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
         self._extension_pid = 0
         self._looked_at_hooks = False
@@ -47,12 +49,32 @@ class Told:
     def by(self, pid: int) -> None:
         """The process at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
         if pid != self._extension_pid:
+            if self._extension_pid:
+                self._outcomes.clear()
+                self._claims.clear()
             self._extension_pid = pid
-            self._outcomes.clear()
 
     def is_under_way(self, order: Order) -> bool:
         """Whether the hooks of a phase run: a signal has come in the middle of one."""
         return _key(order) in self._asked
+
+    def claim(self, order: Order) -> bool:
+        """Whether the caller is to run this phase: the link's thread and a request may both want to. One gets True."""
+        mine = object()
+        return self._claims.setdefault(_key(order), mine) is mine
+
+    def wait(self, order: Order) -> Outcome:
+        """Wait until it has run in the thread that has claimed it."""
+        self._ended.wait_for(lambda: _key(order) in self._outcomes, None)
+        return self._outcomes[_key(order)]
+
+    async def wait_here(self, order: Order) -> Outcome:
+        """The same on a loop, which goes on meanwhile."""
+        import asyncio
+
+        while _key(order) not in self._outcomes:
+            await asyncio.sleep(FIRST_LOOK_S)
+        return self._outcomes[_key(order)]
 
     def ask(self, channel: Channel, order: Order) -> None:
         """The other end of this connection wants to know how the phase goes and ends."""
@@ -61,10 +83,14 @@ class Told:
     def outcome(self, order: Order) -> Outcome | None:
         return self._outcomes.get(_key(order))
 
-    def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
-        """Remember how a phase has ended, and say so on all connections that have asked; returns them."""
+    def record(self, order: Order, outcome: Outcome) -> None:
         outcome.raised = None  # it is remembered for as long as the process lives, and a traceback holds frames
         self._outcomes[_key(order)] = outcome
+        self._ended.happened()
+
+    def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
+        """Remember how a phase has ended, and say so on all connections that have asked; returns them."""
+        self.record(order, outcome)
         asked = self._asked.pop(_key(order), [])
         for channel, number in asked:
             _send_done(channel, number, outcome)
@@ -99,6 +125,8 @@ class Told:
 
     def _say_running(self, order: Order, hook: str) -> None:
         """Say it on the connection that has asked last: an answer with an older id is not listened to."""
+        if _key(order) not in self._asked:
+            return  # no extension has
         try:
             self._hear_of_it_again(order)
             channel, number = self._asked[_key(order)][-1]

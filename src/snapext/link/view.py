@@ -70,7 +70,7 @@ class View:
         self.phase = order.type
         if isinstance(order, AfterRestore):
             with self.lock:
-                self.environment_id = order.environment_id
+                self.environment_id = order.environment_id or None  # without an extension there is none
                 self._restored_at, self._restored_monotonic = order.restored_at, order.restored_monotonic
 
     def phase_ends(self, order: BeforeSnapshot | AfterRestore, *, ok: bool, answer: Callable[[], None]) -> None:
@@ -114,6 +114,10 @@ class View:
             if abs(by_monotonic - self._restored_at) > CLOCK_WAS_SET_S:
                 self._restored_at = by_monotonic
         return self._restored_at
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for what may be true after any change of this view: a phase, a connection that was made or has ended."""
+        return self._changes.wait_for(predicate, timeout_s)
 
     def wait_restored(self, timeout: float | None) -> bool:
         # Not before the answer is out: a process that waits for this may end at once.

@@ -51,6 +51,11 @@ class Connection:
         self._buffer = b""
         self.their_state = State.GREETING
 
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether both greetings are over, and their side has sent whole lines."""
+        return not self._buffer and self._greeted and self.their_state is State.OPEN
+
     def send(self, message: Message) -> bytes:
         """The bytes of one message.
 

@@ -4,6 +4,7 @@ A module is imported only to run its command or show its help.
 """
 
 COMMANDS = {
+    "attach": "attach",
     "checkpoint": "inside",
     "doctor": "doctor",
     "done": "inside",

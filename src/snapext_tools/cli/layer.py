@@ -8,6 +8,8 @@ import click
 
 from snapext_layer import command
 from snapext_layer.command import OPTIONS
+from snapext_tools.attach import publish as publishing
+from snapext_tools.attach.elsewhere import PROCESSORS
 from snapext_tools.cli.fail import one_line
 
 PRECOMPILE = click.option("--precompile", multiple=True, metavar="PYTHON", help=OPTIONS["--precompile"])
@@ -42,4 +44,43 @@ def build(output: Path, force: bool, precompile: tuple[str, ...], psutil: tuple[
 def install(root: Path, precompile: tuple[str, ...], venv: tuple[Path, ...]) -> None:
     with one_line():
         for line in command.install(root, precompile=precompile, venv=venv):
+            click.echo(line)
+
+
+@layer.command()
+@click.option("--region", "regions", multiple=True, required=True, metavar="R", help="Such as eu-west-1; repeatable.")
+@click.option(
+    "--processor",
+    "processors",
+    type=click.Choice(PROCESSORS),
+    multiple=True,
+    help="That the layer is offered for; repeatable. One zip serves both. [default: both]",
+)
+@click.option("--name", default="snapext", show_default=True, help="The layer's name.")
+@click.option(
+    "--zip",
+    "zip_file",
+    type=click.Path(path_type=Path),
+    default=publishing.DEFAULT_ZIP,
+    show_default=True,
+    metavar="FILE",
+    help="What `snapext layer build` wrote.",
+)
+@click.option("--run", is_flag=True, help="Run the commands, with your credentials, and print each layer's ARN.")
+def publish(regions: tuple[str, ...], processors: tuple[str, ...], name: str, zip_file: Path, *, run: bool) -> None:
+    """Print, or run, the aws commands that publish the layer in regions.
+
+    Exit status: 0 when the commands were printed or have succeeded, 1 when one failed, 2 for wrong usage.
+
+    \b
+    Example:
+      snapext layer publish --region eu-west-1 --region us-east-1 --processor arm64
+    """
+    for region in regions:
+        if publishing.REGION.fullmatch(region) is None:
+            raise click.BadParameter(f"{region!r} is not a region such as eu-west-1", param_hint="--region")
+    offered = tuple(dict.fromkeys(processors)) or PROCESSORS
+    with one_line():
+        work = publishing.run if run else publishing.shown
+        for line in work(regions, offered, name=name, zip_file=zip_file):
             click.echo(line)

@@ -12,6 +12,7 @@ from snapext_tools.doctor.rules_adapter import adapter_layer
 from snapext_tools.doctor.rules_platform import PUBLISHED, without_snap_start
 from snapext_tools.doctor.settings import Change, Function, ImageFile, Script, Start, UnreadableError
 
+SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
 _LOST = (
     "every clone starts with the connections, tokens and random numbers of the snapshot: behind a web adapter before "
     "1.1 no hook of the app runs, and from 1.1 on one POST reaches one process{}"
@@ -61,6 +62,12 @@ def image_label(function: Function) -> Iterator[Finding]:
         )
 
 
+def why_not(function: Function) -> str:
+    """Why snapext cannot be attached to this function; empty when it can."""
+    what, can_attach = _lost(function)
+    return "" if can_attach else what
+
+
 def _refused(function: Function) -> str:
     facts = function.beyond_variables()
     return without_snap_start(facts.runtime) if not facts.image and isinstance(facts.runtime, str) else ""
@@ -103,8 +110,11 @@ def _where(start: Start) -> str:
 
 
 def _attach(function: Function) -> Change:
-    facts = function.beyond_variables()
-    if facts.kind in ("serverless", "cloudformation"):
-        name = function.name
-        return Change("run", function.root, f"snapext attach --template {function.root.file} {name}")
-    return Change("run", function.root, f"snapext attach --for {'terraform' if facts.kind == 'terraform' else 'aws'}")
+    kind, file = function.beyond_variables().kind, function.root.file
+    if file.endswith(".template.json"):
+        return Change("run", function.root, "snapext attach --for cdk-typescript    # or cdk-python")
+    if file.endswith(SERVERLESS_PACKAGE):
+        return Change("run", function.root, "snapext attach --for serverless")
+    if kind in ("serverless", "cloudformation"):
+        return Change("run", function.root, f"snapext attach --template {file} {function.name}")
+    return Change("run", function.root, f"snapext attach --for {kind}")

@@ -10,13 +10,13 @@ from typing import Any
 
 from snapext_tools.doctor.deployed import deployed_functions, is_deployed
 from snapext_tools.doctor.env_file import parse_env, read_text
+from snapext_tools.doctor.rules_before import SERVERLESS_PACKAGE
 from snapext_tools.doctor.settings import Function, SourceError
 from snapext_tools.doctor.template import functions_of
 from snapext_tools.doctor.terraform import is_terraform, terraform_functions
 from snapext_tools.doctor.tree import NotAMappingError, parse_tree
 
 STDIN = "-"
-SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
 ACCEPTED = (
     "a SAM or CloudFormation template, a cdk.out folder (cdk synth), the JSON of `aws lambda "
     "get-function-configuration --function-name NAME`, of `terraform show -json` or of `serverless package`, or an "

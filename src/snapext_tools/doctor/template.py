@@ -16,6 +16,7 @@ from snapext_tools.doctor.settings import (
     ImageFile,
     Opaque,
     Place,
+    Script,
     Setting,
     SourceError,
 )
@@ -131,14 +132,14 @@ class _Reader:
             snap_start=scalar(properties.child("SnapStart", "ApplyOn")),
             published=published(self._template, self._name, properties, truth, serverless=self._serverless),
             layers=tuple(_layers(self._template, properties)),
-            package=look_into(package),
+            package=None if image else look_into(package),
             architecture=scalar(first) if isinstance(first, Item) else None,
             handler=None if image else handler,
             ephemeral_mb=scalar(properties.child("EphemeralStorage", "Size")),
             file_system="FileSystemConfigs" if storage is not None and storage.value != [] else "",
             provisioned=provisioned(self._template, self._name, properties, truth),
             managed_instances=properties.child("CapacityProviderConfig") is not None,
-            script=None if image else handler_script(package, handler, here, variables),
+            script=None if image else self._script(handler_script(package, handler, here, variables)),
             image_file=image_file,
             code_folder=None if isinstance(package, str) else package.path,
         )
@@ -152,6 +153,13 @@ class _Reader:
             return None
         code = properties.child("CodeUri" if self._serverless else "Code")
         return None if code is not None and isinstance(code.value, dict) else scalar(code)
+
+    def _script(self, script: Script | str | None) -> Script | str | None:
+        """A script that a build of SAM's makes is not in the folder of the source."""
+        method = scalar(self._resource.child("Metadata", "BuildMethod"))
+        if method is not None and isinstance(script, Script) and not script.exists:
+            return "sam build makes the package; judge .aws-sam/build/template.yaml, too"
+        return script
 
     def _image_file(self, properties: Item, variables: Mapping[str, Setting]) -> ImageFile | str:
         metadata = self._resource.children("Metadata")

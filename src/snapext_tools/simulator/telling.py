@@ -160,6 +160,9 @@ class Telling:
         self._bridge.send(key, message)
         self._end_if_done()
 
+    def done(self, key: int, done: Done) -> None:
+        self.said(key, done)
+
     def said(self, key: int, message: Message) -> None:
         if not isinstance(message, Done) or key not in self._joined:
             return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import limited, restore, scale, startup
+from bench import limited, middleware, restore, scale, startup
 from bench.cpu_limit import NoLimitError, cpu_limit, throttled_s
 from bench.kernel import forget_references, pss_mb, touched_pages
 from bench.life import Life, Setup
@@ -46,6 +46,14 @@ def test_the_extension_is_timed_until_it_listens(tmp_path: Path) -> None:
     """Its start goes on after it has registered: most of its modules are imported only then."""
     (figure,) = listening(Stage(tmp_path), BARE)().values()
     assert 1 < figure < 60_000
+
+
+def test_the_middlewares_cost_is_measured(tmp_path: Path) -> None:
+    """On both interfaces, beside the clocks that it reads."""
+    result = middleware.measure(Stage(tmp_path), 1, lambda _line: None)
+    assert result.dropped == []
+    assert [*result.figures] == [middleware.BEFORE, middleware.AFTER]
+    assert [*result.figures[middleware.BEFORE]] == [middleware.ASGI, middleware.WSGI, middleware.CLOCK]
 
 
 @pytest.fixture

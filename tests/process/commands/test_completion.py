@@ -131,7 +131,7 @@ def test_every_command_is_offered(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", script], env=environ(tmp_path), capture_output=True, text=True, timeout=LIMIT_S
     )
-    commands = ["checkpoint", "doctor", "done", "layer", "signal", "simulate", "status"]
+    commands = ["attach", "checkpoint", "doctor", "done", "layer", "signal", "simulate", "status"]
     assert sorted(done.stdout.split()) == commands
     shown = subprocess.run(
         ["snapext", "--help"], env=environ(tmp_path), capture_output=True, text=True, timeout=LIMIT_S

@@ -107,7 +107,7 @@ def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: Sign
     """The new process would even catch the signal: only its start time differs."""
     app = start(CATCHES)
     seen = look(app)
-    assert ring(loop, bell, seen._replace(start_ticks=seen.start_ticks - 1)) == []
+    assert ring(loop, bell, seen.replace(start_ticks=seen.start_ticks - 1)) == []
     assert app.end() == ("0\n", "")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -101,7 +100,7 @@ def test_a_checkpoint_waits_for_the_workers_that_were_announced() -> None:
 @pytest.mark.parametrize("mode", [EXPLICIT, AUTO], ids=["explicit", "auto"])
 def test_the_time_to_wait_for_processes_runs_from_the_checkpoint_on(mode) -> None:
     """The function's own start took what was there before; a second checkpoint does not prolong it."""
-    driver = Explicit(replace(mode, workers=2))
+    driver = Explicit(mode.replace(workers=2))
     driver.join()
     driver.pass_ms(100_000)
     driver.ask()

@@ -31,8 +31,8 @@ T = TypeVar("T")
 class Life:
     """One environment, in a place of any kind. Each public method is a move; one that cannot be made now is none."""
 
-    def __init__(self, place: Place, workers: int | None, signals: bool, acknowledged: bool) -> None:
-        self.world = World(place, workers, signals, acknowledged)
+    def __init__(self, place: Place, workers: int | None, signals: bool, acknowledged: bool, debug: bool) -> None:
+        self.world = World(place, workers, signals, acknowledged, debug)
         self._number = 0
 
     def make(self, move: Callable[[Life], None], number: int) -> None:
@@ -371,6 +371,7 @@ OFTEN = [
     workers=sampled_from([None, None, 0, 1, 2, 3]),
     signals=sampled_from([False, False, True]),
     acknowledged=booleans(),
+    debug=booleans(),
     stage=integers(0, 5),
     left_out=sets(sampled_from(MOVES), max_size=15),
     moves=lists(tuples(sampled_from(MOVES + 2 * OFTEN), integers(0, 500)), min_size=25, max_size=55),
@@ -381,6 +382,7 @@ def test_every_invariant_holds_in_every_life(
     workers: int | None,
     signals: bool,
     acknowledged: bool,
+    debug: bool,
     stage: int,
     left_out: set[str],
     moves: list[tuple[str, int]],
@@ -389,7 +391,7 @@ def test_every_invariant_holds_in_every_life(
     """Whatever happens, in whatever order."""
     made = [(name, number) for name, number in moves if name not in left_out and name != "nothing_happens"]
     note(f"moves made: {made}")
-    life = Life(PLACES[place], workers, signals, acknowledged)
+    life = Life(PLACES[place], workers, signals, acknowledged, debug)
     life._hurry(stage)
     for name, number in made:
         life.make(getattr(Life, name), number)

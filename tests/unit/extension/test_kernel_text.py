@@ -1,5 +1,6 @@
 """What the kernel says of processes and sockets, taken from its text."""
 
+import shlex
 import struct
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from helpers import for_each
 from snapext_extension.kernel import rest, tree
 from snapext_extension.kernel.accepting import epoll_watches, poll_watches, select_watches
+from snapext_extension.kernel.interpreter import is_python_name
+from snapext_extension.kernel.look import MAX_COMMAND_CHARS, shown
 from snapext_extension.kernel.processes import Stat, maps_python, parse_stat
 from snapext_extension.kernel.sockets import listening_tcp, listening_unix, socket_inode
 from snapext_extension.kernel.tree import is_extension
@@ -128,7 +131,7 @@ def test_a_line_of_stat_is_read_whatever_the_name_is():
 
 def test_a_kernel_thread_is_known_by_its_flags():
     """PF_KTHREAD, as kthreadd has it."""
-    assert parse_stat(STAT)._replace(is_kernel_thread=True) == parse_stat(STAT.replace(b"4194560", b"2129984"))
+    assert parse_stat(STAT).replace(is_kernel_thread=True) == parse_stat(STAT.replace(b"4194560", b"2129984"))
 
 
 @pytest.mark.parametrize("line", [b"", b"7\n", b"7 (bash) S 1\n", b"x (bash) S " + b"1 " * 30])
@@ -213,3 +216,28 @@ def test_what_select_watches():
     """Bit N of the set stands for descriptor N."""
     assert select_watches(bytes([0b1010, 0, 1])) == [1, 3, 16]
     assert select_watches(b"") == []
+
+
+def test_a_command_line_is_shown_as_a_shell_would_take_it():
+    """Word by word as shlex quotes it, and not at any length."""
+    words = ["python3", "-c", "", "it's", 'a "b"', "a=b,c/d:e@f%g+h_i-j.k", "größe", "a b", "$(x)", "#", "~", "\n"]
+    assert [shown([word]) for word in words] == [shlex.quote(word) for word in words]
+    assert len(shown(["x" * 500])) == MAX_COMMAND_CHARS
+
+
+def test_python_is_known_by_its_name():
+    """A version, a debug build, a build without the lock; not a program that begins with the same letters."""
+    names = ["python", "python3", "python3.12", "python3.13t", "python3.12d", "python3-dbg", "pypy3.10", "python2.7"]
+    assert [name for name in names if not is_python_name(f"/usr/bin/{name}")] == []
+    others = [
+        "pythonw",
+        "python3.",
+        "python3.x",
+        "python4",
+        "python3.12-config",
+        "python3t",
+        "ipython",
+        "py",
+        "python2.7t",
+    ]
+    assert [name for name in others if is_python_name(name)] == []

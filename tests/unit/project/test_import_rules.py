@@ -6,8 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from docs.architecture import ARROWS, MODULES, THIRD_PARTY, imports, ours, room, within
-from helpers import SRC, for_each
+from docs.architecture import ARROWS, MODULES, ROOTS, THIRD_PARTY, imports, ours, room, within
+from helpers import for_each
 
 
 def test_the_rules_see_imports():
@@ -66,7 +66,7 @@ def test_the_boundary_does_no_io():
 
 def loaded(modules):
     """What Python has loaded after these imports, and nothing else."""
-    code = f"import sys; sys.path.insert(0, {str(SRC)!r}); import {modules}; print(*sys.modules)"
+    code = f"import sys; sys.path[:0] = {[str(root) for root in ROOTS]!r}; import {modules}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True, text=True)
     return set(done.stdout.split())
 
@@ -86,6 +86,14 @@ def test_the_protocol_is_light():
 
     assert "snapext.wire.messages" in found
     assert not {"dataclasses", "inspect", "typing", "socket"} & found
+
+
+def test_the_extension_is_light():
+    """What it imports once it has registered takes the processor from the runtime, and stays in memory."""
+    found = loaded("snapext_extension.extension, snapext_extension.config, snapext_extension.kernel.look")
+
+    assert "snapext_extension.boundary.lifecycle" in found
+    assert not {"dataclasses", "inspect", "typing", "shlex", "ast", "snapext_extension.peers.signals"} & found
 
 
 def test_what_registering_needs_is_light():

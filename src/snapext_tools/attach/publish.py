@@ -1,0 +1,57 @@
+"""The commands that publish the layer in regions. One zip serves both processors."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from snapext.errors import SnapextError
+
+RUNTIMES = ("python3.12", "python3.13", "python3.14")
+DEFAULT_ZIP = Path("dist/snapext-layer.zip")
+REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_RUN_TIMEOUT_S = 300.0
+
+
+class PublishError(SnapextError):
+    """A layer that was not published. The text is one line that says why."""
+
+
+def command(region: str, processors: Sequence[str], *, name: str, zip_file: Path) -> list[str]:
+    """The `aws` command that publishes a version in one region, and prints its ARN."""
+    return [
+        *("aws", "lambda", "publish-layer-version", "--region", region, "--layer-name", name),
+        *("--zip-file", f"fileb://{zip_file}"),
+        *("--compatible-runtimes", *RUNTIMES),
+        *("--compatible-architectures", *processors),
+        *("--query", "LayerVersionArn", "--output", "text"),
+    ]
+
+
+def shown(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
+    """The commands as lines for a shell: the zip first, where it does not exist."""
+    if not zip_file.is_file():
+        yield shlex.join(["snapext", "layer", "build", "-o", str(zip_file)])
+    for region in regions:
+        yield shlex.join(command(region, processors, name=name, zip_file=zip_file))
+
+
+def run(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
+    """Run them, and yield each region's ARN. Raises PublishError at the first that fails."""
+    if not zip_file.is_file():
+        raise PublishError(f"{zip_file} does not exist; make it: snapext layer build -o {zip_file}")
+    for region in regions:
+        words = command(region, processors, name=name, zip_file=zip_file)
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_RUN_TIMEOUT_S, check=False)
+        except FileNotFoundError:
+            raise PublishError("there is no `aws` command: install AWS's command line, or leave out --run") from None
+        except subprocess.TimeoutExpired:
+            raise PublishError(f"{region}: aws did not finish within {_RUN_TIMEOUT_S:g} s") from None
+        if done.returncode:
+            reason = " ".join(done.stderr.split()) or "it printed no reason"
+            raise PublishError(f"{region}: aws ended with status {done.returncode}: {reason}")
+        yield f"{region}: {done.stdout.strip()}"
