@@ -82,6 +82,7 @@ ARROWS = {
     "snapext_tools": (),
     "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.attach": ("snapext.errors", "snapext_extension", "snapext_tools.doctor"),
+    "snapext_tools.cfn_lint": ("snapext_tools.doctor",),
     "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.cli": (
         *("snapext.command", "snapext.errors", "snapext_extension", "snapext_layer"),
@@ -89,6 +90,7 @@ ARROWS = {
     ),
 }
 THIRD_PARTY = {
+    "snapext_tools.cfn_lint": {"cfnlint"},  # cfn-lint itself imports it
     "snapext_tools": {"click", "psutil", "requests", "ruamel", "urllib3", "yaml"},
     "snapext.hooks.registry": {"snapshot_restore_py"},
     "snapext.django": {"asgiref", "django"},

@@ -28,7 +28,7 @@ from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
 from snapext_extension.platform.gate import Gate
-from snapext_extension.platform.http1 import HttpError, Response, parse_response
+from snapext_extension.platform.http1 import HttpError, Response, is_ok, parse_response
 from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, LambdaApi
 from snapext_extension.platform.probe import AppProbe
 from snapext_extension.platform.report import report_to_extensions, report_to_runtime
@@ -45,6 +45,9 @@ NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
     "without it they run only if the function runs `snapext checkpoint` (SNAPEXT_MODE=explicit insists on that)"
 )
+
+RESTORED = Response(200, {}, b"")
+"""What restore/next says with this status is in it: a restore does not wait for the parsing of headers."""
 
 
 class Extension:
@@ -305,7 +308,7 @@ class Extension:
 
     def _carry_out_now(self, todo: Sequence[actions.Action]) -> None:
         for action in todo:
-            match action:
+            match action:  # those of a restore come first
                 case actions.Tell(key, message):
                     self._bridge.send(key, message)
                 case actions.TellAll(keys, message):
@@ -318,6 +321,8 @@ class Extension:
                     if self._gate is not None:
                         answered = self._gate.answer(self._app_status)
                         self._later(lambda count=answered: self._event(events.ReadinessAnswered(count)))  # type: ignore[misc]
+                case actions.Report(level, event, fields):
+                    self._log.write(level, event, **fields)
                 case actions.SendSignals():
                     assert self._signals is not None, "BUG: no signals are set"  # noqa: S101
                     self._event(self._signals.send(action))
@@ -327,8 +332,6 @@ class Extension:
                     self._ask(EVENT_NEXT, self._on_event_next)
                 case actions.AskRestoreNext():
                     self._ask(RESTORE_NEXT, self._on_restore_next)
-                case actions.Report(level, event, fields):
-                    self._log.write(level, event, **fields)
                 case actions.ForgetHungUp():
                     self._later(self._watch_no_more_than_is_owed)
                 case actions.Fail(failure):
@@ -359,7 +362,10 @@ class Extension:
             except BlockingIOError:
                 return  # woken for a descriptor of the same number, which is gone
             received += data
-            response = parse_response(received, ended=not data)
+            if path == RESTORE_NEXT and is_ok(received):
+                response: Response | None = RESTORED
+            else:
+                response = parse_response(received, ended=not data)
             if response is not None:
                 self._reactor.unwatch(connection.fileno())
                 connection.close()

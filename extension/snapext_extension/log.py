@@ -84,7 +84,10 @@ class Log:
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
     record = {"time": time.time(), "level": level, "source": "snapext", "event": event, **fields}
     # ASCII alone: what no encoding knows (a file name in other bytes, as Python reads it) is written as an escape.
-    return json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+    return _encode(record).encode() + b"\n"
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode  # json.dumps makes one at each call
 
 
 def _is_power_of_ten(number: int) -> bool:
@@ -126,15 +129,16 @@ class _Pipe:
     def _write(self, chunk: bytes, deadline: float) -> int:
         """Returns how many bytes were written; 0 if there was no room in time."""
         fd = self._descriptor()
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
-        try_at_once = fd != self._shared  # a pipe may have room for a short line where poll(2) sees none
-        while try_at_once or poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if fd != self._shared:  # a pipe may have room for a short line where poll(2) sees none
             with contextlib.suppress(BlockingIOError):
                 return os.write(fd, chunk)
-            if not try_at_once and time.monotonic() >= deadline:
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            with contextlib.suppress(BlockingIOError):
+                return os.write(fd, chunk)
+            if time.monotonic() >= deadline:
                 break  # somebody else was quicker
-            try_at_once = False
         return 0
 
     def _descriptor(self) -> int:

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers import leave_out, namespaces
-from snapext_layer.tree import layer_tree
+from snapext_layer.tree import Entry, layer_tree
 from snapext_layer.write import install
 from snapext_tools.simulator.folder import _adapter_script, _write_launcher
 
@@ -75,10 +76,16 @@ class Function:
         """A command for a shell in new namespaces, in which /opt is the function's."""
         return [*namespaces("--mount", *options), "sh", "-c", IN_NAMESPACE, str(self.opt), *command]
 
-    def live(self, adapter: str, *paths: str, init_type: str = "snap-start", **env: str) -> Life:
+    def live(self, adapter: str, *paths: str, workers: int = 2, init_type: str = "snap-start", **env: str) -> Life:
         """Play a life under the local Lambda."""
         self.add_adapter(adapter)
-        plan = {"port": self.port, "init_type": init_type, "paths": paths or ("/",), "adapter": adapter}
+        plan = {
+            "port": self.port,
+            "workers": workers,
+            "init_type": init_type,
+            "paths": paths or ("/",),
+            "adapter": adapter,
+        }
         done = subprocess.run(
             self.in_namespace(sys.executable, str(HERE / "life.py")),
             input=json.dumps(plan),
@@ -111,10 +118,16 @@ class Life:
         return ran
 
 
+@cache
+def precompiled_layer() -> list[Entry]:
+    """The files of the layer, compiled for this interpreter once for all tests."""
+    return layer_tree([sys.executable])
+
+
 @pytest.fixture
 def function(tmp_path: Path) -> Function:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    install(layer_tree([sys.executable]), tmp_path)
+    install(precompiled_layer(), tmp_path)
     return Function(tmp_path, port)

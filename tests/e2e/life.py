@@ -28,7 +28,7 @@ def main() -> None:
     plan = Plan(
         command=("/opt/snapext/bootstrap", "/usr/bin/false"),
         port=asked["port"],
-        workers=4,
+        workers=asked["workers"],
         init_type=InitType(asked["init_type"]),
         freeze_s=0.0,
         requests=tuple(Request("GET", path) for path in asked["paths"]),

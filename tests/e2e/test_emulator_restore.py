@@ -62,7 +62,8 @@ def check_boundary(function: Function, platform: Emulator) -> None:
     """Every hook on its side of the snapshot and before the first request, by the emulator's own log."""
     log, lines = platform.log, trace(function)
     assert hooks_of(lines) == [["before", "after"]] * WORKERS, "a request was served, or a hook is missing"
-    assert at(log, r"External agent snapext \(.*\) registered, subscribed to \[SHUTDOWN\]") < at(log, "Start runtime")
+    assert at(log, r"External agent snapext \(.*\) registered, subscribed to \[SHUTDOWN\]")  # written some time after
+    assert at(log, r"POST /2020-01-01/extension/register.*Name:\[snapext\]") < at(log, "Start runtime")
     assert len(re.findall(RESTORE_ASKED, log)) == 1
     assert at(log, event_next_of(log, "snapext")) < at(log, INIT_ENDED)
     assert at(log, RESTORE_ASKED) < at(log, INIT_ENDED) < at(log, RELEASED) < at(log, INVOCATION_ASKED)

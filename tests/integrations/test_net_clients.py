@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 
+import aioboto3
 import aiohttp
 import boto3
 import httpx
@@ -18,16 +19,18 @@ import redis.sentinel
 import requests
 import requests.adapters
 import urllib3
+from aiohttp.client_proto import ResponseHandler
 from botocore.credentials import Credentials, RefreshableCredentials
-from net_servers import http_server, redis_server
+from net_servers import free_port, http_server, redis_server
 from watched import Watched
 
 from helpers import wait_until
 from snapext.guest import notice
+from snapext.integrations import aioboto3 as for_aioboto3
 from snapext.integrations import aiohttp as for_aiohttp
 from snapext.integrations import boto3 as for_boto3
 from snapext.integrations import httpx as for_httpx
-from snapext.integrations import reach
+from snapext.integrations import reach, table
 from snapext.integrations import redis as for_redis
 from snapext.integrations import requests as for_requests
 from snapext.integrations import urllib3 as for_urllib3
@@ -141,6 +144,9 @@ def test_async_clients_that_are_given(snapstart, watch, http_port, redis_port, l
             await snapstart.abefore_snapshot()
             await closed(1)
             assert watched["other"].open == 1
+            given = {for_redis._REDIS: store, for_httpx._HTTPX: client, for_aiohttp._AIOHTTP: session}
+            for integration, thing in given.items():
+                assert integration.after_restore(thing) is None, "the restore waits for no turn of the loop"
             await use()
             await snapstart.aafter_restore()
             await closed(2)
@@ -183,7 +189,7 @@ def test_clusters_and_sentinels(snapstart, tmp_path):
     """Their nodes' connections are closed; each finds its nodes when it is used next."""
     for folder in ("node", "sentinel"):
         (tmp_path / folder).mkdir()
-    with redis_server(tmp_path / "node", "--cluster-enabled", "yes") as node_port:
+    with redis_server(tmp_path / "node", "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as node_port:
         node = redis.Redis(port=node_port, decode_responses=True)
         assert node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: node.cluster("INFO")["cluster_state"] == "ok")
@@ -300,6 +306,36 @@ def test_a_client_and_a_resource_of_boto3_that_are_given(snapstart, watch, http_
     assert watched.wait_closed() == 2
     things[0].head_bucket(Bucket="b")
     things[0].close()
+
+
+def test_all_clients_of_aioboto3(snapstart, watch, http_port, lines, monkeypatch):
+    """Their connections are closed when the hook ends, not later; temporary keys are named as in boto3."""
+    monkeypatch.setattr(table, "attended", set())
+    monkeypatch.setattr(for_aioboto3, "_AIOBOTO3", type(for_aioboto3._AIOBOTO3)(for_aioboto3.__name__))
+    keys = {"aws_access_key_id": "ASIA1234", "aws_secret_access_key": "b", "region_name": "eu-west-1"}
+    watched = watch(http_port)
+
+    async def main():
+        session = aioboto3.Session(aws_session_token="hidden", **keys)
+        url = f"http://127.0.0.1:{watched.port}"
+        async with session.client("s3", endpoint_url=url) as client, aiohttp.ClientSession() as other:
+            await client.head_bucket(Bucket="b")
+            async with other.get(url) as response:
+                await response.read()
+            (connection,) = reach.held_by(other, (ResponseHandler,), ("aiohttp",))
+            own_end = connection.transport.get_extra_info("socket")
+            for_aioboto3.install(client)
+            await snapstart.abefore_snapshot()
+            assert own_end.fileno() == -1
+            assert await asyncio.to_thread(watched.wait_closed) == 2
+            await client.head_bucket(Bucket="b")
+            await snapstart.aafter_restore()
+            assert await asyncio.to_thread(watched.wait_closed) == 3
+            await client.head_bucket(Bucket="b")
+
+    asyncio.run(main())
+    (line,) = lines
+    assert "aioboto3: temporary credentials of the source 'explicit' (ASIA…)" in line
 
 
 def test_what_an_object_holds_ends_at_its_library():

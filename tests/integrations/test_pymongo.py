@@ -26,26 +26,29 @@ def lines(monkeypatch):
     return said
 
 
-def test_an_open_client_is_named_with_what_to_do_and_stays_open(snapstart, lines):
+def test_each_open_client_is_named_with_what_to_do_and_stays_open(snapstart, lines):
     """By the global that holds it, and by its server; a client that has never connected is none."""
     global client
     with (
         mongo_server() as port,
         pymongo.MongoClient("127.0.0.1", port) as client,
+        mongo_server() as other_port,
+        pymongo.MongoClient("127.0.0.1", other_port) as other,
         pymongo.MongoClient(connect=False) as idle,
     ):
-        client.admin.command("ping")
-        for_pymongo.install(idle)
-        for_pymongo.install(client)
+        for each in (idle, client, other):
+            for_pymongo.install(each)
+        for each in (client, other):
+            each.admin.command("ping")
 
         snapstart.run()
 
         assert client.admin.command("ping")["ok"] == 1
-    (line,) = lines
+    line, line_of_other = lines
     assert f"pymongo: test_pymongo.client is connected to 127.0.0.1:{port} in the snapshot" in line
     assert "Call its close() in a before-snapshot hook, and make a new MongoClient" in line
+    assert f"MongoClient is connected to 127.0.0.1:{other_port} in" in line_of_other
     client = None
-    idle.close()
 
 
 def test_the_recipe_leaves_no_connection_and_nothing_to_say(snapstart, lines):

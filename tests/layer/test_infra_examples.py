@@ -19,10 +19,13 @@ from typing import Any
 import hcl2
 import pytest
 from cfnlint.api import lint_file
+from cfnlint.config import ManualArgs
 from cfnlint.decode import decode
 
 from helpers import need
 from snapext_extension.config import DEFAULT_PORT
+from snapext_tools.doctor.examine import diagnose
+from snapext_tools.doctor.template import read_template
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "examples" / "infra"
@@ -47,6 +50,47 @@ class Example:
 
 def wrapped(variables: dict[str, str]) -> bool:
     return variables.get("AWS_LAMBDA_EXEC_WRAPPER") == "/opt/snapext/bootstrap"
+
+
+CONDITIONAL = """\
+Transform: AWS::Serverless-2016-10-31
+Parameters: {Env: {Type: String}}
+Conditions:
+  IsProd: !Equals [!Ref Env, prod]
+Globals:
+  Function:
+    Runtime: python3.12
+    Timeout: 10
+Resources:
+  App:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: app/
+      Handler: run.sh
+      AutoPublishAlias: live
+      SnapStart: {ApplyOn: PublishedVersions}
+      Layers:
+        - !Sub arn:aws:lambda:${AWS::Region}:123456789012:layer:LambdaAdapterLayerX86:24
+        - !Sub arn:aws:lambda:${AWS::Region}:123456789012:layer:snapext:24
+      Environment:
+        Variables:
+          AWS_LAMBDA_EXEC_WRAPPER: !If [IsProd, /opt/bootstrap, /opt/snapext/bootstrap]
+          AWS_LWA_READINESS_CHECK_PORT: 9555
+          SNAPEXT_WORKER: 2
+"""
+
+
+def test_the_doctors_rules_run_in_cfn_lint_and_find_the_same(tmp_path: Path) -> None:
+    """By `--append-rules`, with the line of the template; conditions and the SAM transform are resolved."""
+    (tmp_path / "template.yaml").write_text(CONDITIONAL)
+    config = ManualArgs(append_rules=["snapext_tools.cfn_lint"], include_checks=["I9"])
+    matches = lint_file(tmp_path / "template.yaml", config=config)
+    found = {(match.rule.id, match.linenumber) for match in matches}
+
+    assert found == {("E9504", 22), ("W9516", 24), ("I9599", 12)}
+    assert "when IsProd is true" in next(match.message for match in matches if match.rule.id == "E9504")
+    functions = diagnose(read_template(tmp_path / "template.yaml"))
+    assert {finding.rule for one in functions for finding in one.findings} == {"exec-wrapper", "unknown-setting"}
 
 
 @pytest.fixture(scope="module")

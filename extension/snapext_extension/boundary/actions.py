@@ -10,6 +10,7 @@ from snapext_extension.data import Data
 
 
 class TimerName(enum.Enum):
+    __hash__ = object.__hash__  # that of Enum is written in Python
     READY = "ready"
     SETTLE = "settle"
     PHASE = "phase"

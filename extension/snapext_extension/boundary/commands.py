@@ -28,6 +28,10 @@ class Commands:
         if key not in self._waiting:
             self._waiting.append(key)
 
+    @property
+    def are_waiting(self) -> bool:
+        return bool(self._waiting)
+
     def answer(self, result: Result) -> Iterator[Tell]:
         """Answer all that wait."""
         waiting, self._waiting = self._waiting, []

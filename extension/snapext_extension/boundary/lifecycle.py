@@ -113,19 +113,14 @@ class Lifecycle:
         return self._outbox.take()
 
     def answered(self, key: int, done: messages.Done, now_ms: float) -> Sequence[actions.Action]:
-        """The same as handle(Said(key, done)), by a short way while others have still to answer."""
-        member = self._roll.members.get(key)
-        if (
-            member is None
-            or not (member.pending and done.ok and done.id == self._phase.id)
-            or len(self._roll.waited_for) == 1
-            or self._settings.debug
-            or self.state in ENDED
-        ):
+        """The same as handle(Said(key, done)), by a short way: a restore waits for each of them."""
+        if self.state in ENDED:
             return self.handle(events.Said(key, done), now_ms)
-        self._roll.answered(key)
-        member.durations_ms[self._phase_name] = done.duration_ms
-        return ()
+        self._now_ms = now_ms
+        member = self._roll.members.get(key)
+        if member is not None:
+            self._on_done(key, member, done)
+        return self._outbox.take()
 
     def describe(self) -> dict[str, Any]:
         """What `snapext status` tells; the keys of `processes` are those of the members."""
@@ -157,9 +152,15 @@ class Lifecycle:
         return None if self._identity is None else self._identity.environment_id
 
     def _dispatch(self, event: Event) -> None:
-        match event:
+        match event:  # those of a restore come first
             case events.Said(key, message):
                 self._on_said(key, message)
+            case events.RestoreReturned(status, body):
+                self._on_restore_returned(status, body)
+            case events.ReadinessAsked():
+                self._on_readiness_asked()
+            case events.ReadinessAnswered(count):
+                self._on_readiness_answered(count)
             case events.Joined():
                 self._on_joined(event)
             case events.Left():
@@ -171,10 +172,6 @@ class Lifecycle:
             case events.Looked():
                 if self.state is State.INIT and self._init.is_over_after(event, self._now_ms):
                     self._begin()
-            case events.ReadinessAsked():
-                self._on_readiness_asked()
-            case events.ReadinessAnswered(count):
-                self._on_readiness_answered(count)
             case events.ReadinessHungUp(still_held):
                 self._on_readiness_hung_up(still_held)
             case events.CommandJoined(key, pid):
@@ -190,8 +187,6 @@ class Lifecycle:
                 self._on_acknowledged(event)
             case events.Crowded(limit):
                 self._on_crowded(limit)
-            case events.RestoreReturned(status, body):
-                self._on_restore_returned(status, body)
             case events.ShutdownAsked(reason, deadline_ms):
                 self._on_shutdown_asked(reason, deadline_ms)
 
@@ -413,6 +408,8 @@ class Lifecycle:
     # --- signals ---------------------------------------------------------------------------------------------------
 
     def _find_signalled(self) -> None:
+        if not self._settings.signals:
+            return
         on_socket = (self._roll.members[key].process.pid for key in self._roll.on_socket())
         self._outbox.do_all(self._signalling.find(self._phase_name, on_socket, self._commands.waiting_pids()))
 
@@ -496,7 +493,8 @@ class Lifecycle:
             self._outbox.do(CancelTimer(TimerName.PHASE))
             self._move(Trigger.ALL_DONE)
             self._outbox.do(AnswerReadiness())
-            self._outbox.do_all(self._commands.answer(Result(True)))
+            if self._commands.are_waiting:
+                self._outbox.do_all(self._commands.answer(Result(True)))
             self._durations_ms["after_restore_ms"] = duration_ms
             self._report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms)
         elif self.state is State.READY:

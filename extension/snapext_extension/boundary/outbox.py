@@ -20,5 +20,7 @@ class Outbox:
         self._actions.extend(actions)
 
     def take(self) -> list[Action]:
+        if not self._actions:
+            return []
         actions, self._actions = self._actions, []
         return actions

@@ -8,6 +8,7 @@ from snapext.wire import phases
 
 
 class State(enum.Enum):
+    __hash__ = object.__hash__  # that of Enum is written in Python
     INIT = "init"
     BEFORE_SNAPSHOT = phases.BEFORE_SNAPSHOT
     SNAPSHOT = "snapshot"
@@ -18,6 +19,7 @@ class State(enum.Enum):
 
 
 class Trigger(enum.Enum):
+    __hash__ = object.__hash__
     APP_COMPLETE = "the app is ready and its processes have joined"
     NO_BOUNDARY = "the app is ready; the environment takes no snapshot"
     ALL_DONE = "every process is done"

@@ -18,7 +18,7 @@ from snapext.wire.place import UntrustedError, check_directory, pid_and_uid, why
 from snapext_extension.door import Door
 from snapext_extension.log import Log
 from snapext_extension.peers import own_file
-from snapext_extension.peers.answer import read_done
+from snapext_extension.peers.lines import line_of, read_done
 from snapext_extension.reactor import READ, WRITE, Reactor
 
 TYPE_CHECKING = False
@@ -98,11 +98,13 @@ class Bridge:
             peer = self._peers.get(key)
             if peer is None:
                 continue
-            line = line or peer.connection.send(message)
+            line = line or line_of(message) or peer.connection.send(message)
             sent = 0
             if not peer.unsent:
-                with contextlib.suppress(OSError):  # no room, or it is gone, which shows when we read
+                try:  # noqa: SIM105 - contextlib.suppress would be three calls of Python for each member
                     sent = peer.socket.send(line)
+                except OSError:
+                    pass  # no room, or it is gone, which shows when we read
             if sent < len(line):
                 peer.unsent += line[sent:]
                 self._flush(key, peer)

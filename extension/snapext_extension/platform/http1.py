@@ -53,6 +53,11 @@ def parse_response(data: bytes, *, ended: bool) -> Response | None:
     return None if body is None else Response(status, headers, body)
 
 
+def is_ok(data: bytes) -> bool:
+    """Whether `data` holds the whole head of a response with status 200: the short way where no more counts."""
+    return data.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")) and b"\r\n\r\n" in data[:MAX_HEAD_BYTES]
+
+
 def parse_status(data: bytes) -> int | None:
     """The status of the response that begins with `data`, or None while its first line is incomplete."""
     line, separator, _ = data.partition(b"\r\n")

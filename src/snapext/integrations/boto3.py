@@ -56,7 +56,7 @@ def warn_of_frozen(integration: Integration, credentials: Any) -> None:
 
     if not isinstance(credentials, RefreshableCredentials) and credentials.token:
         integration.warn(
-            "credentials",
+            f"credentials {credentials.method}",
             f"temporary credentials of the source {credentials.method!r} ({credentials.access_key[:4]}…) are in the "
             f"snapshot, and nothing renews them when they expire: {RECIPE}",
         )

@@ -53,7 +53,7 @@ class _OpenTelemetry(Integration):
 
     def after_restore(self, thing: Any) -> None:
         if hasattr(thing, "adapters"):
-            pass
+            _close(thing)
 
 
 def _sessions(provider: Any) -> list[Any]:

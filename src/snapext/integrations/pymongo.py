@@ -33,9 +33,10 @@ class _Pymongo(Integration):
         client: Any = thing if isinstance(thing, self.classes()) else thing.delegate
         servers = ", ".join(sorted(f"{host}:{port}" for host, port in client.nodes))
         if servers:
+            name = name_of(thing)
             self.warn(
-                "open",
-                f"{name_of(thing)} is connected to {servers} in the snapshot, and PyMongo cannot renew a client: its "
+                f"open: {name} {servers}",
+                f"{name} is connected to {servers} in the snapshot, and PyMongo cannot renew a client: its "
                 "first operations after the restore may fail with AutoReconnect. Call its close() in a "
                 "before-snapshot hook, and make a new MongoClient where the app looks for it in an after-restore hook",
             )

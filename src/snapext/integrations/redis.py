@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from snapext.hooks.checks import is_coroutine_function
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import is_done, name_of
+from snapext.integrations.reach import held_by, is_done, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class _Redis(Integration):
                 waiting.append(self._close(part, closing))
         return _all(waiting) if waiting else None
 
-    after_restore = before_snapshot
+    def after_restore(self, thing: Any) -> Awaitable[object] | object:
+        # A turn on the loop of the app costs more than this look, and hardly ever is there anything to close.
+        return self.before_snapshot(thing) if any(map(_is_connected, _parts(thing))) else None
 
     async def _close(self, part: Any, closing: Awaitable[object]) -> None:
         import asyncio
@@ -64,6 +67,17 @@ def _parts(thing: Any) -> Iterable[Any]:
     if hasattr(thing, "disconnect_connection_pools"):
         return [node.redis_connection.connection_pool for node in thing.get_nodes() if node.redis_connection]
     return [getattr(thing, "connection_pool", thing)]
+
+
+def _is_connected(part: Any) -> bool:
+    """Whether there may be something to close."""
+    from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+
+    if not is_coroutine_function(part.disconnect if hasattr(part, "disconnect") else part.aclose):
+        return True  # to close it is cheaper than to look
+    owners = part.get_nodes() if hasattr(part, "get_nodes") else [part]
+    kinds = (Connection, SSLConnection, UnixDomainSocketConnection)
+    return any(connection.is_connected for owner in owners for connection in held_by(owner, kinds, ("redis",)))
 
 
 async def _all(waiting: Sequence[Awaitable[None]]) -> None:

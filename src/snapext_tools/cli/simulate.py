@@ -9,13 +9,16 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from snapext_tools.cli import asked
 from snapext_tools.cli.fail import end_on_signals
+from snapext_tools.cli.of_template import TemplateStart, start_of
 from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext_tools.simulator.plan import Event, Plan, Request
@@ -55,7 +58,25 @@ class _Simulate(click.Command):
             except click.UsageError as error:
                 error.ctx = ctx
                 raise
+            _take_template(ctx)
         return rest
+
+
+def _take_template(context: click.Context) -> None:
+    """Let a template say how the app starts, and on which port; an option that is given stays."""
+    given, template = context.params["command"], context.params["template"]
+    if template is None:
+        return
+    if len(given) > 1:
+        raise click.UsageError("with --template the only word is the name of a function", ctx=context)
+    try:
+        start = start_of(template, given[0] if given else None)
+        if context.get_parameter_source("port") is ParameterSource.DEFAULT:
+            context.params["port"] = _free(start.port)
+    except click.UsageError as error:
+        error.ctx = context
+        raise
+    context.params["command"], context.params["template"] = start.command, start
 
 
 def _no_document(error: click.ClickException) -> dict[str, Any]:
@@ -77,15 +98,20 @@ def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value
 
 
-def _port(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    """Refuse a port in use: the server there would be mistaken for the app."""
+def _port(context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    """Refuse a port in use: the server there would be mistaken for the app. A template may name another one."""
+    is_default = context.get_parameter_source("port") is ParameterSource.DEFAULT
+    return value if is_default and context.params.get("template") is not None else _free(value)
+
+
+def _free(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", value))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise click.BadParameter(f"cannot listen on port {value}: {os.strerror(error.errno or 0)}") from None
-    return value
+            raise click.BadParameter(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from None
+    return port
 
 
 def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -98,6 +124,10 @@ def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 
 def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if _context.params.get("template") is not None:
+        return value  # the name of a function
+    if not value:
+        raise click.MissingParameter(ctx=_context, param=_parameter)
     if shutil.which(value[0]) is None:
         raise click.BadParameter(f"cannot run {value[0]!r}: no such command (a script must be executable)")
     return value
@@ -194,7 +224,16 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     help="Give up after this time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the rest goes to standard error.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_command, shell_complete=_files)
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Take the start command, the port and the variables from a SAM or CloudFormation template; the name of a "
+    "function takes COMMAND's place, and may be left out where there is one.",
+)
+@click.argument(
+    "command", metavar="COMMAND...", nargs=-1, type=click.UNPROCESSED, callback=_command, shell_complete=_files
+)
 def simulate(
     port: int,
     workers: int | None,
@@ -206,6 +245,7 @@ def simulate(
     timeout: float,
     as_json: bool,
     command: tuple[str, ...],
+    template: TemplateStart | None,
 ) -> None:
     """Run the life of a function on this machine: init, snapshot, restore, requests, shutdown.
 
@@ -216,14 +256,19 @@ def simulate(
     \b
     Example:
       snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
+      snapext simulate --template template.yaml App
     """
     plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks)
     errors = Page(sys.stderr, os.environ)
     story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
     end_on_signals(signal.SIGINT)
+    if template is not None:
+        os.chdir(template.folder)
+        for missing in template.missing:
+            errors.write(f"not set, because the template gives no value: {missing}")
     simulation = Simulation(
         plan,
-        os.environ,
+        os.environ if template is None else {**os.environ, **template.variables},
         tell=story.tell,
         hear_app=lambda who, line: errors.write(click.style(f"{who:>14} | {line}", dim=True), APP_COLUMN),
     )

@@ -67,6 +67,7 @@ def read_dockerfile(path: Path, variables: Mapping[str, Setting], target: str | 
         stage.linked or AUTOSTART in _text(stage.variables.get("PYTHONPATH", "")),
         _start(stage, known),
         stage.labelled,
+        _words(stage),
     )
 
 
@@ -84,6 +85,17 @@ def _start(stage: _Stage, known: Mapping[str, Setting]) -> Start | None:
         words += listed
     last = stage.command or stage.entry
     return read_words(words, last[1], known) if last is not None else None
+
+
+def _words(stage: _Stage) -> tuple[str, ...]:
+    """The words that Docker starts: a shell form in /bin/sh."""
+    words: list[str] = []
+    for text, _ in filter(None, (stage.entry, stage.command)):
+        listed = _exec_form(text)
+        if listed is None:
+            return ("/bin/sh", "-c", text)
+        words += listed
+    return tuple(words)
 
 
 def _in_shell(text: str, place: Place, known: Mapping[str, Setting]) -> Start | None:

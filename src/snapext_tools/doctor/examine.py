@@ -15,6 +15,7 @@ from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.settings import Function, UnreadableError
 
 _ORDER = list(Severity)
+_OF_SNAPSTART = ("snapstart-off", "no-published-version")
 ATTACHED, BEFORE, ALWAYS = "attached", "before", "always"
 
 
@@ -94,9 +95,16 @@ def _together(variants: Sequence[Diagnosis]) -> Diagnosis:
         for each in variant.not_judged:
             unread.setdefault(each, []).append(number)
     scenarios = [variant.function.scenario for variant in variants]
-    findings = [replace(finding, when=_when(scenarios, numbers)) for finding, numbers in where.items()]
-    findings.sort(key=lambda finding: _ORDER.index(finding.severity))
+    off = [number for number, variant in enumerate(variants) if not platform.asks_by_itself(variant.function)]
     notes = dict.fromkeys(note for variant in variants for note in variant.notes)
+    findings = []
+    for finding, numbers in where.items():
+        if finding.rule in _OF_SNAPSTART and len(off) < len(variants) and set(numbers) <= set(off):
+            # Somebody has made a condition of it: that is meant, and not wrong.
+            notes[f"SnapStart is off when {_when(scenarios, off)}: no hook runs there"] = None
+        else:
+            findings.append(replace(finding, when=_when(scenarios, numbers)))
+    findings.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Diagnosis(variants[0].function, tuple(findings), tuple(unread), variants[0].attached, tuple(notes))
 
 

@@ -100,8 +100,12 @@ def without_snap_start(value: str) -> str:
 
 def asks_for_snap_start(function: Function) -> bool:
     """Whether SnapStart is on, or snapext is attached and it has to be."""
-    facts = function.beyond_variables()
-    return facts.snap_start == PUBLISHED or is_attached(function)
+    return function.beyond_variables().snap_start == PUBLISHED or is_attached(function)
+
+
+def asks_by_itself(function: Function) -> bool:
+    """Whether the function's own setting turns SnapStart on."""
+    return function.facts is not None and function.facts.snap_start == PUBLISHED
 
 
 def is_attached(function: Function) -> bool:

@@ -91,6 +91,7 @@ class ImageFile:
     neither settings of the web adapter nor snapext. adapter: the reference that the web adapter is copied from, or an
     empty text where the copy names none; None without such a copy. overlay: whether snapext's files are laid into it.
     linked: whether the processes of its Python are linked (snapext.pth, or PYTHONPATH). start: its start command.
+    command: the words of the start command.
     labelled: whether it says by AWS's label that it may be frozen without asking for restore/next.
     """
 
@@ -105,6 +106,7 @@ class ImageFile:
     linked: bool = False
     start: Start | None = None
     labelled: bool = False
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A runtime of its own: the server in the background, the checkpoint, and then the first event.
 cd "$LAMBDA_TASK_ROOT" || exit 1
-"$E2E_BIN/gunicorn" -k uvicorn_worker.UvicornWorker -w 4 -b "127.0.0.1:$PORT" app:app &
+"$E2E_BIN/gunicorn" -k uvicorn_worker.UvicornWorker -w "${SNAPEXT_WORKERS:-2}" -b "127.0.0.1:$PORT" app:app &
 python3 - "$PORT" <<'PYTHON' || exit 1
 import sys, time, urllib.request
 deadline = time.monotonic() + 30

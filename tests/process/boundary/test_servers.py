@@ -57,7 +57,7 @@ def test_each_hook_runs_once_in_each_process_before_the_first_request(
     assert answer["pid"] in life.pids
 
 
-@pytest.mark.parametrize("setup", [SETUPS["fastapi gunicorn"], SETUPS["flask gunicorn preload"]], ids=["", "preload"])
+@pytest.mark.parametrize("setup", [SETUPS["flask gunicorn"], SETUPS["flask gunicorn preload"]], ids=["", "preload"])
 def test_without_a_worker_count_the_boundary_waits_until_no_more_processes_join(
     simulate: Simulate, setup: Setup
 ) -> None:
@@ -66,7 +66,7 @@ def test_without_a_worker_count_the_boundary_waits_until_no_more_processes_join(
 
 
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
-@pytest.mark.parametrize("name", ["fastapi gunicorn", "http.server"])
+@pytest.mark.parametrize("name", ["flask gunicorn", "http.server"])
 def test_on_demand_runs_no_hook_and_serves(simulate: Simulate, name: str, adapter: str) -> None:
     """As in the managed runtime: hooks belong to SnapStart."""
     life = simulate(SETUPS[name].command, "--init-type", "on-demand", "--adapter", adapter)
@@ -95,8 +95,8 @@ def test_the_adapters_own_hook_paths_do_not_disturb_the_boundary(simulate: Simul
 
 def test_a_frozen_environment_goes_on_where_it_stopped(simulate: Simulate) -> None:
     """Every process is stopped between snapshot and restore, and the boundary still holds."""
-    life = simulate(SETUPS["fastapi gunicorn"].command, "--workers", "4", "--freeze", "1")
-    check_boundary(life, 4)
+    life = simulate(SETUPS["flask gunicorn"].command, "--workers", "3", "--freeze", "1")
+    check_boundary(life, 3)
     (snapshot,), (restore,) = life.events("snapshot"), life.events("restore")
     assert restore["at_ms"] - snapshot["at_ms"] >= 1000
     silent = [event for event in life.document["events"] if snapshot["at_ms"] < event["at_ms"] < restore["at_ms"]]

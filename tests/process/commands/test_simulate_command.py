@@ -57,6 +57,8 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         (["--adapter", "/etc/passwd", "--", "python"], "builtin-1.1, none nor an executable"),
         (["--", "no-such-command"], "cannot run 'no-such-command': no such command"),
         (["--freese", "1", "--", "python"], "No such option"),
+        (["--template", "gone"], "cannot read gone: No such file or directory"),
+        (["--template", "gone", "--", "python", "app.py"], "with --template the only word is the name of a function"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_status_2(words: list[str], said: str) -> None:
@@ -65,6 +67,23 @@ def test_wrong_usage_is_one_clear_line_and_status_2(words: list[str], said: str)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_template_says_how_the_app_starts(tmp_path: Path) -> None:
+    """The script in its folder, on the template's port, with its variables; the JSON document is as usual."""
+    port = free_port()
+    (tmp_path / "app").mkdir()
+    script = tmp_path / "app" / "run.sh"
+    script.write_text(f'#!/bin/sh\ntest -f run.sh && cd "$APPS" && exec {sys.executable} tracing_http_server.py\n')
+    script.chmod(0o755)
+    (tmp_path / "template.yaml").write_text(
+        "Resources:\n  App:\n    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: app\n"
+        f"      Handler: run.sh\n      Environment: {{Variables: {{AWS_LWA_PORT: {port}, APPS: {APPS}, T: !Ref T}}}}\n"
+    )
+    done = run("--json", "--template", str(tmp_path / "template.yaml"), "App")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ok"] is True
+    assert "not set, because the template gives no value: T (!Ref T)" in done.stderr
 
 
 @pytest.mark.parametrize(

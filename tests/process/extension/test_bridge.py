@@ -14,12 +14,14 @@ import pytest
 from helpers import BEFORE, HELLO, LIMIT_S, WELCOME, App, Loop, MemoryLog, clean_environ, wait_until
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
+    AfterRestore,
     BeforeSnapshot,
     Checkpoint,
     Described,
     Done,
     HookCounts,
     Hooks,
+    HookTiming,
     Running,
     StatusRequest,
     Welcome,
@@ -46,6 +48,9 @@ class Recorder:
 
     def said(self, key, message):
         self.messages.append(message)
+
+    def done(self, key, done):
+        self.messages.append(done)
 
     def left(self, key, pid):
         self.gone.append(key)
@@ -490,6 +495,56 @@ def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect,
     assert good.next() == BEFORE
     assert is_served()
     assert deaf.socket.recv(10)
+
+
+def test_all_are_told_in_one_line_each_in_its_turn(loop, serve, log, recorder, connect):
+    """A slow one gets it behind what it has not read, whole; a peer that is gone costs no other one anything."""
+    bridge = serve()
+    slow, gone, good = connect().join(), connect().join(), connect().join()
+    keys = [*recorder.joined_pids]
+    orders = [BeforeSnapshot(number, 0, 1) for number in range(900)]
+    told = AfterRestore(7, 1, 9000, "0f" * 16, 1.5, 2.5)
+
+    def tell():
+        for order in orders:
+            bridge.send(keys[0], order)
+        gone.socket.close()
+        bridge.send_all([*keys, 999], told)
+
+    loop.call(tell)
+    assert good.next() == told
+    received = []
+    while len(received) <= len(orders):
+        received += slow.connection.receive(slow.socket.recv(1_000_000))
+    assert received == [*orders, told]
+    wait_until(lambda: recorder.gone)
+    assert [keys[1]] == recorder.gone
+    assert log.reasons("connection_closed") == []
+
+
+def test_an_answer_is_taken_the_same_whole_cut_or_with_another_message(serve, recorder, connect):
+    """The short way takes one whole line, and what it leaves the general reader takes."""
+    serve()
+    process = connect().join()
+    answers = [Done(number, True, 0.5, (HookTiming("app.open", 0.25),)) for number in range(4)]
+    lines = [process.connection.send(answer) for answer in answers]
+    for data in (lines[0], lines[1][:9], lines[1][9:] + lines[2][:30], lines[2][30:], lines[3]):
+        process.socket.sendall(data)
+    wait_until(lambda: len(recorder.messages) == len(answers))
+
+    assert answers == recorder.messages
+
+
+def test_a_command_cannot_answer_for_a_process_by_the_short_way_either(serve, log, connect, recorder):
+    """It is hung up on, as for any other message that its role may not send."""
+    serve()
+    command = connect()
+    command.send(HELLO.replace(role="control"))
+    assert isinstance(command.next(), Welcome)
+    command.send(Done(1, True, 0.5))
+    assert command.is_hung_up()
+    assert recorder.messages == []
+    assert log.reasons("connection_closed") == ["done is not theirs to send"]
 
 
 def test_a_slow_reader_gets_everything_in_order(loop, serve, recorder, connect):

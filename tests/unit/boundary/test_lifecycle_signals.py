@@ -1,4 +1,4 @@
-"""Processes that are told by signal: rung at once, waited for like the others, and never called done unasked."""
+"""Processes that are told by signal: signalled at once, waited for like the others, and never called done unasked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHELL, NGINX = Process(77, "bash"), Process(78, "nginx")
 
 
 class Signalled(Driver):
-    """A lifecycle with signals, whose rings the test answers."""
+    """A lifecycle with signals, whose searches the test answers."""
 
     def __init__(self, **changes: object) -> None:
         super().__init__(settings(signals=True, **changes))
@@ -46,7 +46,7 @@ class Signalled(Driver):
         self.handle(AppReady())
         self.handle(TimerFired(TimerName.SETTLE))
 
-    def rung(self, *processes: Process) -> list[Action]:
+    def signalled(self, *processes: Process) -> list[Action]:
         return self.handle(SignalsSent(processes, "RTMIN+4"))
 
     def acknowledge(self, *pids: int, error: str | None = None) -> list[Action]:
@@ -55,15 +55,15 @@ class Signalled(Driver):
     def until_restored(self, *processes: Process) -> None:
         """Through the before-snapshot phase, all acknowledging, and into the restore."""
         self.begin()
-        self.rung(*processes)
+        self.signalled(*processes)
         for process in processes:
             self.acknowledge(process.pid)
         if processes:
-            self.rung()
+            self.signalled()
         self.handle(RestoreReturned(200, ""))
 
     @property
-    def rings(self) -> list[SendSignals]:
+    def searches(self) -> list[SendSignals]:
         return [action for action in self.log if isinstance(action, SendSignals)]
 
 
@@ -77,13 +77,13 @@ def test_a_ring_is_the_last_action() -> None:
 
 
 def test_when_the_phase_begins_it_rings_once() -> None:
-    """Nobody is waited for yet, and the answer to the ring is to come."""
+    """Nobody is waited for yet, and the answer to the search is to come."""
     driver = Signalled()
     driver.begin()
-    assert len(driver.rings) == 1
-    driver.rung()
+    assert len(driver.searches) == 1
+    driver.signalled()
     assert State.SNAPSHOT is driver.state
-    assert len(driver.rings) == 1
+    assert len(driver.searches) == 1
 
 
 def test_whoever_waits_for_the_checkpoint_is_named_to_it() -> None:
@@ -94,7 +94,7 @@ def test_whoever_waits_for_the_checkpoint_is_named_to_it() -> None:
         driver.handle(Said(key, Checkpoint()))
     driver.handle(CommandLeft(901))
     driver.handle(TimerFired(TimerName.SETTLE))
-    assert [frozenset({5900})] == [ring.callers for ring in driver.rings]
+    assert [frozenset({5900})] == [search.callers for search in driver.searches]
 
 
 def test_who_is_on_the_socket_is_left_alone() -> None:
@@ -102,24 +102,24 @@ def test_who_is_on_the_socket_is_left_alone() -> None:
     driver = Signalled()
     driver.join(pid=5)
     driver.begin()
-    assert [SendSignals("before_snapshot", frozenset({5}), frozenset())] == driver.rings
+    assert [SendSignals("before_snapshot", frozenset({5}), frozenset())] == driver.searches
 
 
 def test_no_snapshot_before_who_was_signalled_has_acknowledged() -> None:
     """Invariant 2, and 1 after the restore, for those who are told by signal."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(SHELL.pid)
     assert AskEventNext() not in driver.log
     driver.acknowledge(NGINX.pid)
-    assert AskRestoreNext() in driver.rung()
+    assert AskRestoreNext() in driver.signalled()
     driver.handle(RestoreReturned(200, ""))
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(NGINX.pid)
     driver.acknowledge(SHELL.pid)
     assert AnswerReadiness() not in driver.log
-    assert AnswerReadiness() in driver.rung()
+    assert AnswerReadiness() in driver.signalled()
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -131,14 +131,14 @@ def test_it_rings_until_nobody_new_is_found(restored: bool) -> None:
     else:
         driver.begin()
     during = driver.state
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.acknowledge(SHELL.pid)
-    assert frozenset({SHELL.pid}) == driver.rings[-1].left_alone
-    driver.rung(NGINX)
+    assert frozenset({SHELL.pid}) == driver.searches[-1].left_alone
+    driver.signalled(NGINX)
     driver.acknowledge(NGINX.pid)
-    assert frozenset({SHELL.pid, NGINX.pid}) == driver.rings[-1].left_alone
+    assert frozenset({SHELL.pid, NGINX.pid}) == driver.searches[-1].left_alone
     assert during is driver.state
-    driver.rung()
+    driver.signalled()
     assert (State.READY if restored else State.SNAPSHOT) is driver.state
 
 
@@ -146,8 +146,8 @@ def test_after_the_restore_everyone_is_rung_at_once_more() -> None:
     """What was said before the snapshot is no answer to what is asked after the restore."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    assert SendSignals("after_restore", frozenset(), frozenset()) == driver.rings[-1]
-    driver.rung(SHELL)
+    assert SendSignals("after_restore", frozenset(), frozenset()) == driver.searches[-1]
+    driver.signalled(SHELL)
     assert State.AFTER_RESTORE is driver.state
 
 
@@ -155,7 +155,7 @@ def test_the_nearest_of_several_pids_is_the_one_that_is_done() -> None:
     """`snapext done` names its parents from the inside out, and knows not which of them was signalled."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(9999, SHELL.pid, NGINX.pid)
     assert [SHELL.pid] == [fields["pid"] for fields in driver.reports("before_snapshot")]
 
@@ -165,7 +165,7 @@ def test_an_acknowledgement_that_nobody_waits_for_changes_nothing(pids) -> None:
     """It is logged: a second one of the same process as well."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(SHELL.pid)
     driver.acknowledge(*pids)
     assert len(driver.reports("acknowledged_unasked")) == 1
@@ -176,7 +176,7 @@ def test_a_handler_that_says_it_failed_fails_the_phase() -> None:
     """With its own words."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.acknowledge(SHELL.pid, error="no connection")
     assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
     for part in ("process 77 (bash)", "no connection"):
@@ -187,7 +187,7 @@ def test_a_process_that_ends_on_the_signal_fails_the_phase() -> None:
     """Its handler was to do something, and nobody knows whether it has."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.handle(Left(SignalledPid(SHELL.pid)))
     assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
     for part in ("process 77 (bash)", "RTMIN+4", "exit"):
@@ -198,7 +198,7 @@ def test_a_process_that_never_acknowledges_fails_the_phase() -> None:
     """When the budget is used up, with what it should have done."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.now_ms += 9000
     driver.handle(TimerFired(TimerName.PHASE))
     assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
@@ -207,28 +207,28 @@ def test_a_process_that_never_acknowledges_fails_the_phase() -> None:
 
 
 def test_one_that_comes_to_the_socket_is_told_there_and_waited_for_there() -> None:
-    """The signal was its doorbell: the answer that counts is the one on the socket."""
+    """The signal only called it: the answer that counts is the one on the socket."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     key = driver.join(pid=SHELL.pid, name="app", signalled=True)
     assert [AfterRestore] == [type(message) for message in driver.told(key)]
     driver.handle(Left(SignalledPid(SHELL.pid)))
     driver.done(key)
     assert State.AFTER_RESTORE is driver.state
-    assert AnswerReadiness() in driver.rung()
+    assert AnswerReadiness() in driver.signalled()
 
 
 def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
     """A fork of a mended process has its hooks behind it."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
-    rings = len(driver.rings)
+    driver.signalled(SHELL)
+    searches = len(driver.searches)
     key = driver.join(pid=SHELL.pid, generation=1, forked=True, start_ticks=99, signalled=True)
     assert driver.told(key) == []
-    assert len(driver.rings) == rings + 1
-    driver.rung()
+    assert len(driver.searches) == searches + 1
+    driver.signalled()
     assert State.READY is driver.state
 
 
@@ -236,26 +236,26 @@ def test_one_that_joins_in_the_middle_of_its_handler_has_not_answered_by_that() 
     """It may import a library with hooks there: it is waited for in both ways, and signalled after the restore too."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     key = driver.join(pid=SHELL.pid)
     driver.done(key)
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.acknowledge(SHELL.pid)
-    driver.rung()
+    driver.signalled()
     driver.handle(RestoreReturned(200, ""))
-    assert SHELL.pid not in driver.rings[-1].left_alone
+    assert SHELL.pid not in driver.searches[-1].left_alone
 
 
 def test_one_that_came_to_the_socket_and_stays_is_told_there_after_the_restore() -> None:
     """The signal is not needed again."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     key = driver.join(pid=SHELL.pid, signalled=True)
     driver.done(key)
-    driver.rung()
+    driver.signalled()
     driver.handle(RestoreReturned(200, ""))
-    assert frozenset({SHELL.pid}) == driver.rings[-1].left_alone
+    assert frozenset({SHELL.pid}) == driver.searches[-1].left_alone
     assert [BeforeSnapshot, AfterRestore] == [type(message) for message in driver.told(key)]
 
 
@@ -263,11 +263,11 @@ def test_one_that_came_for_the_phase_and_hangs_up_is_not_lost() -> None:
     """It comes again when it is signalled again: nothing is held up until then."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     key = driver.join(pid=SHELL.pid, signalled=True)
     driver.done(key)
     driver.handle(Left(key, alive=True))
-    driver.rung()
+    driver.signalled()
     assert State.SNAPSHOT is driver.state
 
 
@@ -275,11 +275,11 @@ def test_an_answer_that_was_begun_before_the_restore_is_none_to_what_is_asked_af
     """A handler that answers twice may be frozen in the middle of its second answer."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.handle(Acknowledged((SHELL.pid,), None, since_ticks=9))
     assert len(driver.reports("acknowledged_unasked")) == 1
     driver.handle(Acknowledged((SHELL.pid,), None, since_ticks=10))
-    driver.rung()
+    driver.signalled()
     assert State.READY is driver.state
 
 
@@ -287,7 +287,7 @@ def test_a_second_answer_of_a_child_is_not_its_parents() -> None:
     """The nearest that was signalled is meant, whether or not it has answered already."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(NGINX.pid, SHELL.pid)
     driver.acknowledge(NGINX.pid, SHELL.pid)
     assert [NGINX.pid] == [fields["pid"] for fields in driver.reports("before_snapshot")]
@@ -298,13 +298,13 @@ def test_one_with_hooks_that_does_not_catch_the_signal_any_more_fails_the_restor
     """Its handler was replaced after it had registered them: they must not be lost in silence."""
     driver = Signalled(acknowledged=False)
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     key = driver.join(pid=SHELL.pid, signalled=True)
     driver.done(key)
     driver.handle(Left(key))
-    driver.rung()
+    driver.signalled()
     driver.handle(RestoreReturned(200, ""))
-    assert frozenset({SHELL.pid}) == driver.rings[-1].expected
+    assert frozenset({SHELL.pid}) == driver.searches[-1].expected
     driver.handle(SignalsSent((NGINX,), "RTMIN+5", missing=SHELL))
     assert SetTimer(TimerName.END, SHUTDOWN_WAIT_MS) == driver.log[-1]
     assert driver.failure_kind == ("Runtime.AfterRestoreError", 65, "restore")
@@ -316,30 +316,30 @@ def test_forks_too_young_to_tell_are_looked_at_again_and_not_for_ever() -> None:
     """They may be about to become another program; one that forks all the time does not hold the boundary up."""
     driver = Signalled()
     driver.begin()
-    while not driver.rings[-1].accept_fleeting:
+    while not driver.searches[-1].accept_fleeting:
         assert State.BEFORE_SNAPSHOT is driver.state
         driver.handle(SignalsSent((), "RTMIN+4", fleeting=True))
         assert SetTimer(TimerName.SEARCH, SEARCH_AGAIN_MS) == driver.log[-1]
         driver.handle(TimerFired(TimerName.SEARCH))
-    assert len(driver.rings) == MAX_SEARCHES
-    driver.rung()
+    assert len(driver.searches) == MAX_SEARCHES
+    driver.signalled()
     assert State.SNAPSHOT is driver.state
     driver.handle(RestoreReturned(200, ""))
-    assert not driver.rings[-1].accept_fleeting
+    assert not driver.searches[-1].accept_fleeting
 
 
 def test_one_that_is_found_when_the_budget_is_used_up_is_not_waited_for_without_end() -> None:
     """The budget may end between two looks at forks that are too young, when nobody is waited for."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.pass_ms(59_990)
     driver.acknowledge(SHELL.pid)
     driver.handle(SignalsSent((), "RTMIN+4", fleeting=True))
     driver.pass_ms(10)
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.pass_ms(10)
-    driver.rung(NGINX)
+    driver.signalled(NGINX)
     driver.pass_ms(SEARCH_AGAIN_MS)
     assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
     assert "process 78 (nginx)" in driver.failure.message
@@ -349,10 +349,10 @@ def test_signals_that_reach_nobody_are_worth_a_warning() -> None:
     """A trap for another signal, say: hooks of signalled processes would be lost in silence."""
     driver = Signalled()
     driver.begin()
-    driver.rung()
+    driver.signalled()
     driver.handle(RestoreReturned(200, ""))
     assert driver.reported("warning") == []
-    driver.rung()
+    driver.signalled()
     assert driver.reported("warning") == ["nobody_signalled"]
     assert State.READY is driver.state
 
@@ -363,13 +363,13 @@ def test_signals_that_have_reached_somebody_are_not(restored: bool) -> None:
     driver = Signalled()
     if restored:
         driver.begin()
-        driver.rung()
+        driver.signalled()
         driver.handle(RestoreReturned(200, ""))
-        driver.rung(SHELL)
+        driver.signalled(SHELL)
         driver.acknowledge(SHELL.pid)
     else:
         driver.until_restored(SHELL)
-    driver.rung()
+    driver.signalled()
     assert driver.reports("nobody_signalled") == []
 
 
@@ -377,7 +377,7 @@ def test_one_that_ends_after_it_has_answered_leaves_a_line() -> None:
     """With the signal that it was sent, which the line of its answer has as well."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(SHELL.pid)
     driver.handle(Left(SignalledPid(SHELL.pid)))
     (fields,) = driver.reports("process_ended")
@@ -390,7 +390,7 @@ def test_a_flood_of_answers_that_nobody_waits_for_is_not_a_flood_of_log_lines() 
     """Ten of them say it."""
     driver = Signalled()
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     for _ in range(1000):
         driver.acknowledge(1)
     assert len(driver.reports("acknowledged_unasked")) == 10
@@ -400,15 +400,15 @@ def test_those_who_cannot_answer_get_a_moment_and_are_never_called_done() -> Non
     """SNAPEXT_SIGNAL_ACK=none: unconfirmed, and the boundary goes on."""
     driver = Signalled(acknowledged=False)
     driver.begin()
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.pass_ms(GRACE_MS - 1)
     assert driver.reports("unconfirmed") == []
     driver.pass_ms(1)
     assert [(SHELL.pid, "before_snapshot")] == [(f["pid"], f["phase"]) for f in driver.reports("unconfirmed")]
     assert driver.reports("before_snapshot") == []
-    assert len(driver.rings) == 2
-    driver.rung()
+    assert len(driver.searches) == 2
+    driver.signalled()
     assert State.SNAPSHOT is driver.state
 
 
@@ -417,22 +417,22 @@ def test_without_acknowledgement_those_on_the_socket_are_waited_for_all_the_same
     driver = Signalled(acknowledged=False)
     key = driver.join()
     driver.begin()
-    driver.rung(SHELL, NGINX)
+    driver.signalled(SHELL, NGINX)
     driver.acknowledge(SHELL.pid)
     driver.handle(TimerFired(TimerName.GRACE))
     assert [NGINX.pid] == [fields["pid"] for fields in driver.reports("unconfirmed")]
     assert State.BEFORE_SNAPSHOT is driver.state
     driver.done(key)
-    driver.rung()
+    driver.signalled()
     assert State.SNAPSHOT is driver.state
 
 
-@pytest.mark.parametrize(("acknowledged", "rung"), [(True, (SHELL,)), (False, ())])
-def test_those_who_can_answer_get_the_phases_budget(acknowledged: bool, rung: tuple[Process, ...]) -> None:
+@pytest.mark.parametrize(("acknowledged", "told"), [(True, (SHELL,)), (False, ())])
+def test_those_who_can_answer_get_the_phases_budget(acknowledged: bool, told: tuple[Process, ...]) -> None:
     """And where nobody was signalled there is nothing to wait for."""
     driver = Signalled(acknowledged=acknowledged)
     driver.begin()
-    driver.rung(*rung)
+    driver.signalled(*told)
     assert TimerName.GRACE not in driver.timers
 
 
@@ -461,7 +461,7 @@ def test_the_status_names_the_signal_and_both_durations() -> None:
     """Of a process that was signalled in both phases."""
     driver = Signalled()
     driver.until_restored(SHELL)
-    driver.rung(SHELL)
+    driver.signalled(SHELL)
     driver.now_ms += 12
     running = driver.machine.describe()["processes"][SignalledPid(SHELL.pid)]
     driver.acknowledge(SHELL.pid)

@@ -7,6 +7,7 @@ from snapext_extension.platform.http1 import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     HttpError,
+    is_ok,
     parse_request_head,
     parse_response,
     parse_status,
@@ -146,3 +147,18 @@ def test_what_is_no_request_is_an_error(data):
     """A TLS greeting, another protocol, or a head without end."""
     with pytest.raises(HttpError):
         parse_request_head(data)
+
+
+def test_the_short_way_takes_a_whole_head_with_status_200_alone():
+    """What comes behind the head does not count; anything else is for the parser."""
+    good = (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n{}", b"HTTP/1.1 200 \r\n\r\n")
+    assert [head for head in good if not is_ok(head)] == []
+    bad = (
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 403 200 \r\n\r\n",
+        b"\r\n\r\nHTTP/1.1 200 ",
+    )
+    assert [head for head in bad if is_ok(head)] == []
+    assert not is_ok(b"HTTP/1.1 200 OK\r\nA: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n")

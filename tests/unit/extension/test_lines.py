@@ -1,4 +1,4 @@
-"""The short way to read `done` says what the general reader says, of every line that it takes."""
+"""The short way to read and write the lines of a restore says what the general one says, of what it takes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from helpers import ROOT
 from snapext.errors import RemoteProtocolError
 from snapext.wire.connection import Connection, Side
-from snapext.wire.messages import Done, Hello, HookCounts, Message
-from snapext_extension.peers.answer import read_done
+from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, Hello, HookCounts, Message, Welcome
+from snapext_extension.peers.lines import line_of, read_done
 
 HELLO = Connection(Side.PROCESS).send(Hello(1, 7, "app", "test", "app", HookCounts(1, 1), 0))
 COMMON = b'{"type":"done","id":5,"ok":true,"duration_ms":31.25,"hooks":[{"name":"app.open","duration_ms":30.5}]}\n'
@@ -124,3 +124,17 @@ def test_what_it_takes_the_general_reader_takes_as_the_same_and_nothing_else_is_
             assert general(line) == [done], line
             assert repr(general(line)) == repr([done]), line
     assert taken > 100
+
+
+def test_after_restore_is_written_as_the_general_writer_does_it() -> None:
+    """Byte for byte, with the moment by the monotonic clock or without; another message is left to it."""
+    writer = Connection(Side.EXTENSION)
+    writer.send(Welcome(1, "init", 0, None))
+    for message in (
+        AfterRestore(5, 1, 9000, "0f" * 16, 1767225600.25, 81.5),
+        AfterRestore(0, 1, 1, "a", 1e22, None),
+        AfterRestore(2**63 - 1, 0, 2, "Z9", 0.1 + 0.2, 1e-7),
+    ):
+        assert line_of(message) == writer.send(message)
+    assert line_of(BeforeSnapshot(1, 0, 5)) is None
+    assert [line_of(AfterRestore(5, 1, 9, odd, 1.0)) for odd in ("", 'a"', "größe", "a b", "a\n")] == [None] * 5

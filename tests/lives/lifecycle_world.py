@@ -109,7 +109,7 @@ class Proc:
     """A process, and what it knows itself.
 
     stale: its memory is from before the snapshot, and no hook has changed that yet.
-    doorbell: it comes to the socket only when it is signalled. catches: it catches the signal.
+    visitor: it comes to the socket only when it is signalled. catches: it catches the signal.
     known: the hooks that it has told of, once it has joined. question: what it has been asked on its connection.
     ran: the phases whose hooks have run in it. answered: those whose answer has arrived.
     """
@@ -122,7 +122,7 @@ class Proc:
     hooks: HookCounts = NO_HOOKS
     generation: int = 0
     importing: bool = False
-    doorbell: bool = False
+    visitor: bool = False
     catches: bool = False
     alive: bool = True
     key: int | None = None
@@ -136,7 +136,7 @@ class Proc:
     answered: set[type] = field(default_factory=set)
     told: dict[int, list[type]] = field(default_factory=dict)
     signalled: bool = False
-    rung: set[str] = field(default_factory=set)
+    signalled_in: set[str] = field(default_factory=set)
     unconfirmed: set[str] = field(default_factory=set)
     python: bool = True
     holds_port: bool = False
@@ -177,7 +177,7 @@ class World(Driver):
         self.unnoticed: dict[int, float] = {}  # lost connections of what now executes another program, and since when
         self.fleeting = 0
         self.signals_fail = False
-        self.ring_is_over = False
+        self.search_is_over = False
         self._pids = 0
         super().__init__(
             settings(
@@ -290,7 +290,7 @@ class World(Driver):
             asked = process.question[1] if process.question else None
             if self.state is not State.READY or not came_back:
                 assert asked is owed, f"{process} joined in {self.state} and was asked for {asked}, not {owed}"
-        if process.doorbell and process.question is None:
+        if process.visitor and process.question is None:
             self._hang_up(process)
 
     def lose(self, process: Proc) -> None:
@@ -322,7 +322,7 @@ class World(Driver):
                 self.must_fail(Left(key), "it had hooks to run")
             else:
                 self.handle(Left(key))
-        if process.rung and not self.over:
+        if process.signalled_in and not self.over:
             if by_signal and self.failed is None:
                 self.must_fail(Left(SignalledPid(process.pid)), "it was to answer a signal")
             else:
@@ -341,7 +341,7 @@ class World(Driver):
         process.answered.add(kind)
         process.question = None
         self.handle(Said(process.key, Done(number, True, 1.0)))
-        if process.doorbell:
+        if process.visitor:
             self._hang_up(process)
 
     def answer_badly(self, process: Proc) -> None:
@@ -481,7 +481,7 @@ class World(Driver):
                 is_answer = isinstance(action, Tell) and isinstance(action.message, Result)
                 ends = isinstance(action, End) or (isinstance(action, SetTimer) and action.timer is TimerName.END)
                 assert is_answer or ends, f"{action} after a failure"
-            assert not isinstance(action, SendSignals) or number == len(actions) - 1, "a ring has to be the last action"
+            assert not isinstance(action, SendSignals) or number == len(actions) - 1, "a search comes last"
             self._carry_out(action, queue)
         self.log += [action for action in actions if isinstance(action, (Fail, Report))]
 
@@ -593,27 +593,27 @@ class World(Driver):
             self.adapter_asked_restore = self.checks_answered >= self.place.makes
         return answered
 
-    def _answer_to(self, ring: SendSignals) -> Event:
-        assert ring.callers == {20_000 + key for key, waits in self.callers.items() if waits}
+    def _answer_to(self, search: SendSignals) -> Event:
+        assert search.callers == {20_000 + key for key, waits in self.callers.items() if waits}
         if self.signals_fail:
             self.cause = "signals cannot be sent"
             return SignalsFailed("nobody knows the start command")
-        told = [p for p in self.processes if p.alive and p.catches and p.pid not in ring.left_alone]
-        fleeting = self.fleeting > 0 and not ring.accept_fleeting
+        told = [p for p in self.processes if p.alive and p.catches and p.pid not in search.left_alone]
+        fleeting = self.fleeting > 0 and not search.accept_fleeting
         if fleeting:
             self.fleeting -= 1
             told = told[:-1]
         for process in told:
-            assert ring.phase not in process.rung, f"{process} was signalled twice"
-            assert process.key is None or process.rung, f"{process} is on the socket, and was signalled"
-            process.rung.add(ring.phase)
+            assert search.phase not in process.signalled_in, f"{process} was signalled twice"
+            assert process.key is None or process.signalled_in, f"{process} is on the socket, and was signalled"
+            process.signalled_in.add(search.phase)
             process.signalled = True
         pids = {process.pid for process in told}
-        gone = [p for p in self.processes if p.alive and p.pid in ring.expected - pids]
+        gone = [p for p in self.processes if p.alive and p.pid in search.expected - pids]
         missing = Process(gone[0].pid, "app") if gone and not fleeting else None
         if missing is not None:
             self.cause = "one with hooks does not catch the signal any more"
-        self.ring_is_over = not told and not fleeting
+        self.search_is_over = not told and not fleeting
         return SignalsSent(tuple(Process(p.pid, "app") for p in told), SIGNAL, missing, fleeting)
 
     def _what_a_look_shows(self) -> tuple[Sighting, ...]:
@@ -679,7 +679,7 @@ class World(Driver):
     def _check_before_hooks(self) -> None:
         """Invariant 2: whoever joined in time and lives has run its before-snapshot hooks, and nobody is lost."""
         for process in self.processes:
-            if not process.alive or process.known is None or not process.in_time or process.doorbell:
+            if not process.alive or process.known is None or not process.in_time or process.visitor:
                 continue
             if process.is_lost:
                 assert not process.hooks_of(AFTER), f"a snapshot without {process}, which has lost its connection"
@@ -691,7 +691,7 @@ class World(Driver):
     def _check_after_hooks(self) -> None:
         """Invariant 1: nothing is admitted before the after-restore hooks are done in every process."""
         for process in self.processes:
-            if not process.alive or process.known is None or process.doorbell:
+            if not process.alive or process.known is None or process.visitor:
                 continue
             if process.key is not None or process.hooks_of(AFTER):
                 assert not process.stale, f"requests are admitted before {process} is done"
@@ -699,10 +699,10 @@ class World(Driver):
 
     def _check_signals(self, phase: str) -> None:
         if self.settings.signals:
-            assert self.ring_is_over, "nobody has looked whether all are signalled"
+            assert self.search_is_over, "nobody has looked whether all are signalled"
             for process in self.processes:
                 assert not (process.alive and process.signalled), f"{process} has not answered the signal"
-                if process.alive and process.doorbell and process.known is not None and process.hooks_of(AFTER):
+                if process.alive and process.visitor and process.known is not None and process.hooks_of(AFTER):
                     kind = BEFORE if phase == "before_snapshot" else AFTER
                     assert kind in process.ran or phase in process.unconfirmed, f"{process} was not told"
 

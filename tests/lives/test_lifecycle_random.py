@@ -13,8 +13,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, sets, tuples
-
 from lifecycle_world import NO_HOOKS, PLACES, Place, Proc, World
+
 from snapext.wire.messages import HookCounts
 from snapext_extension.boundary.actions import TimerName
 from snapext_extension.boundary.events import Acknowledged, AppReady, Crowded, ReadinessAsked, ShutdownAsked, TimerFired
@@ -118,7 +118,7 @@ class Life:
             self.world.name_hook(process)
 
     def a_hook_is_registered(self) -> None:
-        process = self._pick(lambda p: p.known is not None and not p.doorbell)
+        process = self._pick(lambda p: p.known is not None and not p.visitor)
         if process is not None and self._goes_on:
             self.world.register(process, *self._choose([(0, 1), (1, 0), (1, 1), (0, 0)]))
 
@@ -131,7 +131,7 @@ class Life:
             self.world.lose(process)
 
     def a_lost_process_comes_back(self) -> None:
-        if process := self._pick(lambda p: p.is_lost and not p.doorbell):
+        if process := self._pick(lambda p: p.is_lost and not p.visitor):
             self.world.connect(process)
 
     def a_process_ends(self) -> None:
@@ -147,7 +147,7 @@ class Life:
     # --- what a look shows -----------------------------------------------------------------------------------------
 
     def a_process_changes(self) -> None:
-        if process := self._pick(lambda p: not p.doorbell):
+        if process := self._pick(lambda p: not p.visitor):
             process.holds_port, process.at_rest = self._choose([True, False]), self._choose([True, False])
 
     def a_process_appears_that_has_not_joined(self) -> None:
@@ -157,7 +157,7 @@ class Life:
         process.python = kind != "it is not Python"
 
     def one_that_has_not_joined_joins_or_ends(self) -> None:
-        silent = self._pick(lambda p: p.known is None and p.python and not p.cause and not p.doorbell)
+        silent = self._pick(lambda p: p.known is None and p.python and not p.cause and not p.visitor)
         if silent is not None and (self.world.machine.generation or self._choose([True, False])):
             silent.alive = False
         elif silent is not None:
@@ -169,7 +169,7 @@ class Life:
         if self.world.settings.signals and not self.world.restored:
             comes = self._choose([True, False])
             hooks = ONE_OF_EACH if comes else NO_HOOKS
-            self.world.start_process(catches=True, doorbell=comes, hooks=hooks, python=comes, at_rest=True)
+            self.world.start_process(catches=True, visitor=comes, hooks=hooks, python=comes, at_rest=True)
 
     def one_that_was_signalled_answers(self) -> None:
         if process := self._pick(lambda p: p.signalled):
@@ -177,13 +177,13 @@ class Life:
 
     def one_that_was_signalled_joins_in_its_handler(self) -> None:
         """It may import a library with hooks there."""
-        process = self._pick(lambda p: p.signalled and not p.doorbell and p.key is None)
+        process = self._pick(lambda p: p.signalled and not p.visitor and p.key is None)
         if process is not None and self._goes_on:
             process.hooks = ONE_OF_EACH
             self.world.connect(process)
 
     def one_that_was_signalled_fails(self) -> None:
-        process = self._pick(lambda p: p.signalled and not p.doorbell)
+        process = self._pick(lambda p: p.signalled and not p.visitor)
         if process is not None and self._goes_on:
             self.world.acknowledge(process, "no connection")
 
@@ -207,7 +207,7 @@ class Life:
         assert state is self.world.state
 
     def _answer_the_signal(self, process: Proc) -> None:
-        if process.doorbell and process.key is None:
+        if process.visitor and process.key is None:
             self.world.connect(process, signalled=True)
         else:
             self.world.acknowledge(process)
@@ -327,7 +327,7 @@ class Life:
         world.notice_hang_ups()
         for process in [p for p in world.processes if p.alive]:
             process.at_rest = True
-            if process.is_lost and self._goes_on and not process.doorbell:
+            if process.is_lost and self._goes_on and not process.visitor:
                 world.connect(process)
             if process.importing and self._goes_on:
                 world.end_import(process)

@@ -1,7 +1,7 @@
-"""Read `done` by the shortest way: a restore waits for that line of each process.
+"""The two lines of a restore by the shortest way: `after_restore`, and `done` of a phase that went well.
 
-It takes the common shape alone: a phase that went well, in one whole line. Everything else, malformed or not, is left
-to the general reader (snapext.wire), which would say the same of what is taken here.
+Their common shape alone is taken. Everything else, malformed or not, is left to snapext.wire, which would write the
+same bytes, and read the same message.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from snapext.wire.fields import LIMIT
-from snapext.wire.messages import MAX_LINE_BYTES, Done, HookTiming
+from snapext.wire.messages import MAX_LINE_BYTES, AfterRestore, Done, HookTiming, Message
 
 BEGINNING = b'{"type":"done",'
 
@@ -23,6 +23,20 @@ def _refuse(name: str) -> Any:
 
 
 _scan = json.JSONDecoder(parse_constant=_refuse).scan_once  # type: ignore[attr-defined]
+
+
+def line_of(message: Message) -> bytes | None:
+    """The bytes of after_restore; None for another message, or an id that JSON would have to quote."""
+    if type(message) is not AfterRestore or not (message.environment_id.isascii() and message.environment_id.isalnum()):
+        return None
+    line = (
+        f'{{"type":"after_restore","id":{message.id},"generation":{message.generation},'
+        f'"timeout_ms":{message.timeout_ms},"environment_id":"{message.environment_id}",'
+        f'"restored_at":{message.restored_at!r}'
+    )
+    if message.restored_monotonic is not None:
+        line += f',"restored_monotonic":{message.restored_monotonic!r}'
+    return line.encode() + b"}\n"
 
 
 def read_done(data: bytes) -> Done | None:

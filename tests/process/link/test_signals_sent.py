@@ -64,10 +64,10 @@ def log() -> MemoryLog:
 
 
 @pytest.fixture
-def bell(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> Iterator[SignalTransport]:
-    bell = loop.call(lambda: SignalTransport(str(tmp_path / "done"), os.geteuid(), loop.reactor, log, ears))
-    yield bell
-    loop.call(bell.close)
+def transport(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> Iterator[SignalTransport]:
+    transport = loop.call(lambda: SignalTransport(str(tmp_path / "done"), os.geteuid(), loop.reactor, log, ears))
+    yield transport
+    loop.call(transport.close)
 
 
 @pytest.fixture
@@ -89,44 +89,44 @@ def look(app: App) -> Stat:
     return found
 
 
-def ring(loop: Loop, bell: SignalTransport, *who: Stat) -> list[int]:
-    return [process.pid for process in loop.call(lambda: bell.send(who, NUMBER))]
+def send(loop: Loop, transport: SignalTransport, *who: Stat) -> list[int]:
+    return [process.pid for process in loop.call(lambda: transport.send(who, NUMBER))]
 
 
 # --- who is signalled ------------------------------------------------------------------------------------------------
 
 
-def test_who_catches_the_signal_is_sent_it(loop: Loop, bell: SignalTransport, start: Start) -> None:
-    """Once for each ring."""
+def test_who_catches_the_signal_is_sent_it(loop: Loop, transport: SignalTransport, start: Start) -> None:
+    """Once for each time."""
     app = start(CATCHES)
-    assert ring(loop, bell, look(app)) == [app.process.pid]
+    assert send(loop, transport, look(app)) == [app.process.pid]
     assert app.end() == ("1\n", "")
 
 
-def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, bell: SignalTransport, start: Start) -> None:
+def test_a_pid_that_was_given_to_another_is_not_signalled(loop: Loop, transport: SignalTransport, start: Start) -> None:
     """The new process would even catch the signal: only its start time differs."""
     app = start(CATCHES)
     seen = look(app)
-    assert ring(loop, bell, seen.replace(start_ticks=seen.start_ticks - 1)) == []
+    assert send(loop, transport, seen.replace(start_ticks=seen.start_ticks - 1)) == []
     assert app.end() == ("0\n", "")
 
 
-def test_a_process_that_has_ended_is_no_error(loop: Loop, bell: SignalTransport, ears: Ears, start: Start) -> None:
+def test_a_process_that_has_ended_is_no_error(loop: Loop, transport: SignalTransport, ears: Ears, start: Start) -> None:
     """It was there when we looked."""
     app, other = start(CATCHES), start(CATCHES)
     seen = look(app)
     app.end()
-    assert ring(loop, bell, seen, look(other)) == [other.process.pid]
+    assert send(loop, transport, seen, look(other)) == [other.process.pid]
     assert ears.ended == []
 
 
 @pytest.mark.parametrize(
     "how", ["pass", f"signal.signal({NUMBER}, signal.SIG_IGN)", f"signal.pthread_sigmask(signal.SIG_BLOCK, [{NUMBER}])"]
 )
-def test_who_does_not_catch_it_is_left_alone(loop: Loop, bell: SignalTransport, start: Start, how: str) -> None:
+def test_who_does_not_catch_it_is_left_alone(loop: Loop, transport: SignalTransport, start: Start, how: str) -> None:
     """Whether it would be ended by it, ignores it or blocks it."""
     app = start(f"import signal, sys; {how}; print('up', flush=True); sys.stdin.readline()")
-    assert ring(loop, bell, look(app)) == []
+    assert send(loop, transport, look(app)) == []
     with open(f"/proc/{app.process.pid}/status") as status:
         pending = [line.split()[1] for line in status if line.startswith(("SigPnd", "ShdPnd"))]
     assert {int(mask, 16) for mask in pending} == {0}
@@ -134,12 +134,12 @@ def test_who_does_not_catch_it_is_left_alone(loop: Loop, bell: SignalTransport, 
 
 
 def test_the_end_of_one_that_was_signalled_is_heard_once(
-    loop: Loop, bell: SignalTransport, ears: Ears, start: Start
+    loop: Loop, transport: SignalTransport, ears: Ears, start: Start
 ) -> None:
     """Also when it was signalled twice."""
     app = start(CATCHES)
     for _ in range(2):
-        assert ring(loop, bell, look(app)) == [app.process.pid]
+        assert send(loop, transport, look(app)) == [app.process.pid]
     app.process.kill()
     assert wait_until(lambda: ears.ended) == [app.process.pid]
 
@@ -227,10 +227,10 @@ def test_the_pipe_is_for_its_owner_alone_and_taken_away(loop: Loop, ears: Ears, 
     """One of an extension that was killed is replaced."""
     path = tmp_path / "done"
     os.mkfifo(path, 0o666)
-    bell = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
+    transport = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    loop.call(bell.close)
+    loop.call(transport.close)
     assert not path.exists()
 
 
@@ -249,10 +249,10 @@ def test_a_file_that_a_shell_has_left_there_is_refused(loop: Loop, ears: Ears, l
 def test_closing_takes_the_pipe_away_but_not_anothers(loop: Loop, ears: Ears, log: MemoryLog, tmp_path: Path) -> None:
     """It does not remove a file that another process put in its place."""
     path = tmp_path / "done"
-    bell = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
+    transport = loop.call(lambda: SignalTransport(str(path), os.geteuid(), loop.reactor, log, ears))
     path.rename(tmp_path / "moved")
     path.write_text("precious")
-    loop.call(bell.close)
+    loop.call(transport.close)
     assert path.read_text() == "precious"
 
 
@@ -276,7 +276,7 @@ def test_anything_else_in_its_place_is_refused(
     assert os.lstat(path) == before
 
 
-def test_what_is_said_is_heard_in_order(loop: Loop, bell: SignalTransport, ears: Ears, tmp_path: Path) -> None:
+def test_what_is_said_is_heard_in_order(loop: Loop, transport: SignalTransport, ears: Ears, tmp_path: Path) -> None:
     """From several writers that come and go, in one piece or in several."""
     for said in (b"7\n", b"8,9,10 failed no database\n11", b"\n", b" 12  failed \r\n", b"\n\n13 failed\n"):
         with open(tmp_path / "done", "wb", buffering=0) as pipe:
@@ -293,7 +293,7 @@ def test_what_is_said_is_heard_in_order(loop: Loop, bell: SignalTransport, ears:
 
 
 def test_a_line_that_nobody_ends_does_not_take_the_next_answer_with_it(
-    loop: Loop, bell: SignalTransport, ears: Ears, tmp_path: Path
+    loop: Loop, transport: SignalTransport, ears: Ears, tmp_path: Path
 ) -> None:
     """`snapext done` begins a new line."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
@@ -317,7 +317,7 @@ JUNK = {
 
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 def test_junk_is_refused_and_what_comes_after_it_counts(
-    loop: Loop, bell: SignalTransport, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
+    loop: Loop, transport: SignalTransport, ears: Ears, log: MemoryLog, tmp_path: Path, junk: bytes
 ) -> None:
     """It is logged ten times, then at the 100th and the 1000th; no process counts as done."""
     with open(tmp_path / "done", "wb", buffering=0) as pipe:
