@@ -258,7 +258,7 @@ def test_connections_of_a_loop_that_has_ended_are_named(snapstart, lines, http_p
     snapstart.before_snapshot()
 
     assert sorted(line.split(": ")[2] for line in lines) == ["aiohttp", "httpx", "redis"]
-    assert all("event loop that is closed" in line and "on the loop of the app" in line for line in lines)
+    assert all("event loop that has ended" in line and "on the loop of the app" in line for line in lines)
     del store, client, session
     gc.collect()  # here, where their warnings are ignored
 

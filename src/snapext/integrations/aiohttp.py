@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import held_by, is_done, name_of
+from snapext.integrations.reach import held_by, is_done, name_of, of_another_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,11 +54,7 @@ def close(integration: Integration, thing: Any) -> Awaitable[object] | None:
 async def _abort_all(integration: Integration, thing: Any, transports: list[Any]) -> None:
     for transport in transports:
         if not await is_done(_abort(transport)):
-            integration.warn(
-                "loop",
-                f"{name_of(thing)} has connections of an event loop that is closed (asyncio.run() at import?): "
-                "they cannot be closed, and the app cannot use them. Make the session on the loop of the app",
-            )
+            integration.warn("loop", of_another_loop(name_of(thing)))
 
 
 async def _abort(transport: Any) -> None:

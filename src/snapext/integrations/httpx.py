@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import held_by, is_done
+from snapext.integrations.reach import held_by, is_done, of_another_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ def close(integration: Integration, thing: Any) -> Awaitable[object] | None:
 async def _close_all(integration: Integration, connections: list[Any]) -> None:
     for connection in connections:
         if not await is_done(connection.aclose()):
-            integration.warn(
-                "loop",
-                f"a connection ({connection.info()}) is of an event loop that is closed (asyncio.run() at import?): "
-                "it cannot be closed, and the app cannot use it. Make the client on the loop of the app",
-            )
+            integration.warn("loop", of_another_loop(f"a connection ({connection.info()})"))
 
 
 _HTTPX = _Httpx(__name__)

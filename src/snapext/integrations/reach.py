@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONTAINERS = frozenset((dict, list, tuple, set, frozenset, deque, OrderedDict, defaultdict))
-LOOP_IS_CLOSED = "loop is closed"
-"""What asyncio and uvloop say."""
+OF_ANOTHER_LOOP = ("loop is closed", "attached to a different loop", "bound to a different event loop")
+"""What asyncio and uvloop say. uvloop has closed what a loop that has ended had; only the wait for it fails."""
 
 
 def held_by(owner: Any, classes: tuple[type, ...], libraries: Container[str]) -> list[Any]:
@@ -39,14 +39,22 @@ def held_by(owner: Any, classes: tuple[type, ...], libraries: Container[str]) ->
 
 
 async def is_done(closing: Awaitable[object]) -> bool:
-    """Await it; False if what it closes was made on an event loop that has ended, which nothing can do any more."""
+    """Await it; False if what it closes is of another event loop, ended or not: nothing on this one can wait for it."""
     try:
         await closing
     except RuntimeError as error:
-        if LOOP_IS_CLOSED not in str(error):
+        if not any(words in str(error) for words in OF_ANOTHER_LOOP):
             raise
         return False
     return True
+
+
+def of_another_loop(what: str) -> str:
+    """The line about something that `is_done` could not wait for."""
+    return (
+        f"{what} is connected on an event loop that has ended, or is not the app's (asyncio.run() at import?), and "
+        "cannot be closed on the app's. Connect on the loop of the app alone"
+    )
 
 
 def name_of(thing: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snapext.hooks.checks import is_coroutine_function
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import held_by, is_done, name_of
+from snapext.integrations.reach import held_by, is_done, name_of, of_another_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ class _Redis(Integration):
 
         with contextlib.suppress(TimeoutError, redis.TimeoutError):  # the transport goes on closing by itself
             if not await is_done(asyncio.wait_for(closing, CLOSING_LIMIT_S)):
-                self.warn(
-                    "loop",
-                    f"{name_of(part)} has connections of an event loop that is closed (asyncio.run() at import?): "
-                    "they cannot be closed, and the app cannot use them. Connect on the loop of the app",
-                )
+                self.warn("loop", of_another_loop(name_of(part)))
 
 
 def _parts(thing: Any) -> Iterable[Any]:

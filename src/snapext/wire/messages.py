@@ -176,6 +176,10 @@ class Checkpoint(Message, title="checkpoint", senders=(CONTROL,)):
     """The function is up: take it across the boundary now. Answered by `result` when it is behind."""
 
 
+class Restored(Message, title="restored", senders=(CONTROL,)):
+    """The environment has been restored: the web adapter said so to the app. Answered as `checkpoint` is."""
+
+
 class StatusRequest(Message, title="status", senders=(CONTROL,)):
     """Which processes take part, and how far is the boundary? Answered by `result`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snapext_tools.attach.needs import AttachError, Needs, needs
+from snapext_tools.attach.needs import AttachError, Needs, has_hooks, needs
 from snapext_tools.attach.patch import difference, patched
 from snapext_tools.doctor.env_file import read_text
 from snapext_tools.doctor.examine import diagnose
@@ -81,5 +81,7 @@ def _left(after: str, path: Path, name: str, wanted: Needs) -> Iterator[str]:
                 continue
             change = finding.change
             yield f"{finding.severity}: {finding.wrong}: {change.verb} {change.place}: {change.line}"
+    if not has_hooks(next(iter(functions))):
+        yield "register hooks in the app: from snapext import register_before_snapshot, register_after_restore"
     if wanted.layer == "":
         yield "snapext layer publish --region REGION prints the command that makes the layer; deploy with its ARN"

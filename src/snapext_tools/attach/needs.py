@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from snapext.errors import SnapextError
+from snapext.wire.signal_names import ENV_TRANSPORT
 from snapext_extension import config
 from snapext_tools.doctor.ours import our_port
 from snapext_tools.doctor.rules_adapter import (
@@ -17,8 +21,11 @@ from snapext_tools.doctor.rules_adapter import (
 )
 from snapext_tools.doctor.rules_before import why_not
 from snapext_tools.doctor.rules_platform import PUBLISHED, mentions_snapext
-from snapext_tools.doctor.settings import Function, ImageFile, Opaque, Script, Setting
+from snapext_tools.doctor.settings import Function, ImageFile, Opaque, Script, Setting, Start
 
+_HOOKS = re.compile(r"^\s*(?:from|import)\s+(?:snapext|snapshot_restore(?:_py)?)\b", re.MULTILINE)
+_MOST_FILES = 2000
+"""A package has its dependencies in the same folder: no more files are looked into."""
 LAYER_PARAMETER = "SnapextLayerArn"
 
 
@@ -82,12 +89,34 @@ def needs(function: Function, layer: str | None = None) -> Needs:
 
 def _workers(function: Function) -> int | None:
     """How many workers the server starts, where that can be read; a setting that is there already is left alone."""
-    facts = function.beyond_variables()
-    holder = facts.image_file if facts.image else facts.script
-    start = holder.start if isinstance(holder, ImageFile | Script) else None
-    if start is None or start.workers is None or config.ENV_WORKERS in function.variables:
+    start = _start(function)
+    settled = {config.ENV_WORKERS, ENV_TRANSPORT} & function.variables.keys()
+    if start is None or start.workers is None or settled or not has_hooks(function):
         return None
     return start.workers
+
+
+def has_hooks(function: Function) -> bool:
+    """Whether any of its Python files names a hook module: init would wait in vain for workers that never join."""
+    facts = function.beyond_variables()
+    image = facts.image_file
+    folder = (
+        facts.code_folder
+        if not facts.image
+        else Path(image.place.file).parent
+        if isinstance(image, ImageFile)
+        else None
+    )
+    if folder is None or not folder.is_dir():
+        return False
+    files = itertools.islice(folder.rglob("*.py"), _MOST_FILES)
+    return any(_HOOKS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files if path.is_file())
+
+
+def _start(function: Function) -> Start | None:
+    facts = function.beyond_variables()
+    holder = facts.image_file if facts.image else facts.script
+    return holder.start if isinstance(holder, ImageFile | Script) else None
 
 
 def _lower(function: Function, names: tuple[str, ...]) -> str:

@@ -35,9 +35,10 @@ def difference(before: str, after: str, file: str) -> list[str]:
 
 def _yaml(text: str, name: str, wanted: Needs, file: str) -> str:
     try:
-        plain, document = _load(text), _load(text)
+        document = _load(text)
+        plain = _dump(document, text)
         _change(document, name, wanted, file, is_yaml=True)
-        after = onto(text, _dump(plain, text), _dump(document, text))
+        after = onto(text, plain, _dump(document, text))
     except YAMLError as error:
         raise AttachError(f"{file} cannot be changed: {str(error).partition(chr(10))[0]}") from error
     if "\n\nResources:" in text:  # sections that are set apart stay so

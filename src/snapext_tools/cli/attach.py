@@ -75,7 +75,7 @@ def attach(
 
 def _say(attached: Attached, template: Path, *, write: bool) -> None:
     if not attached.patch:
-        click.echo(f"{attached.function} ({template}): everything is there already", err=True)
+        click.echo(f"{template}: nothing to change for {attached.function}", err=True)
     elif write:
         _replace(template, attached.text)
         click.echo(f"{template}: snapext is attached to {attached.function}", err=True)

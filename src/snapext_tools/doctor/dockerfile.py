@@ -17,11 +17,15 @@ ADAPTER = "/opt/extensions/lambda-adapter"
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
 LABEL = "com.amazonaws.lambda.feature.snapstart"
 _VARIABLE = re.compile(r"\$\{?\w+")
+_OFFICIAL = (
+    "python|pypy|node|nginx|httpd|caddy|php|ruby|golang|rust|perl|openjdk|eclipse-temurin|amazoncorretto|gradle|maven|tomcat"
+    "|debian|ubuntu|alpine|amazonlinux|fedora|rockylinux|almalinux|oraclelinux|busybox|buildpack-deps|scratch|wordpress"
+)
 _PUBLIC = re.compile(
-    r"(?:docker\.io/)?(?:library/)?[a-z0-9-]+(?:[:@].*)?"
+    rf"(?:docker\.io/)?(?:library/)?(?:{_OFFICIAL})(?:[:@].*)?"
     r"|public\.ecr\.aws/(?:docker/library|lambda|amazonlinux|sam)/.*"
     r"|(?:mcr\.microsoft\.com|gcr\.io/distroless)/.*"
-    r"|(?:oven/bun|denoland/deno|ghcr\.io/astral-sh/uv|eclipse-temurin|amazoncorretto)(?:[:@].*)?"
+    r"|(?:oven/bun|denoland/deno|ghcr\.io/astral-sh/uv)(?:[:@].*)?"
 )
 
 

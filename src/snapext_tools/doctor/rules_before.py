@@ -27,7 +27,7 @@ def would_lose(function: Function) -> Iterator[Finding]:
     if value != PUBLISHED or not (can_attach or _refused(function)):
         state = "off" if value in (None, "None") else "on" if value == PUBLISHED else f"{value}"
         wrong = f"SnapStart is {state}, and snapext is not attached"
-        change = _attach(function) if can_attach else Change("change", function.root, "nothing")
+        change = _attach(function) if can_attach else Change("leave", function.root, "as it is")
         yield Finding(Severity.NOTE, wrong, what, change)
 
 
@@ -100,8 +100,8 @@ def _of_how_many(function: Function) -> str:
     if start is None or start.workers is None:
         return ""
     if start.workers == 1:
-        ours = ", which is enough for it if the routes do the work" if posts else ", where it has such routes"
-        return f"; {start.server} has one{ours}"
+        enough = "its routes for that are enough" if posts else f"routes for that ({paths[0]}, …) would be enough"
+        return f"; {start.server} has one process here: {enough}"
     return f" of {start.workers}, as {_where(start)} starts {start.server}"
 
 

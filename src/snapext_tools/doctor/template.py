@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from snapext_tools.doctor.conditions import conditions_in, decide, defaults, scenarios
@@ -46,10 +47,13 @@ def functions_of(template: Item, syntax: str, file: str, folder: Path) -> list[F
         if _type(item) in (SERVERLESS, LAMBDA)
         for function in _Reader(template, syntax, file, folder, name).functions()
     ]
+    loops = [name for name in resources if name.startswith("Fn::ForEach::")]
+    unread = f"{loops[0]} is not read: its values are not in the template" if loops else ""
     if not found:
-        loops = [name for name in resources if name.startswith("Fn::ForEach::")]
-        unread = f"; the values of {loops[0]} are not in the template" if loops else ""
-        raise SourceError(f"{file} has no function: neither {SERVERLESS} nor {LAMBDA}{unread}")
+        reason = f"; {unread}" if unread else ""
+        raise SourceError(f"{file} has no function: neither {SERVERLESS} nor {LAMBDA}{reason}")
+    if unread:
+        found[0] = replace(found[0], notes=(unread,))
     return found
 
 

@@ -90,6 +90,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "run.sh").write_text("#!/bin/sh\nexec gunicorn -w 2 -b :8000 app:app\n")
     (tmp_path / "app" / "run.sh").chmod(0o755)
+    (tmp_path / "app" / "app.py").write_text("from snapext import register_after_restore\n")
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     return tmp_path
 
@@ -124,7 +125,7 @@ def test_the_patch_is_one_that_patch_takes(folder):
     assert (folder / "template.yaml").read_text() == (folder / "other.yaml").read_text()
     assert (folder / "template.yaml").stat().st_mode == mode
     assert sorted(os.listdir(folder)) == ["app", "other.yaml", "template.yaml"]
-    assert run(attach_command, "--template", "template.yaml")[2] == "App (template.yaml): everything is there already\n"
+    assert run(attach_command, "--template", "template.yaml")[2] == "template.yaml: nothing to change for App\n"
 
 
 def test_the_arn_of_the_layer_can_be_given(folder):
@@ -135,6 +136,15 @@ def test_the_arn_of_the_layer_can_be_given(folder):
     assert (status, err) == (0, "")
     assert f"+      - {layer}" in out
     assert "SnapextLayerArn" not in out
+
+
+def test_workers_that_have_no_hooks_yet_are_not_waited_for(folder):
+    """Init would wait for processes that never join; what is left to do says so."""
+    (folder / "app" / "app.py").write_text("import os\n")
+    change = attach(folder / "template.yaml", None)
+
+    assert "SNAPEXT_WORKERS" not in change.text
+    assert change.left[0].startswith("register hooks in the app: from snapext import")
 
 
 def test_what_is_general_stays_general(folder):

@@ -504,3 +504,40 @@ def test_every_rule_stands_in_the_docs():
     assert sorted(rows) == sorted(
         (rule.id, f"{letters[rule.severity]}{rule.number}", applies[rule.applies]) for rule in RULES
     )
+
+
+@for_each(
+    "image, found",
+    [
+        (ImageFile(RUN, adapter="x:0.9.1"), {"image-without-label", "hooks-are-lost"}),
+        (ImageFile(RUN, adapter="x:1.0.0-rc1"), {"image-without-label", "hooks-are-lost"}),
+        (ImageFile(RUN, adapter="x:0.9.1", labelled=True), {"hooks-are-lost"}),
+        (ImageFile(RUN, adapter="x:0.9.1", trusted=False), {"hooks-are-lost"}),
+        (ImageFile(RUN, adapter="x:1.1.0"), {"hooks-are-lost"}),
+        (ImageFile(RUN, adapter="x:latest"), {"hooks-are-lost"}),
+        (ImageFile(RUN), {"hooks-are-lost"}),
+    ],
+)
+def test_an_image_that_lambda_does_not_publish_is_an_error_only_where_that_is_known(image, found):
+    """By the adapter's release, without the label, on a base that has neither."""
+    bare = replace(function(), variables={}, facts=replace(FACTS, **{**IMAGE, "image_file": image}))
+
+    assert {finding.rule for finding in examine(bare, attached=False).findings} == found
+
+
+@for_each(
+    "start, paths, said",
+    [
+        ({"workers": 4}, (), "one process of 4, as app/run.sh:3 starts gunicorn"),
+        ({"workers": 1}, (), "would be enough"),
+        ({"workers": 1}, ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH",), "its routes for that are enough"),
+        ({"workers": None}, (), "one POST reaches one process"),
+    ],
+)
+def test_what_is_lost_depends_on_how_many_processes_there_are(start, paths, said):
+    """One POST of the adapter reaches one process: that is enough where there is one."""
+    variables = dict.fromkeys(paths, "/x")
+    bare = replace(function(), variables=variables, facts=replace(FACTS, layers=(LWA,), **starting(**start)))
+    lost = [finding for finding in examine(bare, attached=False).findings if finding.rule == "hooks-are-lost"]
+
+    assert said in lost[0].harm

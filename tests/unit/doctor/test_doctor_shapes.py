@@ -98,6 +98,15 @@ def test_what_a_plan_does_not_know_yet_is_not_judged(tmp_path):
     assert [layer.text for layer in function.facts.layers] == ["var.adapter_arn", "aws_lambda_layer_version.snapext"]
     assert rules([function])[0] == []
 
+    document["planned_values"]["root_module"]["resources"][0]["values"]["layers"] = [OURS, None]
+    document["resource_changes"][0]["change"]["after_unknown"]["layers"] = [False, True]
+    (function,) = read_source("-", json.dumps(document))
+    assert [getattr(layer, "text", layer) for layer in function.facts.layers] == [
+        OURS,
+        "var.adapter_arn",
+        "aws_lambda_layer_version.snapext",
+    ]
+
 
 @for_each("mode, found", [(0o755, []), (0o644, ["handler-not-executable"])])
 def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
@@ -120,6 +129,8 @@ def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
     }
     (tmp_path / "manifest.json").write_text('{"version": "1", "artifacts": {}}')
     (tmp_path / "App.template.json").write_text(json.dumps(stack))
+    (tmp_path / "asset.2").mkdir(exist_ok=True)
+    (tmp_path / "asset.2" / "x.template.json").write_text("a file of the app")
     (tmp_path / "Data.template.json").write_text('{"Resources": {"T": {"Type": "AWS::DynamoDB::Table"}}}')
 
     assert rules(read_source(str(tmp_path))) == (found, set())
@@ -262,8 +273,10 @@ def test_a_loop_over_values_from_elsewhere_is_named():
     """Its functions cannot be read, and that is not said to be nothing."""
     text = "Resources: {'Fn::ForEach::Apps': [N, !Ref Names, {'App${N}': {Type: AWS::Lambda::Function}}]}"
 
-    with pytest.raises(SourceError, match="the values of Fn::ForEach::Apps are not in the template"):
+    with pytest.raises(SourceError, match="Fn::ForEach::Apps is not read: its values are not in the template"):
         read_source("-", text)
+    (beside,) = read_source("-", text[:-1] + ", App: {Type: AWS::Lambda::Function}}")
+    assert beside.notes == ("Fn::ForEach::Apps is not read: its values are not in the template",)
 
 
 @for_each(

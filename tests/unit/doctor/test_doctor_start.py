@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from helpers import for_each
 from snapext_tools.doctor.dockerfile import read_dockerfile
+from snapext_tools.doctor.examine import diagnose
 from snapext_tools.doctor.settings import ImageFile, Place
 from snapext_tools.doctor.start import read_start
+from snapext_tools.doctor.template import read_template
 
 
 def started(text, has=lambda _: False, **variables):
@@ -170,3 +172,19 @@ def test_the_start_command_is_that_of_entrypoint_and_cmd(tmp_path, cmd, port):
 def test_what_is_no_dockerfile_is_said_in_one_line(tmp_path, text, said):
     """The function is judged without it."""
     assert said in image(tmp_path, text)
+
+
+def test_what_a_private_base_image_may_set_is_not_said_to_be_missing(tmp_path):
+    """Of a public one it is known that it sets nothing of the adapter."""
+    (tmp_path / "template.yaml").write_text(
+        "Resources:\n  App:\n    Type: AWS::Serverless::Function\n    Metadata: {Dockerfile: Dockerfile}\n"
+        "    Properties: {PackageType: Image, Environment: {Variables: {SNAPEXT_SETTLE_MS: 500}}}\n"
+    )
+    (tmp_path / "Dockerfile").write_text("FROM example.com/base:1\n")
+    (private,) = diagnose(read_template(tmp_path / "template.yaml"))
+    (tmp_path / "Dockerfile").write_text("FROM python:3.12\n")
+    (public,) = diagnose(read_template(tmp_path / "template.yaml"))
+
+    assert "readiness-port" not in {finding.rule for finding in private.findings}
+    assert "its base image example.com/base:1 may set it" in dict(private.not_judged)["the readiness port"]
+    assert "readiness-port" in {finding.rule for finding in public.findings}

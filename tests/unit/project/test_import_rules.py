@@ -98,7 +98,7 @@ def test_the_extension_is_light():
 
 def test_what_registering_needs_is_light():
     """Before the extension has registered, it imports no more than sockets: each module delays the user's runtime."""
-    first = ("__main__", "platform", "platform.lambda_api", "platform.http1")
+    first = ("__main__", "observing", "platform", "platform.lambda_api", "platform.http1")
     names = set().union(*(imports(f"snapext_extension.{name}", at_import=True) for name in first))
 
     assert {"os", "sys", "_socket"} == names - ours(names) - {"__future__"}
