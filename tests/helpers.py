@@ -334,3 +334,23 @@ class MemoryLog(Log):
 
     def reasons(self, event: str) -> list[str]:
         return [record["reason"] for record in self.records if record["event"] == event]
+
+
+PORTS_OF_A_WORKER = 1_000
+_next_port = os.getpid()
+
+
+def free_port() -> int:
+    """A port on which nobody listens, and which no test beside this one is given.
+
+    Below the range from which the kernel takes ports by itself, so that it stays free until the app under test has it.
+    """
+    global _next_port
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")) % 16
+    for _ in range(PORTS_OF_A_WORKER):
+        _next_port += 1
+        port = 12_000 + worker * PORTS_OF_A_WORKER + _next_port % PORTS_OF_A_WORKER
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port from {12_000 + worker * PORTS_OF_A_WORKER} on is free")

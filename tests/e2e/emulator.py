@@ -16,18 +16,12 @@ import psutil
 import requests
 from installed import Function, tool
 
-from helpers import wait_until
+from helpers import free_port, wait_until
 
 RIE = "rie-1.170.0"
 # It then has restore/next, and its log says snap-start; the caller must set the variable.
 CACHING = "--enable-init-caching"
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_open(port: int) -> bool:

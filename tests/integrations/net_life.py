@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from net_servers import free_port
-
+from helpers import free_port
 from snapext_tools.simulator.plan import Plan, Request
 from snapext_tools.simulator.simulation import Simulation
 from snapext_tools.simulator.states import InitType

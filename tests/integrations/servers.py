@@ -15,8 +15,7 @@ from pathlib import Path
 import psycopg
 import pymysql
 
-from helpers import LIMIT_S, leave_out, wait_until
-from lives import free_port
+from helpers import LIMIT_S, free_port, leave_out, wait_until
 
 POSTGRES_FOLDERS = "/usr/lib/postgresql/*/bin"
 

@@ -21,10 +21,10 @@ import requests.adapters
 import urllib3
 from aiohttp.client_proto import ResponseHandler
 from botocore.credentials import Credentials, RefreshableCredentials
-from net_servers import free_port, http_server, redis_server
+from net_servers import http_server, redis_server
 from watched import Watched
 
-from helpers import wait_until
+from helpers import free_port, wait_until
 from snapext.guest import notice
 from snapext.integrations import aioboto3 as for_aioboto3
 from snapext.integrations import aiohttp as for_aiohttp

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from helpers import free_port
 
 APPS = Path(__file__).parent / "apps"
 BIN = Path(sys.executable).parent
@@ -55,12 +56,6 @@ class Life:
 
 
 Simulate = Callable[..., Life]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

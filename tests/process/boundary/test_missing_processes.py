@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers import ROOT
-from lives import APPS, BIN, IN_ORDER, Life, Simulate, free_port
+from helpers import ROOT, free_port
+from lives import APPS, BIN, IN_ORDER, Life, Simulate
 from snapext_extension.boundary.attendance import LONG_REST_MS
 
 SLOW_SECOND = "gunicorn -c gunicorn_slow.py -b 127.0.0.1:{port} -w 2 tracing_flask:app"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener
-from lives import APPS, BIN, IN_ORDER, Simulate, free_port
+from helpers import AFTER, BEFORE, ROOT, WELCOME, Listener, free_port
+from lives import APPS, BIN, IN_ORDER, Simulate
 
 NODE = ROOT / "examples" / "node_app"
 NODE_RUNS = pytest.mark.needs("node")

@@ -19,8 +19,8 @@ import click
 import psutil
 import pytest
 
-from helpers import wait_until
-from lives import APPS, free_port
+from helpers import free_port, wait_until
+from lives import APPS
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 SERVER = [sys.executable, "tracing_http_server.py"]

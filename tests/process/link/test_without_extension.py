@@ -14,8 +14,8 @@ import pytest
 import requests
 
 import snapext
-from helpers import wait_until
-from lives import APPS, BIN, free_port
+from helpers import free_port, wait_until
+from lives import APPS, BIN
 
 SERVERS = {
     "gunicorn": "gunicorn -b 127.0.0.1:{port} -w 2 --preload tracing_flask:app",

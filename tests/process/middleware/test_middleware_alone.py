@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import LIMIT_S, clean_environ, wait_until
-from lives import APPS, BIN, free_port
+from helpers import LIMIT_S, clean_environ, free_port, wait_until
+from lives import APPS, BIN
 
 AFTER = ["after_first", "after_second", "last"]
 BEFORE = ["before_second", "before_first"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from helpers import AUTOSTART
-from lives import APPS, free_port
+from helpers import AUTOSTART, free_port
+from lives import APPS
 from snapext_tools.simulator.folder import _adapter_script, _extension_script, _write_launcher
 from snapext_tools.simulator.plan import Plan
 from snapext_tools.simulator.platform import InitType

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from lives import APPS, BIN, IN_ORDER, READY_PATH, Life, Simulate, free_port
+from helpers import free_port
+from lives import APPS, BIN, IN_ORDER, READY_PATH, Life, Simulate
 from snapext_layer.tree import layer_tree
 from snapext_layer.write import install
 from snapext_tools.simulator.folder import _adapter_script, _write_launcher
@@ -30,6 +31,7 @@ INTERPRETER = str(Path(sys.executable).resolve())
 SITE_PACKAGES = Path(pytest.__file__).parent.parent
 CHAINING = """
 import importlib.machinery, importlib.util, os, sys
+from helpers import free_port
 here = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [path for path in sys.path if path != here])
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
