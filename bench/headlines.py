@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import footprint, invocation, limited, middleware, restore, scale, startup
+from bench import footprint, integrations, invocation, limited, middleware, restore, scale, startup
 from bench.figures import lines, ratios
 from bench.rounds import Figures
 
@@ -186,6 +186,13 @@ HEADLINES: tuple[Headline, ...] = (
         for take in (
             ratio(figure("middleware", middleware.BEFORE, kind), figure("middleware", middleware.BEFORE, CLOCK)),
         )
+    ),
+    *(
+        Headline(
+            "integrations", f"{metric} of `install_all()`: {name}", figure("integrations", metric, name), unit="ms"
+        )
+        for metric in (integrations.INSTALL, integrations.AFTER)
+        for name in (integrations.NOTHING, integrations.SQLALCHEMY, integrations.DJANGO)
     ),
     *_limited("1 worker"),
     *_limited("4 workers"),

@@ -1,11 +1,11 @@
-"""The eight parts of a run: what each measures, how often, and what the report says of it."""
+"""The nine parts of a run: what each measures, how often, and what the report says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench import footprint, invocation, limited, middleware, restore, scale, startup
+from bench import footprint, integrations, invocation, limited, middleware, restore, scale, startup
 from bench.rounds import Result
 from bench.stage import Stage
 
@@ -150,6 +150,18 @@ environment, idle for 10 ms.""",
         footprint.measure,
         20,
         footprint.measure,
+        2,
+    ),
+    Part(
+        "integrations",
+        "Integrations",
+        f"""\
+What `snapext.install_all()` costs: `{integrations.INSTALL}` where it is called, as a rule while the app is imported;
+`{integrations.BEFORE}`, the look at 100,000 objects more than the app's own, and closing; `{integrations.AFTER}`, which
+delays the restore. Nothing is connected: closing and connecting cost what the library and its server take.""",
+        integrations.measure,
+        20,
+        integrations.measure,
         2,
     ),
     Part(

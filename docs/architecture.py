@@ -61,23 +61,25 @@ ARROWS = {
     "snapext_extension.reserve": (),
     "snapext_extension.reactor": (),
     "snapext_extension.door": ("snapext_extension.reactor",),
+    "snapext_extension.observing": (),
     "snapext_extension.values": ("snapext.errors",),
     "snapext_extension.adapter_config": ("snapext.errors", "snapext_extension.data", "snapext_extension.values"),
     "snapext_extension.config": (
         *("snapext.errors", "snapext.integrations", "snapext.wire"),
-        *("snapext_extension.adapter_config", "snapext_extension.log", "snapext_extension.values"),
-        "snapext_extension.data",
+        *("snapext_extension.adapter_config", "snapext_extension.data", "snapext_extension.log"),
+        *("snapext_extension.observing", "snapext_extension.values"),
     ),
     "snapext_extension.platform": (
         *("snapext.errors", "snapext_extension.adapter_config", "snapext_extension.boundary"),
         *("snapext_extension.config", "snapext_extension.data", "snapext_extension.door", "snapext_extension.log"),
-        *("snapext_extension.reactor", "snapext_extension.reserve"),
+        *("snapext_extension.observing", "snapext_extension.reactor", "snapext_extension.reserve"),
     ),
     "snapext_extension.peers": (
         *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
         *("snapext_extension.kernel", "snapext_extension.log", "snapext_extension.reactor"),
     ),
-    "snapext_extension": ("snapext.errors", "snapext.wire"),  # the shell: __main__ and extension, over all its rooms
+    # The shell: __main__ and extension, over all its rooms.
+    "snapext_extension": ("snapext.clock", "snapext.errors", "snapext.wire"),
     "snapext_layer": ("snapext.errors",),
     "snapext_tools": (),
     "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),

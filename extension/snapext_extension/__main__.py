@@ -7,6 +7,7 @@ the rest afterwards.
 import os
 import sys
 
+from snapext_extension.observing import observes
 from snapext_extension.platform.lambda_api import HttpError, LambdaApi
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
     folder, name = os.path.split(argv[0])
     api = LambdaApi(address)
     try:
-        registered = api.register(name)
+        registered = api.register(name, invoke=observes(os.environ, folder))
     except (OSError, HttpError) as error:
         _say(f"the extension cannot reach the platform at {address} (AWS_LAMBDA_RUNTIME_API): {error}")
         return 1

@@ -21,6 +21,7 @@ from snapext_extension.adapter_config import (
 )
 from snapext_extension.data import Data
 from snapext_extension.log import LEVELS
+from snapext_extension.observing import is_snap_start
 from snapext_extension.values import choice, first, integer, optional
 
 ENV_MODE = "SNAPEXT_MODE"
@@ -59,8 +60,6 @@ KNOWN = frozenset(
     }
 )
 
-ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
-
 DEFAULT_PORT = 9555
 DEFAULT_SETTLE_MS = 500
 DEFAULT_BEFORE_SNAPSHOT_MS = 60_000
@@ -71,7 +70,7 @@ class Config(Data):
     """What the extension runs with. Times are in milliseconds.
 
     mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
-        checkpoint`; `auto` when it may, and no hook runs in time if it does not.
+        checkpoint`; `auto` when it may, and no hook runs in time if it does not; `observe` as in observing.py.
     signals: the numbers of the signals before the snapshot and after the restore, or None.
     signal_ack: whether a signalled process must say that it is done.
     restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
@@ -135,11 +134,6 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         signals=_signals_of(environ),
         signal_ack=choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
     )
-
-
-def is_snap_start(environ: Mapping[str, str]) -> bool:
-    """Whether a restore may come. The client has the same rule in snapext.guest.own, which we do not import."""
-    return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
 
 
 class LongPhase(Data):
@@ -218,15 +212,13 @@ def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
 
 def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
     """What starts the boundary. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if the check points at us."""
-    mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit"))
+    mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit", "observe"))
     variable, value = first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
     ours = value == str(port)
     if mode == "gate" and not ours:
         raise ConfigError(variable, value or "", f"{port} (our port, {ENV_PORT}) when {ENV_MODE}=gate")
-    if mode == "explicit" and ours:
-        raise ConfigError(
-            variable, str(value), f"the app's own port when {ENV_MODE}=explicit: nothing answers at {port}"
-        )
+    if mode in ("explicit", "observe") and ours:
+        raise ConfigError(variable, str(value), f"the app's own port when {ENV_MODE}={mode}: nothing answers at {port}")
     if ours and readiness.port == port:
         raise ConfigError(
             first(environ, ENV_LWA_PORT, "PORT")[0],

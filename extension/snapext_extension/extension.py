@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from snapext.clock.restore import JUMP_S
 from snapext.wire.messages import CONTROL, Described, Done, Hello, Message, StatusRequest
 from snapext.wire.place import start_command_path
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
@@ -23,6 +24,7 @@ from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import Log
+from snapext_extension.observing import observes
 from snapext_extension.peers.board import Board
 from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
 from snapext_extension.peers.status import StatusDesk
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     from snapext_extension.kernel.look import Looker
     from snapext_extension.peers.search import SignalSearch
 
+OBSERVES = (
+    f"snapext only observes: set {ENV_LWA_READINESS_PORT}={{port}}, and no request is served before the after-restore "
+    "hooks have run. Without it they run when the clock or the first invocation shows the restore; "
+    "snapext.asgi.SnapStartMiddleware (or snapext.wsgi, snapext.django) in the app holds the requests meanwhile"
+)
 NO_GATE = (
     f"nothing holds the boundary: set {ENV_LWA_READINESS_PORT}={{port}} so that the web adapter waits for the hooks; "
     "without it they run only if the function runs `snapext checkpoint` (SNAPEXT_MODE=explicit insists on that)"
@@ -60,6 +67,7 @@ class Extension:
         self._exit_status = 0
         self._app_status = 200
         self._folder = extensions_folder
+        self._observes = observes(os.environ, extensions_folder)
         self._reactor = Reactor()
         self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
@@ -89,6 +97,8 @@ class Extension:
             self._gate = Gate(
                 host, config.port, self._reactor, log, self._on_readiness_asked, self._on_readiness_hung_up
             )
+        elif self._observes:
+            log.write("warning", "observes", message=OBSERVES.format(port=config.port))
         elif config.snap_start and config.mode == "auto":
             log.write("warning", "no_gate", message=NO_GATE.format(port=config.port))
         if config.snap_start:  # now, while there are descriptors to import it with
@@ -101,7 +111,7 @@ class Extension:
                 self._log.write("debug", "clock_not_watched", reason=why_not)
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
-        if self._gate is not None:
+        if self._gate is not None or self._observes:
             self._probe.start()
         try:
             self._reactor.run()
@@ -136,6 +146,8 @@ class Extension:
         message = f"the wall clock was set by {by_s:+.3f} s, {when}"
         after_ms = None if after_s is None else round(after_s * 1000, 3)
         self._log.write("info", "clock_set", by_s=round(by_s, 3), after_restore_ms=after_ms, message=message)
+        if self._observes and by_s >= JUMP_S:
+            self._event(events.RestoreSeen(f"the wall clock was set by {by_s:+.0f} s"))
 
     def _settings(self) -> Settings:
         config = self._config
@@ -149,7 +161,7 @@ class Extension:
         return Settings(
             boundary=config.snap_start,
             gate=config.mode == "gate",
-            held=config.snap_start and config.mode in ("gate", "explicit"),
+            held=config.snap_start and (config.mode in ("gate", "explicit") or self._observes),
             signals=config.signals is not None,
             acknowledged=config.signal_ack,
             restore_caller=RestoreCaller(decision.caller),
@@ -162,6 +174,7 @@ class Extension:
             before_snapshot_timeout_ms=config.before_snapshot_timeout_ms,
             after_restore_timeout_ms=config.after_restore_timeout_ms,
             debug=config.log_level == "debug",
+            observes=self._observes,
         )
 
     # --- what comes in ---------------------------------------------------------------------------------------------
@@ -269,7 +282,7 @@ class Extension:
         self._event(events.Left(SignalledPid(pid)))
 
     def _status(self) -> dict[str, Any]:
-        return {"mode": self._config.mode, **self._lifecycle.describe()}
+        return {"mode": "observe" if self._observes else self._config.mode, **self._lifecycle.describe()}
 
     def _on_app_ready(self, status: int) -> None:
         self._app_status = status
@@ -291,6 +304,10 @@ class Extension:
 
     def _on_event_next(self, response: Response) -> None:
         event = json.loads(response.body) if response.status == 200 else {}
+        if event.get("eventType") == "INVOKE" and self._observes:
+            self._ask(EVENT_NEXT, self._on_event_next)  # the platform waits for it at the end of every invocation
+            self._event(events.RestoreSeen("the first invocation came"))
+            return
         if event.get("eventType") != "SHUTDOWN":
             raise HttpError(f"event/next was answered with {response.status}: {response.body[:300]!r}")
         left_ms = max(0, int(event.get("deadlineMs", 0) - time.time() * 1000))

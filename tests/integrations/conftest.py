@@ -11,7 +11,7 @@ import servers
 
 import snapext
 from snapext.guest import notice
-from snapext.hooks import loops, registry, runner
+from snapext.hooks import around, loops, registry, runner
 from snapext.integrations import frame, table
 
 
@@ -35,11 +35,10 @@ class Boundary:
 
     def before(self) -> list[str]:
         """The names of the hooks that ran."""
-        hooks = (snapext.get_before_snapshot(), snapext.get_after_restore())
-        return self._run(runner.before_snapshot(*hooks, 10_000, lambda _: None))
+        return self._run(around.before_snapshot(10_000, lambda _: None))
 
     def after(self) -> list[str]:
-        return self._run(runner.after_restore(snapext.get_after_restore(), 10_000, lambda _: None))
+        return self._run(around.after_restore("0" * 32, 10_000, lambda _: None))
 
     def _run(self, phase: runner.Phase) -> list[str]:
         outcome = runner.run(phase)

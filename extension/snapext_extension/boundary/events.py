@@ -127,6 +127,12 @@ class RestoreReturned(Data):
     body: str
 
 
+class RestoreSeen(Data):
+    """Nobody has told us of the restore, and something shows it. `by`: what that is."""
+
+    by: str
+
+
 class ShutdownAsked(Data):
     reason: str
     deadline_ms: int
@@ -149,5 +155,6 @@ Event = (
     | ReadinessHungUp
     | Looked
     | RestoreReturned
+    | RestoreSeen
     | ShutdownAsked
 )

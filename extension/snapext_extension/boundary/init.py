@@ -128,7 +128,7 @@ class Init:
         """The time to wait is over. Without a failure the boundary begins with the members that are there."""
         timeout_ms, workers = self._settings.ready_timeout_ms, self._settings.workers
         missing = self._missing(now_ms)
-        if not self.app_is_ready:
+        if not self.app_is_ready and not self._settings.observes:
             return not_ready(timeout_ms, "; ".join(missing)) if self._settings.gate else no_checkpoint(timeout_ms)
         hooks_are_lost = any(member.total_hooks() for member in self._roll.lost())
         if workers != 0 and (hooks_are_lost or (workers and len(self._assembly.counted(now_ms)) < workers)):
@@ -172,7 +172,7 @@ class Init:
         """What init waits for, in words; empty when the boundary may begin."""
         if self.app_is_ready:
             return self._assembly.missing(now_ms)
-        if self._settings.gate:
+        if self._settings.gate or self._settings.observes:
             why = app_not_ready(self._app_answer(), max(self._roll.ended, self._attendance.ended))
             elsewhere = self._attendance.listening_elsewhere()
             return [f"{why}; {elsewhere} listens, but not on that port" if elsewhere else why]

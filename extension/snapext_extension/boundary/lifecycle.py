@@ -11,12 +11,13 @@ The extension holds one thing, the moment at which the runtime may say "ready", 
     SHUTDOWN         the environment ends
 
 TRANSITIONS (states.py) is every way from one to another, and `_move` the only place that takes one.
-What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours, else a command
-that asks for a checkpoint; then no process may be missing (init.py). Who asks for restore/next is the one difference
-between the adapters' generations (RestoreCaller). Below 1.1, and without an adapter, it is us: restore/next first,
-event/next only when that was not refused, or a version would be published whose hooks never run. From 1.1 on it is the
-adapter: event/next is asked when its last check before the snapshot has been answered, so no snapshot can be older than
-that answer, and the next check is the restore's (checks.py).
+What ends INIT is the one difference between the modes: the app's own readiness when the gate is ours or when we only
+observe, else a command that asks for a checkpoint; then no process may be missing (init.py). Who asks for restore/next
+is the one difference between the adapters' generations (RestoreCaller). Below 1.1, and without an adapter, it is us:
+restore/next first, event/next only when that was not refused, or a version would be published whose hooks never run.
+From 1.1 on it is the adapter: event/next is asked when its last check before the snapshot has been answered, so no
+snapshot can be older than that answer, and the next check is the restore's (checks.py). When we only observe it is
+nobody that we know of: we hold event/next back, and the clock, the first invocation or the app shows the restore.
 
 A process that lives and has lost its connection owes its hooks: the boundary waits for it until it comes back, ends, or
 executes another program (roll.py, debts.py).
@@ -93,6 +94,7 @@ class Lifecycle:
         self._has_asked_event = False
         self._durations_ms: dict[str, float] = {}
         self._awaits_shutdown: Failure | None = None
+        self._is_silent = settings.observes  # the Runtime API takes no report of ours: the runtime waits in no restore
 
     def start(self, now_ms: float) -> list[actions.Action]:
         """The first actions. Without a boundary the platform is not held back for a moment."""
@@ -187,6 +189,8 @@ class Lifecycle:
                 self._on_acknowledged(event)
             case events.Crowded(limit):
                 self._on_crowded(limit)
+            case events.RestoreSeen(by):
+                self._on_restore_seen(by)
             case events.ShutdownAsked(reason, deadline_ms):
                 self._on_shutdown_asked(reason, deadline_ms)
 
@@ -211,6 +215,8 @@ class Lifecycle:
             self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))
         else:
             self._commands.wait(key)
+            if self._settings.observes and self.state is State.SNAPSHOT:
+                self._outbox.do(actions.AskRestoreNext())  # nobody else holds what the command waits for
             if not self._init.app_is_ready:
                 self._init.become_ready(self._now_ms)
                 self._init.wait()
@@ -295,6 +301,9 @@ class Lifecycle:
         """A message of a type that means nothing here, or from a connection that is not on the roll, is ignored."""
         if isinstance(message, messages.Checkpoint):
             self._on_checkpoint(key)
+            return
+        if isinstance(message, messages.Restored):
+            self._on_restored_said(key)
             return
         member = self._roll.members.get(key)
         if member is None:
@@ -457,7 +466,7 @@ class Lifecycle:
     @property
     def _is_reportable(self) -> bool:
         """Whether the Runtime API would still take an error: not once the runtime has asked for an invocation."""
-        return self.state is not State.READY
+        return self.state is not State.READY and not self._is_silent
 
     def _begin_phase(self, timeout_ms: int) -> None:
         self._signalling.begin_phase()
@@ -541,7 +550,7 @@ class Lifecycle:
         self._move(Trigger.ALL_DONE)
         duration_ms = self._durations_ms["before_snapshot_ms"]
         self._report("info", "snapshot", processes=len(self._roll.members), duration_ms=duration_ms)
-        if self._adapter_restores:
+        if self._adapter_restores or (self._settings.observes and not self._commands.waiting_pids()):
             self._outbox.do(CancelTimer(TimerName.WAITING))
             self._ask_event()
         else:
@@ -604,11 +613,33 @@ class Lifecycle:
             self._outbox.do(reports.check_given_up(self.state, self._now_ms - began_ms, self._meanwhile()))
 
     def _on_restore_returned(self, status: int, body: str) -> None:
-        if status == 200:
-            self._ask_event()
-            self._restored()
-        else:
+        if status != 200:
             self._fail(failures.restore_refused(status, body))
+            return
+        self._ask_event()
+        if self.state is State.SNAPSHOT:  # nothing has shown it before
+            self._is_silent = False
+            self._restored()
+
+    def _on_restore_seen(self, by: str) -> None:
+        """Requests may come already: it is the middleware that holds them."""
+        if self._settings.observes and self.state is State.SNAPSHOT:
+            self._report("info", "restore_seen", by=by, message=f"the environment has been restored: {by}")
+            self._restored()
+
+    def _on_restored_said(self, key: int) -> None:
+        """The web adapter (1.1) has told the app, whose middleware tells us; it asks for no invocation before."""
+        if self.state is State.READY:
+            self._outbox.do(Tell(key, Result(True)))
+        elif self.state is State.SNAPSHOT and (self._adapter_restores or self._settings.observes):
+            self._commands.wait(key)
+            self._is_silent = False
+            self._restored()
+        elif self.state is State.AFTER_RESTORE:
+            self._commands.wait(key)
+        else:
+            why = f"no restore is expected in the phase {self.state.value}"
+            self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))
 
     def _restored(self) -> None:
         self._identity = self._make_identity()

@@ -28,6 +28,7 @@ class Settings(Data):
     checks_before_snapshot: how many readiness checks an adapter that asks for restore/next makes before it does.
     debug: whether the log has a use for reports of the level `debug`: else they are not made.
     workers: how many processes must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
+    observes: nothing tells us of the restore but the clock, the first invocation, or the app itself.
     """
 
     boundary: bool
@@ -43,6 +44,7 @@ class Settings(Data):
     before_snapshot_timeout_ms: int
     after_restore_timeout_ms: int
     debug: bool
+    observes: bool = False
 
 
 class Identity(Data):

@@ -10,9 +10,7 @@ from snapext.errors import ConfigError
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
 from snapext_extension.config import ENV_MODE, ENV_RESTORE_CALLER
 from snapext_extension.data import Data
-
-ADAPTER_FILE = "lambda-adapter"
-"""The adapter registers under this name, so its file must be called that."""
+from snapext_extension.observing import ADAPTER_FILE
 
 RESTORE_NEXT_MARK = b"/runtime/restore/next"
 SNAPSTART_MARK = b"AWS_LWA_SNAPSTART"

@@ -36,13 +36,14 @@ class LambdaApi:
         self.extension_id = ""
         self.reserve: Reserve | None = None  # of descriptors; set once we have registered
 
-    def register(self, name: str) -> Response:
-        """Register as the external extension `name`, for SHUTDOWN alone: INVOKE would add to every invocation.
+    def register(self, name: str, *, invoke: bool = False) -> Response:
+        """Register as the external extension `name`, for SHUTDOWN; INVOKE as well adds to every invocation.
 
         `name` must be that of the file that was started, or the platform waits for ever.
         """
         headers = {"Lambda-Extension-Name": name, "Content-Type": "application/json"}
-        response = self._call("POST", f"{EXTENSIONS}/register", headers, b'{"events":["SHUTDOWN"]}', None)
+        body = b'{"events":["INVOKE","SHUTDOWN"]}' if invoke else b'{"events":["SHUTDOWN"]}'
+        response = self._call("POST", f"{EXTENSIONS}/register", headers, body, None)
         self.extension_id = response.headers.get("lambda-extension-identifier", "")
         return response
 

@@ -2,7 +2,8 @@
 
 This runs at the start of every Python process that one of our channels reaches, so it must cost next to nothing: it
 puts one finder in place and imports nothing of snapext. The first import of `snapext`, `snapshot_restore_py` or
-`snapshot_restore` links the process. The latter two, and snapext itself, come from here only if nobody else has them.
+`snapshot_restore` links the process; with SNAPEXT_INTEGRATIONS, also that of a library that it takes care of. The three
+come from here only if nobody else has them.
 
 The channels: `sitecustomize.py` beside this file, by PYTHONPATH; `user-base`, by PYTHONUSERBASE; and the `snapext.pth`
 that `snapext layer install` writes for the interpreters of an image. Whichever come, the finder is put in place once.
@@ -23,6 +24,28 @@ _PACKAGE = os.path.dirname(_FOLDER)
 _visited: "list[str]" = []  # quoted: older Pythons than ours start with this folder on their path, too
 """Folders of ours whose hidden `sitecustomize` has been looked for. Two copies of us may be on the path."""
 _ALIASES = ("snapshot_restore_py", "snapshot_restore")
+_LIBRARIES = (
+    "aiobotocore",
+    "aiohttp",
+    "aiomysql",
+    "asyncpg",
+    "botocore",
+    "django",
+    "httpcore",
+    "psycopg",
+    "psycopg2",
+    "psycopg_pool",
+    "pymongo",
+    "pymysql",
+    "redis",
+    "requests",
+    "sqlalchemy",
+    "urllib3",
+)
+"""What SNAPEXT_INTEGRATIONS takes care of, as far as it is no part of Python: importing one links the process then."""
+_LINKING = frozenset(
+    ("snapext",) + _ALIASES + (_LIBRARIES if os.environ.get("SNAPEXT_INTEGRATIONS", "none") not in ("none", "") else ())
+)
 
 
 class _LinkingLoader:
@@ -51,7 +74,7 @@ class _LinkingLoader:
 
 
 class LinkingFinder:
-    """Finds the three names as everyone else would, adds the link, and is the last resort for what is absent."""
+    """Finds these names as everyone else would, adds the link, and is the last resort for ours that are absent."""
 
     def __init__(self) -> None:
         self._searching: set[str] = set()
@@ -59,7 +82,7 @@ class LinkingFinder:
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        if (name not in _ALIASES and name != "snapext") or name in self._searching:
+        if name not in _LINKING or name in self._searching:
             return None
         self._searching.add(name)
         try:
@@ -82,6 +105,8 @@ class LinkingFinder:
         return None
 
     def _last_resort(self, name: str) -> "ModuleSpec | None":
+        if name in _LIBRARIES:
+            return None
         from importlib.util import spec_from_file_location  # 3 ms, which only this process needs
 
         if name == "snapext":

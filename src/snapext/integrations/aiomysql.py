@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 
@@ -26,11 +24,11 @@ class _Aiomysql(Integration):
         super().__init__(module)
         self._closed: list[Any] = []
 
-    def objects(self) -> Iterable[Any]:
+    def classes(self) -> tuple[type, ...]:
         """Pools come first: what they own is closed then."""
         from aiomysql import Connection, Pool
 
-        return [*alive((Pool,)), *alive((Connection,))]
+        return (Pool, Connection)
 
     async def before_snapshot(self, thing: Any) -> None:
         if hasattr(thing, "clear"):

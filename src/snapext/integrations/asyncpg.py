@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from asyncpg import Connection, Pool
@@ -32,11 +30,11 @@ class _Asyncpg(Integration):
         self._refilled: set[int] = set()
         """The server's processes for connections that their pool would replace at once."""
 
-    def objects(self) -> Iterable[Any]:
+    def classes(self) -> tuple[type, ...]:
         """Pools come first: what they own is closed then."""
         from asyncpg import Connection, Pool
 
-        return [*alive((Pool,)), *alive((Connection,))]
+        return (Pool, Connection)
 
     async def before_snapshot(self, thing: Any) -> None:
         if hasattr(thing, "acquire"):

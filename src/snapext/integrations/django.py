@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from django.core.cache.backends.base import BaseCache
@@ -25,11 +23,11 @@ def install(obj: BaseDatabaseWrapper | BaseCache | None = None) -> None:
 
 
 class _Django(Integration):
-    def objects(self) -> Iterable[Any]:
+    def classes(self) -> tuple[type, ...]:
         from django.core.cache.backends.base import BaseCache
         from django.db.backends.base.base import BaseDatabaseWrapper
 
-        return alive((BaseDatabaseWrapper, BaseCache))
+        return (BaseDatabaseWrapper, BaseCache)
 
     def before_snapshot(self, thing: Any) -> None:
         from django.db.backends.signals import connection_created

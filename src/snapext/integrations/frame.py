@@ -14,7 +14,7 @@ import sys
 from snapext.guest import notice
 from snapext.hooks import loops, registry
 from snapext.integrations import table
-from snapext.integrations.objects import Kept, alive
+from snapext.integrations.objects import Kept, Look, alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class Integration:
     # --- what a library says -----------------------------------------------------------------------------------------
 
     def classes(self) -> tuple[type, ...]:
-        """Whose instances are taken care of. Called before the snapshot, when the library is loaded."""
+        """Whose instances are taken care of, in this order. Called before the snapshot, when the library is loaded."""
         return ()
 
     def objects(self) -> Iterable[Any]:
         """What is taken care of when no object was given: each instance that is alive before the snapshot."""
-        return alive(self.classes())
+        return _look_at_objects.find(self.classes(), _all_classes)
 
     def before_snapshot(self, thing: Any) -> Awaitable[object] | object:
         """Close what must not be frozen. What can be awaited is awaited in turn, behind all that cannot be."""
@@ -126,6 +126,7 @@ class Integration:
 
 
 LOOP_TURNS_WITHIN_S = 0.2
+_look_at_objects = Look()
 _wanted: set[str] = set()
 
 
@@ -157,6 +158,21 @@ def _look() -> None:
             importlib.import_module(entry.module).install()
 
 
+def _all_classes() -> Iterable[type]:
+    """What all that are installed look for, so that one look finds it."""
+    for step in _steps_before():
+        if step.owner is not None and is_loaded(table.TABLE[step.rank]):
+            try:
+                yield from step.owner.classes()
+            except Exception as error:  # its own step says so
+                notice.debug(f"{step.owner.name} cannot be looked for: {error!r}")
+
+
+def _steps_before() -> list[_Step]:
+    """Ours before the snapshot; the last one runs first."""
+    return [hook[0] for hook in registry.get_before_snapshot() if isinstance(hook[0], _Step)]
+
+
 def _bind_the_loop_of_the_app() -> None:
     """An app that has registered no hook has told us of no loop. What one of several is for, nobody knows."""
     if loops.bound_running_loop() is not None or loops.running_loop() is not None:
@@ -183,7 +199,13 @@ class _Step:
         self._call = call
 
     def __call__(self) -> Awaitable[None] | None:
-        return self._call()
+        if self in _steps_before()[-1:]:
+            _look_at_objects.forget()
+        try:
+            return self._call()
+        finally:
+            if self in _steps_before()[:1]:
+                _look_at_objects.forget()
 
 
 def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:

@@ -28,16 +28,40 @@ def alive(classes: tuple[type, ...]) -> list[Any]:
     finally:
         if frozen:
             gc.freeze()
-    wanted: dict[type, bool] = {}
+    among, wanted = frozenset(classes), dict[type, bool]()
     found = []
     for thing in everything:
         kind = type(thing)
         is_wanted = wanted.get(kind)
         if is_wanted is None:
-            is_wanted = wanted[kind] = any(base in classes for base in kind.__mro__)
+            is_wanted = wanted[kind] = not among.isdisjoint(kind.__mro__)
         if is_wanted:
             found.append(thing)
     return found
+
+
+class Look:
+    """One look for all integrations of a phase. Nothing is held between two phases."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._classes: frozenset[type] = frozenset()
+        self._found: list[Any] = []
+
+    def find(self, classes: tuple[type, ...], others: Callable[[], Iterable[type]]) -> list[Any]:
+        """The instances of these classes, in their order; `others` are those that will be asked for as well."""
+        if not self._classes.issuperset(classes):
+            self._classes = frozenset((*classes, *others()))
+            self._found = alive(tuple(self._classes))
+        found: list[list[Any]] = [[] for _ in classes]
+        for thing in self._found:
+            bases = type(thing).__mro__
+            place = next((place for place, base in enumerate(classes) if base in bases), None)
+            if place is not None:
+                found[place].append(thing)
+        return [thing for things in found for thing in things]
 
 
 class Kept:

@@ -7,7 +7,6 @@ from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 
@@ -22,12 +21,12 @@ def install(obj: Any = None) -> None:
 
 
 class _Psycopg2(Integration):
-    def objects(self) -> Iterable[Any]:
+    def classes(self) -> tuple[type, ...]:
         """Pools come first: what they own is closed then."""
         from psycopg2.extensions import connection
         from psycopg2.pool import AbstractConnectionPool
 
-        return [*alive((AbstractConnectionPool,)), *alive((connection,))]
+        return (AbstractConnectionPool, connection)
 
     def before_snapshot(self, thing: Any) -> None:
         if thing.closed:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from sqlalchemy import Engine
@@ -30,10 +29,10 @@ def install(obj: Engine | AsyncEngine | None = None) -> None:
 
 
 class _SQLAlchemy(Integration):
-    def objects(self) -> Iterable[Any]:
+    def classes(self) -> tuple[type, ...]:
         """What holds a connection, before the engine that it would go back to."""
         holders, engines = _classes()
-        return [*alive(tuple(holders)), *alive(tuple(engines))]
+        return (*holders, *engines)
 
     def before_snapshot(self, thing: Any) -> Awaitable[object] | None:
         holders, engines = _classes()

@@ -7,7 +7,7 @@ missing or mistyped field is malformed: `read` raises RemoteProtocolError and na
 from __future__ import annotations
 
 from snapext.wire.fields import choice, flag, mapping, names, natural, number, part, parts, text
-from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 from snapext.wire.record import Record
 
 TYPE_CHECKING = False
@@ -176,6 +176,10 @@ class Checkpoint(Message, title="checkpoint", senders=(CONTROL,)):
     """The function is up: take it across the boundary now. Answered by `result` when it is behind."""
 
 
+class Restored(Message, title="restored", senders=(CONTROL,)):
+    """The environment has been restored: the web adapter said so to the app. Answered as `checkpoint` is."""
+
+
 class StatusRequest(Message, title="status", senders=(CONTROL,)):
     """Which processes take part, and how far is the boundary? Answered by `result`."""
 
@@ -192,7 +196,7 @@ class Result(Message, title="result", senders=(EXTENSION,)):
     status: Mapping[str, Any] | None = mapping(null=True, default=None)
 
 
-class Shutdown(Message, title="shutdown", senders=(EXTENSION,)):
+class Shutdown(Message, title=SHUTDOWN, senders=(EXTENSION,)):
     """The environment ends. `deadline_ms` is the time left, in milliseconds."""
 
     reason: str = text()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snapext.errors import ConfigError
-from snapext_extension.config import is_snap_start
+from snapext_extension.observing import is_snap_start
 
 ENV_RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
 ENV_HOST = "AWS_LWA_HOST"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext_extension.config import ENV_INITIALIZATION_TYPE
+from snapext_extension.observing import ENV_INITIALIZATION_TYPE
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
 from snapext_tools.simulator.errors import SimulationError
 
@@ -93,7 +93,7 @@ def extension_environment(
     }
     if plan.adapter == NO_ADAPTER:
         env.setdefault("SNAPEXT_MODE", "explicit")
-    elif environ.get("SNAPEXT_MODE") != "explicit":
+    elif environ.get("SNAPEXT_MODE") not in ("explicit", "observe"):
         env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from snapext_extension.boundary.events import RestoreSeen
 from snapext_extension.extension import Extension
 from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.reactor import Reactor
@@ -115,8 +116,21 @@ def test_the_log_says_by_how_much_and_when(
     said: list[tuple[str, str, dict[str, object]]] = []
     extension = Extension.__new__(Extension)
     vars(extension).update(
+        _observes=False,
         _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
         _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
     )
     extension._on_clock_set(24.5)
     assert said == [("info", "clock_set", fields)]
+
+
+def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -> None:
+    """A step of NTP does not, and a clock that is set back neither."""
+    heard: list[object] = []
+    extension = Extension.__new__(Extension)
+    vars(extension).update(
+        _observes=True, _restored_monotonic=None, _log=SimpleNamespace(write=lambda *_, **__: None), _event=heard.append
+    )
+    for by_s in (0.9, -30.0, 24.5):
+        extension._on_clock_set(by_s)
+    assert heard == [RestoreSeen("the wall clock was set by +24 s")]

@@ -97,6 +97,25 @@ def test_importing_any_of_the_names_links_the_process(listener, start_bare, name
     assert (app.process.pid, HookCounts(0, 0)) == ((hello := listener.accept().greet()).pid, hello.hooks)
 
 
+def test_a_library_that_is_to_be_taken_care_of_links_the_process(listener, start, tmp_path):
+    """SNAPEXT_INTEGRATIONS in an app that never mentions snapext: else nothing would be done, in silence."""
+    library = folder_with(tmp_path, "asyncpg.py", "")
+    app = start("import asyncpg; import sys; sys.stdin.readline()", more=[library], SNAPEXT_INTEGRATIONS="auto")
+
+    assert (app.process.pid, HookCounts(1, 0)) == ((hello := listener.accept().greet()).pid, hello.hooks)
+
+
+@pytest.mark.parametrize("setting", [{}, {"SNAPEXT_INTEGRATIONS": "none"}])
+def test_else_a_library_links_nothing(start, tmp_path, setting):
+    """And importing one that is absent fails as ever."""
+    library = folder_with(tmp_path, "asyncpg.py", "")
+    code = "import asyncpg, sys; print('snapext' in sys.modules)"
+
+    assert start(code, more=[library], **setting).end() == ("False\n", "")
+    absent = "\ntry: import sqlalchemy.nosuch\nexcept ModuleNotFoundError: print('absent')"
+    assert start(absent, SNAPEXT_INTEGRATIONS="auto").end() == ("absent\n", "")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_hooks_registered_under_any_name_count(listener, start_bare, name):
     """With stand-ins, all three names share one registry."""

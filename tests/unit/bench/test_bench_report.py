@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import footprint, invocation, limited, middleware, restore, scale, startup
+from bench import footprint, integrations, invocation, limited, middleware, restore, scale, startup
 from bench.budgets import judged
 from bench.cpu_limit import NoLimitError
 from bench.headlines import HEADLINES, LISTEN_TIMES
@@ -60,6 +60,14 @@ def figures() -> dict[str, dict[str, dict[str, list[float]]]]:
                 footprint.APP_HTTP: times(800.0),
             }
             for metric in ("pages", "own pages")
+        },
+        "integrations": {
+            metric: {
+                integrations.NOTHING: times(1.0),
+                integrations.SQLALCHEMY: times(2.0),
+                integrations.DJANGO: times(3.0),
+            }
+            for metric in (integrations.INSTALL, integrations.BEFORE, integrations.AFTER)
         },
         "limited": {
             **{f"{metric}, 1 worker": in_a_group for metric in ("restore_ms", "first_response_ms")},

@@ -1,5 +1,6 @@
 """What every integration has in common, with a library of the tests' own."""
 
+import ast
 import asyncio
 import gc
 import re
@@ -10,7 +11,7 @@ import types
 import pytest
 
 import snapext
-from helpers import ROOT
+from helpers import AUTOSTART, ROOT
 from snapext.guest import notice
 from snapext.hooks import loops, runner
 from snapext.integrations import frame, objects, table
@@ -167,6 +168,31 @@ def test_what_fails_is_said_when_all_others_are_done(world):
     assert "lib: could not close before the snapshot, 2 times: OSError('no. 1'), OSError('no. 2')" in error.message
 
 
+def test_one_look_finds_the_objects_of_all(world, monkeypatch):
+    """It reads every object of the process. Nothing is held when the last one is done."""
+    looks = []
+    monkeypatch.setattr(objects, "alive", lambda classes, alive=objects.alive: looks.append(classes) or alive(classes))
+
+    class Other:
+        pass
+
+    class Second(Lib):
+        def classes(self):
+            return (Other,)
+
+    lib, second, client, other = Lib(), Second("pool"), Client(), Other()
+    world.load("lib", lib)
+    world.load("pool", second)
+    snapext.install_all()
+    for _ in range(2):
+        assert world.before()[1] is None
+
+    assert [set(classes) for classes in looks] == [{Client, Other}] * 2
+    assert client in [thing for _, _, thing in lib.seen]
+    assert other in [thing for _, _, thing in second.seen]
+    assert not frame._look_at_objects._found
+
+
 def test_what_is_awaited_runs_on_the_loop_of_the_app(world, monkeypatch):
     """Which nobody has bound: an app without hooks has told us of none."""
     monkeypatch.setattr(loops, "_bound", None)
@@ -287,6 +313,18 @@ def test_the_docs_have_the_table():
     """One line for each library, in the same order."""
     page = (ROOT / "docs" / "integrations.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [entry.name for entry in table.TABLE]
+
+
+def test_the_autostart_knows_the_libraries():
+    """With SNAPEXT_INTEGRATIONS it links a process that imports one; what is a part of Python is in every process."""
+    source = ast.parse((AUTOSTART / "_snapext_autostart.py").read_text())
+    (known,) = [
+        ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_LIBRARIES"
+    ]
+    libraries = {entry.library.partition(".")[0] for entry in table.TABLE} - set(sys.stdlib_module_names)
+    assert set(known) == libraries
 
 
 def test_the_table_is_sound():

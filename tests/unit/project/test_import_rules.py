@@ -50,7 +50,7 @@ def test_every_room_is_lived_in():
 
 def test_the_messages_do_no_io():
     """What reads and writes them imports neither sockets, tasks, threads, the system nor a clock."""
-    modules = {f"snapext.wire.{name}" for name in ("fields", "phases", "record", "messages", "connection")}
+    modules = {f"snapext.wire.{name}" for name in ("fields", "json_text", "phases", "record", "messages", "connection")}
     names = set().union(*map(imports, modules))
 
     assert ours(names) <= {"snapext.errors", *modules}
@@ -98,7 +98,7 @@ def test_the_extension_is_light():
 
 def test_what_registering_needs_is_light():
     """Before the extension has registered, it imports no more than sockets: each module delays the user's runtime."""
-    first = ("__main__", "platform", "platform.lambda_api", "platform.http1")
+    first = ("__main__", "observing", "platform", "platform.lambda_api", "platform.http1")
     names = set().union(*(imports(f"snapext_extension.{name}", at_import=True) for name in first))
 
     assert {"os", "sys", "_socket"} == names - ours(names) - {"__future__"}

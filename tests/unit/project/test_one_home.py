@@ -6,7 +6,7 @@ from docs.architecture import MODULES
 from helpers import for_each
 from snapext.command import main
 from snapext.guest import own
-from snapext_extension import config
+from snapext_extension import observing
 from snapext_extension.kernel.processes import parse_stat
 
 
@@ -22,7 +22,7 @@ def modules_that_say(text):
 
 def test_two_modules_know_the_variable_of_the_initialization_type():
     """The client has one home for it, and the extension another; all the rest asks these."""
-    assert modules_that_say(own.ENV_INITIALIZATION_TYPE) == {"snapext.guest.own", "snapext_extension.config"}
+    assert modules_that_say(own.ENV_INITIALIZATION_TYPE) == {"snapext.guest.own", "snapext_extension.observing"}
 
 
 @for_each("value", [None, "", "snap-start", "SNAP-START", "snap-start ", "on-demand", "x"])
@@ -30,7 +30,7 @@ def test_client_and_extension_agree_on_snap_start(value):
     """What the extension holds, the processes wait for."""
     environ = {} if value is None else {"AWS_LAMBDA_INITIALIZATION_TYPE": value}
 
-    assert own.is_snap_start(environ) is config.is_snap_start(environ) is (value == "snap-start")
+    assert own.is_snap_start(environ) is observing.is_snap_start(environ) is (value == "snap-start")
 
 
 @for_each("name", [b"sh", b"a b", b") R 1 (x", b"))((", b"", b"\xff"])

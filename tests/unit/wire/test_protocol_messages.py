@@ -18,6 +18,7 @@ from snapext.wire.messages import (
     HookFailure,
     Hooks,
     HookTiming,
+    Restored,
     Result,
     Running,
     Shutdown,
@@ -38,7 +39,7 @@ FROM_APP = [
     Done(9, False, 0.5, (), FAILURE.replace(hook="app.hook")),
     Described(3, ("app.<locals>.höok",), ()),
 ]
-FROM_COMMAND = [HELLO.replace(role="control"), Checkpoint(), StatusRequest()]
+FROM_COMMAND = [HELLO.replace(role="control"), Checkpoint(), Restored(), StatusRequest()]
 FROM_US = [
     WELCOME,
     Welcome(1, "ready", 1, "ab" * 16),

@@ -1,0 +1,56 @@
+"""The middleware and the extension where nothing cooperates, under the local Lambda."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from test_middleware_alone import AFTER, BEFORE, PATHS
+
+from lives import Life, Simulate
+
+GUNICORN = "gunicorn -b 127.0.0.1:{port} -w 2"
+
+
+@pytest.fixture
+def observe(simulate: Simulate, tmp_path):
+    (tmp_path / "clock").write_bytes(struct.pack("d", 0))
+
+    def observe(*options: str, **env: str) -> Life:
+        return simulate(f"{GUNICORN} restored:app", *options, APP="flask", CLOCK_FILE=str(tmp_path / "clock"), **env)
+
+    return observe
+
+
+def test_the_adapters_posts_reach_every_worker_through_the_extension(observe):
+    """It tells one worker of the restore; that one tells the extension, and all have run before the first request."""
+    life = observe("--adapter", "builtin-1.1", SNAPEXT_MODE="observe", **PATHS)
+    assert life.status == 0, life.stderr
+    assert len(life.pids) == 2
+    assert [life.hooks_of(pid) for pid in life.pids] == [BEFORE + AFTER] * 2
+    last_hook = max(line["at_ns"] for line in life.trace if "hook" in line)
+    assert [line for line in life.requests() if line["at_ns"] < last_hook] == []
+    assert life.document["mode"] == "observe"
+
+
+def test_behind_the_gate_the_posts_disturb_nothing(observe):
+    """The same with the settings of the layer: each hook once."""
+    life = observe("--adapter", "builtin-1.1", **PATHS)
+    assert life.status == 0, life.stderr
+    assert [life.hooks_of(pid) for pid in life.pids] == [BEFORE + AFTER] * 2
+
+
+def test_the_first_invocation_shows_the_restore_at_the_latest(observe):
+    """The clock is never set here: the before-snapshot hooks are exact, and the others run once, at the invocation."""
+    life = observe("--adapter", "builtin", "--request", "GET /", "--request", "GET /", SNAPEXT_MODE="observe")
+    assert len(life.pids) == 2, life.stderr
+    assert [life.hooks_of(pid) for pid in life.pids] == [BEFORE + AFTER] * 2
+    (warning,) = (event for event in life.document["events"] if "only observes" in event.get("message", ""))
+    assert "set AWS_LWA_READINESS_CHECK_PORT=" in warning["message"]
+
+
+def test_a_hook_that_fails_resets_the_environment(observe):
+    """Nobody waits for the restore to whom it could be reported: the extension ends, and says why."""
+    life = observe("--adapter", "builtin", SNAPEXT_MODE="observe", HOOK_FAILS="1")
+    assert life.status == 1
+    assert any(error["hook"] == "restored.last" for error in life.document["errors"]), life.document["errors"]
