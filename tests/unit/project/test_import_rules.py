@@ -50,7 +50,7 @@ def test_every_room_is_lived_in():
 
 def test_the_messages_do_no_io():
     """What reads and writes them imports neither sockets, tasks, threads, the system nor a clock."""
-    modules = {f"snapext.wire.{name}" for name in ("fields", "phases", "record", "messages", "connection")}
+    modules = {f"snapext.wire.{name}" for name in ("fields", "json_text", "phases", "record", "messages", "connection")}
     names = set().union(*map(imports, modules))
 
     assert ours(names) <= {"snapext.errors", *modules}
