@@ -57,7 +57,7 @@ ARROWS = {
     "snapext_extension.kernel": (
         *("snapext.wire", "snapext_extension.boundary", "snapext_extension.data", "snapext_extension.reactor"),
     ),
-    "snapext_extension.log": (),
+    "snapext_extension.log": ("snapext.wire",),
     "snapext_extension.reserve": (),
     "snapext_extension.reactor": (),
     "snapext_extension.door": ("snapext_extension.reactor",),
@@ -73,6 +73,7 @@ ARROWS = {
         *("snapext.errors", "snapext_extension.adapter_config", "snapext_extension.boundary"),
         *("snapext_extension.config", "snapext_extension.data", "snapext_extension.door", "snapext_extension.log"),
         *("snapext_extension.observing", "snapext_extension.reactor", "snapext_extension.reserve"),
+        "snapext.wire",
     ),
     "snapext_extension.peers": (
         *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
