@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -10,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from snapext.clock.restore import JUMP_S
+from snapext.wire.json_text import decode
 from snapext.wire.messages import CONTROL, Described, Done, Hello, Message, StatusRequest
 from snapext.wire.place import start_command_path
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT
@@ -303,7 +303,7 @@ class Extension:
         self._reactor.stop()
 
     def _on_event_next(self, response: Response) -> None:
-        event = json.loads(response.body) if response.status == 200 else {}
+        event = decode(response.body.decode()) if response.status == 200 else {}
         if event.get("eventType") == "INVOKE" and self._observes:
             self._ask(EVENT_NEXT, self._on_event_next)  # the platform waits for it at the end of every invocation
             self._event(events.RestoreSeen("the first invocation came"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import stat
 import time
+
+from snapext.wire.json_text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,10 +85,12 @@ class Log:
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
     record = {"time": time.time(), "level": level, "source": "snapext", "event": event, **fields}
     # ASCII alone: what no encoding knows (a file name in other bytes, as Python reads it) is written as an escape.
-    return _encode(record).encode() + b"\n"
+    try:
+        return encode(record).encode() + b"\n"
+    except TypeError:  # a value of another kind: better in its own words than not at all
+        import json
 
-
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode  # json.dumps makes one at each call
+        return json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
 
 
 def _is_power_of_ten(number: int) -> bool:

@@ -319,7 +319,11 @@ class World(Driver):
         process.key = process.lost_key = None
         if key is not None:
             if unfinished:
+                names = "app.hook" if process.names_hook else self.board.get((process.pid, self.machine.generation))
                 self.must_fail(Left(key), "it had hooks to run")
+                assert self.failed is not None
+                assert self.failed.error is not None
+                assert self.failed.error.hook == names, "another hook is named than the one that ran"
             else:
                 self.handle(Left(key))
         if process.signalled_in and not self.over:
@@ -359,6 +363,10 @@ class World(Driver):
         if process.key is not None and process.question is not None:
             process.names_hook = True
             self.handle(Said(process.key, Running(process.question[0], "app.hook")))
+
+    def write_hook(self, process: Proc) -> None:
+        """On the board, whatever the phase is: nothing but the name that is shown depends on it."""
+        self.board[process.pid, self.machine.generation] = f"app.written_{process.pid}"
 
     def register(self, process: Proc, before: int, after: int) -> None:
         """Register more hooks, of which a process that has lost its link can tell only when it is back."""

@@ -114,8 +114,10 @@ class Life:
             self.world.answer_something_else(process, self._choose([-1, 1, 7]))
 
     def a_hook_starts(self) -> None:
-        if process := self._connected():
+        if (process := self._connected()) and self._choose([True, False]):
             self.world.name_hook(process)
+        elif process:
+            self.world.write_hook(process)
 
     def a_hook_is_registered(self) -> None:
         process = self._pick(lambda p: p.known is not None and not p.visitor)

@@ -6,9 +6,8 @@ same bytes, and read the same message.
 
 from __future__ import annotations
 
-import json
-
 from snapext.wire.fields import LIMIT
+from snapext.wire.json_text import scan
 from snapext.wire.messages import MAX_LINE_BYTES, AfterRestore, Done, HookTiming, Message
 
 BEGINNING = b'{"type":"done",'
@@ -16,13 +15,6 @@ BEGINNING = b'{"type":"done",'
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_scan = json.JSONDecoder(parse_constant=_refuse).scan_once  # type: ignore[attr-defined]
 
 
 def line_of(message: Message) -> bytes | None:
@@ -45,7 +37,7 @@ def read_done(data: bytes) -> Done | None:
         return None
     try:
         text = data.decode()
-        value, end = _scan(text, 0)
+        value, end = scan(text, 0)
     except (ValueError, StopIteration, RecursionError):
         return None
     if end != len(text) - 1 or value["type"] != "done":  # said twice, the last one counts

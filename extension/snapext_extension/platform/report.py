@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from snapext.wire.json_text import encode
 from snapext_extension.boundary.failures import EXIT_OTHER, Failure
 from snapext_extension.log import Log
 from snapext_extension.platform.http1 import HttpError
@@ -56,7 +55,7 @@ def _report_to(api: LambdaApi, log: Log, path: str, error_type: str, failure: Fa
         "stackTrace": failure.error.stack.splitlines() if failure.error else [],
     }
     try:
-        response = api.report(path, error_type, json.dumps(body).encode())
+        response = api.report(path, error_type, encode(body).encode())
     except (OSError, HttpError) as error:
         message = f"the platform did not take the error report at {path}: {error}"
         log.write("error", "report_failed", path=path, message=message)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from snapext.hooks import own_loops, registry, reseed, runner
+
+GENERATORS = "snapext: generators"
+"""What is at work, in a hook's place, while we look for the generators or renew them."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,19 +18,29 @@ if TYPE_CHECKING:
 
 def before_snapshot(timeout_ms: int, on_start: Callable[[str], None], call: Caller = runner.call_here) -> Phase:
     """Raises NotRenewedError for a registered generator that nobody could renew."""
+    began = time.monotonic()
     own_loops.settle()
     before, after = registry.get_before_snapshot(), registry.get_after_restore()
     outcome = yield from runner.before_snapshot(before, after, timeout_ms, on_start, call)
     if outcome.error is None:
-        reseed.prepare()  # behind the hooks, which may import
+        if reseed.is_wanted():
+            on_start(GENERATORS)
+            reseed.prepare(began + timeout_ms / 1000)  # behind the hooks, which may import
         own_loops.settle()
     return outcome
+
+
+def renewal() -> Callable[[str], None] | None:
+    """What comes before the first after-restore hook, called with the environment id. It raises NotRenewedError."""
+    return reseed.reseed if reseed.is_wanted() else None
 
 
 def after_restore(
     environment_id: str, timeout_ms: int, on_start: Callable[[str], None], call: Caller = runner.call_here
 ) -> Phase:
     """Raises NotRenewedError for a registered generator that could not be renewed."""
-    if reseed.is_wanted():
-        reseed.reseed(environment_id)
+    renew = renewal()
+    if renew is not None:
+        on_start(GENERATORS)
+        renew(environment_id)
     return (yield from runner.after_restore(registry.get_after_restore(), timeout_ms, on_start, call))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from types import AsyncGeneratorType, CodeType, GeneratorType
+from _functools import partial  # type: ignore[import-not-found]  # `functools` takes 4 ms to import
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import CodeType
     from typing import Any
 
     from snapext.hooks.registry import Hook
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 # Flags of code objects, see the module inspect, which takes 10 ms to import.
 CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 MAX_WRAPPED = 20
+
+
+def _generator() -> Any:
+    yield
+
+
+async def _async_generator() -> Any:
+    yield
+
+
+# As `types` makes them.
+GeneratorType, AsyncGeneratorType = type(_generator()), type(_async_generator())
+CODE = type(_generator.__code__)
 
 PLAIN = "register a plain function; what comes before `yield` and what comes after it are two hooks"
 ENTERED = "register a plain function that enters it (an ExitStack keeps it open), and another one that closes it"
@@ -73,6 +86,11 @@ def is_coroutine_function(func: Any) -> bool:
         return code is not None and bool(code.co_flags & CO_COROUTINE)
     except Exception:
         return False
+
+
+def is_unusual(result: Any) -> bool:
+    """Whether a hook has returned what is to be awaited, or what shows that it did nothing."""
+    return why_result_ran_nothing(result) is not None or is_awaitable(result)
 
 
 def is_awaitable(result: Any) -> bool:
@@ -134,7 +152,7 @@ def _innermost(func: Any) -> Any:
 
 def _code(func: Any) -> CodeType | None:
     code = getattr(_inner(func), "__code__", None)
-    return code if isinstance(code, CodeType) else None
+    return code if isinstance(code, CODE) else None
 
 
 def _where(code: CodeType) -> str:

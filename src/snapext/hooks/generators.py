@@ -64,21 +64,59 @@ def check() -> None:
         )
 
 
+def look() -> None:
+    """Find those that everybody shares, so that `renew_shared` only calls."""
+    global _shared, _seen
+    seen = tuple(map(sys.modules.get, _SHARED))
+    shared, whole = [], True
+    for module, (attribute, make) in zip(seen, _SHARED.values(), strict=True):
+        if module is not None:  # it is None also where an import is blocked
+            found = _of_module(module, attribute)
+            if found is None:
+                whole = False  # half imported
+            else:
+                shared.append(make(module, found))
+    _shared, _seen = shared, seen if whole else ()
+
+
 def renew_shared() -> None:
     """numpy's and torch's global generators, the names of temporary files, and a node of uuid1 that was made up."""
-    numpy_seed = _of_module("numpy.random", "seed")
-    if numpy_seed is not None:
-        _seed_numpy(_of_module("numpy.random.mtrand", "_rand"), numpy_seed)
-    torch_seed = _of_module("torch", "manual_seed")
-    if torch_seed is not None:
-        torch_seed(random.getrandbits(TORCH_BITS))
-    tempfile = sys.modules.get("tempfile")
-    if tempfile is not None:
-        tempfile._name_sequence = None  # type: ignore[attr-defined]  # it is made again when it is needed
-    uuid = sys.modules.get("uuid")
-    node = getattr(uuid, "_node", None)
-    if isinstance(node, int) and node & MULTICAST:
-        uuid._node = random.getrandbits(48) | MULTICAST  # type: ignore[union-attr]
+    if tuple(map(sys.modules.get, _SHARED)) != _seen:
+        look()
+    for renew in _shared:
+        renew()
+
+
+def _renewal_of_numpy(_module: Any, seed: Callable[[list[int]], object]) -> Renew:
+    return lambda: _seed_numpy(_of_module(sys.modules.get("numpy.random.mtrand"), "_rand"), seed)
+
+
+def _renewal_of_torch(_module: Any, seed: Callable[[int], object]) -> Renew:
+    return lambda: seed(random.getrandbits(TORCH_BITS))
+
+
+def _renewal_of_tempfile(module: Any, _class: Any) -> Renew:
+    return lambda: setattr(module, "_name_sequence", None)  # it is made again when it is needed
+
+
+def _renewal_of_uuid(module: Any, _function: Any) -> Renew:
+    def make_up() -> None:
+        node = getattr(module, "_node", None)
+        if isinstance(node, int) and node & MULTICAST:
+            module._node = random.getrandbits(48) | MULTICAST
+
+    return make_up
+
+
+_SHARED: dict[str, tuple[str, Callable[[Any, Any], Renew]]] = {
+    "numpy.random": ("seed", _renewal_of_numpy),
+    "torch": ("manual_seed", _renewal_of_torch),
+    "tempfile": ("gettempdir", _renewal_of_tempfile),
+    "uuid": ("getnode", _renewal_of_uuid),
+}
+"""By module: what it has when it is whole, and what renews its generator."""
+_shared: list[Renew] = []
+_seen: tuple[object, ...] = ()
 
 
 def renew_registered() -> None:
@@ -144,10 +182,9 @@ def _seed_numpy(state: Any, seed: Callable[[list[int]], object]) -> None:
         _renew_numpy(source)
 
 
-def _of_module(name: str, attribute: str) -> Any:
+def _of_module(module: object, attribute: str) -> Any:
     """What an imported module has of that name. One that is to be imported on its first use (a lazy one) stays so."""
-    module = sys.modules.get(name)
-    if module is None:  # also where an import is blocked
+    if module is None:
         return None
     names: dict[str, Any] = object.__getattribute__(module, "__dict__")  # asking a lazy module itself imports it
     return names.get(attribute)

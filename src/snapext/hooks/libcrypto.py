@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
 
 from snapext.guest import descriptors, notice
 
@@ -19,7 +18,14 @@ try:
 except ImportError:  # a Python that was built without it
     native = None  # type: ignore[assignment]
 
-Stir = Callable[[bytes], object]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Files = dict[bytes, list["_Part"]]
+    """The files that are mapped as programs are, by name."""
+    Stir = Callable[[bytes], object]
 
 MARK = b"OpenSSL NIST SP 800-90A DRBG"
 """The personalisation string of OpenSSL's generator: from 1.1.1 on it is in every build."""
@@ -51,8 +57,6 @@ class _Part:
         self.low, self.high, self.access, self.offset = low, high, access, offset
 
 
-Files = dict[bytes, list[_Part]]
-"""The files that are mapped as programs are, by name."""
 _stirs: list[Stir] = []
 _modules_seen = -1
 _scanned: dict[bytes, bool] = {}
@@ -61,16 +65,17 @@ _doubles: list[Any] = []
 """The type of C's double, once it is needed."""
 
 
-def look(*, thorough: bool) -> None:
+def look(*, thorough: bool, deadline: float | None = None) -> None:
     """Find out how each copy is reached, call each once, and name those that are not reached.
 
     The first call is the slow one: OpenSSL reads its settings. With `thorough`, which is for before the snapshot, the
-    mapped files are read for copies that offer no function. Never raises; what an earlier look has found stays.
+    mapped files are read for copies that offer no function, until the deadline (time.monotonic). Never raises; what an
+    earlier look has found stays.
     """
     taken: list[int] = []
     try:
         taken = descriptors.occupy_standard()  # the app may have closed them, and would take a file of ours for its own
-        _look(thorough=thorough)
+        _look(thorough, deadline)
     except Exception as error:
         notice.once(
             "generators not found",
@@ -81,21 +86,32 @@ def look(*, thorough: bool) -> None:
         descriptors.vacate(taken)
 
 
-def _look(*, thorough: bool) -> None:
+def _look(thorough: bool, deadline: float | None) -> None:
     global _stirs, _modules_seen
     modules = len(sys.modules)
-    known = [*_of_python(), *_of_cryptography()]
+    of_python = _of_python()
+    known = [*of_python, *_of_cryptography()]
     files = _mapped_files()
     offered, reached = _of_libraries(files)
-    stirs = [*(stir for _, stir in known), *offered]
+    for path, _ in of_python:  # the same copy twice would be twice the pages of a restore
+        for symbol, address, _ in _offers.get(os.fsencode(os.path.realpath(path)), ()):
+            if symbol == RAND_ADD:
+                offered.pop(address, None)
+    stirs = [*(stir for _, stir in known), *offered.values()]
     if thorough:
         for one in stirs:
             _call(one, os.urandom(SEED_BYTES))
     _stirs, _modules_seen = stirs, modules
     reached |= {os.fsencode(os.path.realpath(path)) for path, _ in known}
     others = sorted(files.keys() - reached)
-    read = [name for name in others if _is_read(name, thorough) and _has_copy(name, files[name])]
+    read, unread = [], []
+    for name in others:
+        if deadline is not None and time.monotonic() >= deadline and name not in _scanned:
+            unread.append(name)
+        elif _is_read(name, thorough) and _has_copy(name, files[name]):
+            read.append(name)
     _name([name for name in others if _is_libcrypto(name) or name in read])
+    _name_unread(unread)
 
 
 def stir(seed: bytes) -> None:
@@ -137,8 +153,8 @@ def _of_cryptography() -> list[tuple[str, Stir]]:
     return found
 
 
-def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
-    """Ways into libraries by the functions that they offer, and the files that these are in."""
+def _of_libraries(files: Files) -> tuple[dict[int, Stir], set[bytes]]:
+    """Ways into libraries by the functions that they offer, by address, and the files that these are in."""
     stirs: dict[int, Stir] = {}
     of_openssl: set[int] = set()  # a file that offers SQLite's alone may have an OpenSSL that it hides
     if native is not None:
@@ -156,7 +172,7 @@ def _of_libraries(files: Files) -> tuple[list[Stir], set[bytes]]:
         for name, parts in files.items()
         if any(part.low <= address < part.high for address in of_openssl for part in parts)
     }
-    return list(stirs.values()), reached
+    return stirs, reached
 
 
 def _offered(path: str) -> list[tuple[str, int, Stir]] | None:
@@ -259,14 +275,28 @@ def _part_is_marked(fd: int, part: _Part) -> bool:
     return False
 
 
+def _name_unread(unread: list[bytes]) -> None:
+    """The time of the phase was used up."""
+    if unread:
+        notice.once(
+            "files not read",
+            f"process {os.getpid()} had no time left to look into {_named(unread)} for copies of OpenSSL whose random "
+            "generator cannot be renewed after a restore: SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS gives it more",
+        )
+
+
+def _named(files: list[bytes]) -> str:
+    more = f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
+    return ", ".join(os.fsdecode(name) for name in files[:MAX_NAMED]) + more
+
+
 def _name(unreached: list[bytes]) -> None:
     """Once in a process, and before the snapshot if we are asked to look then: it is a choice of the app's builder."""
     if unreached:
-        named = ", ".join(os.fsdecode(name) for name in unreached[:MAX_NAMED])
-        more = f" and {len(unreached) - MAX_NAMED} more" if len(unreached) > MAX_NAMED else ""
         notice.once(
             "generator not reached",
             f"process {os.getpid()} has copies of OpenSSL whose random generator cannot be renewed after a restore: "
-            f"{named}{more}. If one is used before the snapshot, its keys and nonces repeat in every clone: use it "
+            f"{_named(unreached)}. "
+            "If one is used before the snapshot, its keys and nonces repeat in every clone: use it "
             "first after the restore (docs/generators.md)",
         )

@@ -11,7 +11,6 @@ import select
 import sys
 import time
 from _thread import get_ident
-from threading import main_thread
 
 from snapext.guest import descriptors, notice
 
@@ -128,6 +127,8 @@ def _warn_of_another_loop(awaitable: Awaitable[Any]) -> None:
 
 def _thread_with_a_loop() -> str | None:
     """Another thread in which a loop runs. asyncio keeps no list of them, but each is run by a function of its own."""
+    from threading import main_thread  # asyncio has imported it
+
     for ident, top in sys._current_frames().items():
         frame: FrameType | None = top
         while frame is not None:

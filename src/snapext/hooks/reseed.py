@@ -12,17 +12,17 @@ import time
 
 from snapext.hooks import generators, libcrypto
 
-random.Random(b"")  # noqa: S311 - from Python 3.13 on the first seed imports a hash function: here, in the app's thread
 
-
-def prepare() -> None:
+def prepare(deadline: float | None = None) -> None:
     """Before the snapshot, when the last hook has run: find what has to be renewed, so that the restore only calls.
 
+    deadline: by time.monotonic(); then no more files are read, and those that were not are named in a line.
     Raises NotRenewedError for a registered one that nobody could renew.
     """
     if is_wanted():
         generators.check()
-        libcrypto.look(thorough=True)
+        generators.look()
+        libcrypto.look(thorough=True, deadline=deadline)
 
 
 def is_wanted() -> bool:
@@ -34,18 +34,11 @@ def reseed(environment_id: str | None = None) -> None:
 
     Raises NotRenewedError for a registered one that could not be.
     """
-    seed = b"|".join(
-        str(part).encode()
-        for part in (
-            environment_id,
-            os.getpid(),
-            time.time_ns(),
-            time.monotonic_ns(),
-            time.perf_counter_ns(),
-            os.urandom(32).hex(),
-        )
-    )
-    random.seed(seed)  # hashes all of it with SHA-512
+    known = f"{environment_id}|{os.getpid()}|{time.time_ns()}|{time.monotonic_ns()}|{time.perf_counter_ns()}|"
+    seed = known.encode("utf-8", "backslashreplace") + os.urandom(32)
+    # As a number, all of whose bits count (Mersenne Twister's init_by_array). Bytes would be hashed first: that touches
+    # 24 pages more, and adds nothing.
+    random.seed(int.from_bytes(seed, "big"))
     libcrypto.stir(seed)
     generators.renew_shared()
     generators.renew_registered()

@@ -6,8 +6,8 @@ same code serves a thread that waits (`run`) and a task on the app's own loop (`
 
 from __future__ import annotations
 
-import functools
 import time
+from _functools import partial  # type: ignore[import-not-found]  # `functools` takes 4 ms to import
 
 from snapext.hooks import checks, loops, own_loops
 from snapext.wire.messages import HookFailure, HookTiming
@@ -128,7 +128,7 @@ def _refuse(hooks: list[Hook], phase: str) -> HookFailure | None:
 
 def hook_name(func: Callable[..., Any]) -> str:
     """`module.qualified_name` of a hook; of what a functools.partial wraps; of the class of another callable."""
-    if isinstance(func, functools.partial):
+    if isinstance(func, partial):
         func = func.func
     try:
         qualname = getattr(func, "__qualname__", None) or type(func).__qualname__
@@ -139,10 +139,16 @@ def hook_name(func: Callable[..., Any]) -> str:
 
 def _oldest_first(hooks: list[Hook]) -> Iterator[Hook]:
     """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
-    pending = _Pending(hooks)
-    while pending.hooks:
-        yield pending.hooks.pop(0)
-        pending.add_new()
+    return _Pending(hooks).oldest_first()
+
+
+def behind(known: list[Hook], ran: int, hooks: list[Hook]) -> Iterator[Hook]:
+    """The same, once `ran` hooks of those that there were have run."""
+    pending = _Pending(known)
+    del pending.hooks[:ran]
+    pending.registered = hooks
+    pending.add_new()
+    yield from pending.oldest_first()
 
 
 def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
@@ -158,15 +164,20 @@ class _Pending:
 
     def __init__(self, registered: list[Hook]) -> None:
         self.hooks = list(registered)
-        self._registered = registered
+        self.registered = registered
         self._last = list(registered)
         self._seen = {id(hook): hook for hook in registered}
 
+    def oldest_first(self) -> Iterator[Hook]:
+        while self.hooks:
+            yield self.hooks.pop(0)
+            self.add_new()
+
     def add_new(self) -> None:
         """Have what a hook has put into the registry run in its place there: an integration puts its own in front."""
-        if self._registered == self._last:
+        if self.registered == self._last:
             return
-        self._last = list(self._registered)
+        self._last = list(self.registered)
         place = len(self.hooks)
         for hook in reversed(self._last):
             if id(hook) in self._seen:
@@ -181,39 +192,91 @@ def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], Non
 
     `call` gets the name as well, and makes the call in the thread where a plain hook belongs.
     """
-    started = time.monotonic()
-    deadline = started + timeout_ms / 1000
-    timings: list[HookTiming] = []
+    return (yield from go_on(hooks, Course(time.monotonic(), timeout_ms), on_start, call))
+
+
+class Course:
+    """How far a phase has come. times_ms: of the hooks that have run to their end."""
+
+    __slots__ = ("deadline", "names", "started", "times_ms")
+
+    def __init__(self, started: float, timeout_ms: int) -> None:
+        self.started = started
+        self.deadline = started + timeout_ms / 1000
+        self.names: list[str] = []
+        self.times_ms: list[float] = []
+
+    def outcome(self, error: HookFailure | None = None, raised: BaseException | None = None) -> Outcome:
+        timings = tuple([HookTiming(*timing) for timing in zip(self.names, self.times_ms, strict=True)])
+        return Outcome(_ms_since(self.started), timings, error, raised)
+
+
+class Called:
+    """A hook that has been called, and what it has returned or raised."""
+
+    __slots__ = ("name", "raised", "result", "started")
+
+    def __init__(self, name: str, started: float, result: Any, raised: BaseException | None) -> None:
+        self.name = name
+        self.started = started
+        self.result = result
+        self.raised = raised
+
+
+def go_on(
+    hooks: Iterator[Hook],
+    course: Course,
+    on_start: Callable[[str], None],
+    call: Caller,
+    called: Called | None = None,
+) -> Phase:
+    """The rest of a phase, of which the hooks have run that `course` has. called: one of which nothing has come yet."""
     error: HookFailure | None = None
     raised: BaseException | None = None
-    for func, args, kwargs in hooks:
-        name = hook_name(func)
-        on_start(name)
-        hook_started = time.monotonic()
-        why = awaitable = result = None
-        try:
-            if checks.is_coroutine_function(func):
-                result = func(*args, **kwargs)  # runs nothing yet
-            else:
-                result = call(name, lambda: func(*args, **kwargs))  # noqa: B023 - it is made before the next hook
-            why = checks.why_result_ran_nothing(result)
-            awaitable = result if checks.is_awaitable(result) else None
-        except BaseException as error_of_hook:  # SystemExit and KeyboardInterrupt must not end the thread in silence
-            raised = error_of_hook
+    while True:
+        if called is None:
+            hook = next(hooks, None)
+            if hook is None:
+                break
+            called = _called(hook, on_start, call)
+        name, hook_started, raised = called.name, called.started, called.raised
+        why = awaitable = None
+        if raised is None:
+            try:
+                why = checks.why_result_ran_nothing(called.result)
+                awaitable = called.result if checks.is_awaitable(called.result) else None
+            except BaseException as error_of_result:  # it may be anything, also what cannot be looked at
+                raised = error_of_result
+        called = None  # ours would be the only reference to a connection that nobody keeps
         if awaitable is not None:
-            raised = yield awaitable, deadline
+            raised = yield awaitable, course.deadline
         duration_ms = _ms_since(hook_started)
         if awaitable is None and raised is None:
-            result = None  # ours would be the only reference to a connection that nobody keeps
             own_loops.look(name, duration_ms)
         if why is not None:
             error = HookFailure(RUNS_NOTHING, f"{name}: {why}"[:MAX_MESSAGE_CHARS], "", name, duration_ms)
         elif raised is not None:
-            error = _failure(raised, name, duration_ms, deadline)
+            error = _failure(raised, name, duration_ms, course.deadline)
         if error is not None:
             break
-        timings.append(HookTiming(name, duration_ms))
-    return Outcome(_ms_since(started), tuple(timings), error, raised)
+        course.names.append(name)
+        course.times_ms.append(duration_ms)
+    return course.outcome(error, raised)
+
+
+def _called(hook: Hook, on_start: Callable[[str], None], call: Caller) -> Called:
+    func, args, kwargs = hook
+    name = hook_name(func)
+    on_start(name)
+    started, result = time.monotonic(), None
+    try:
+        if checks.is_coroutine_function(func):
+            result = func(*args, **kwargs)  # runs nothing yet
+        else:
+            result = call(name, lambda: func(*args, **kwargs))
+    except BaseException as error_of_hook:  # SystemExit and KeyboardInterrupt must not end the thread in silence
+        return Called(name, started, None, error_of_hook)
+    return Called(name, started, result, None)
 
 
 def _failure(error: BaseException, name: str, duration_ms: float, deadline: float) -> HookFailure:

@@ -28,6 +28,12 @@ class Entry:
 
 
 TABLE: tuple[Entry, ...] = (
+    Entry("opentelemetry", "opentelemetry.sdk"),
+    Entry("sentry", "sentry_sdk"),
+    Entry("ddtrace", "ddtrace"),
+    Entry("kombu", "kombu"),
+    Entry("grpc", "grpc"),
+    Entry("pools", "multiprocessing", noticed=False),
     Entry("django", "django.db"),
     Entry("sqlalchemy", "sqlalchemy"),
     Entry("psycopg_pool", "psycopg_pool"),
@@ -44,6 +50,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("httpx", "httpcore"),
     Entry("aiohttp", "aiohttp"),
     Entry("pymongo", "pymongo"),
+    Entry("logging", "logging.handlers", noticed=False),
 )
 """One line for each library. `noticed=False` where nearly every process has the library, and few need us for it."""
 

@@ -1,4 +1,4 @@
-"""One connection to the extension: made where it is safe, and written to without waiting.
+"""One connection to the extension, written to without waiting.
 
 A descriptor can be closed under us by the app (daemons close all that they find) and its number be used anew, so each
 use asks first whether it is still ours.
@@ -7,52 +7,67 @@ use asks first whether it is still ours.
 from __future__ import annotations
 
 import os
-from collections import deque
-from socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM
+import sys
+from _collections import deque  # type: ignore[import-not-found]  # `collections` takes 3 ms to import
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
 
 from snapext.errors import RemoteProtocolError
-from snapext.guest import notice
-from snapext.guest.descriptors import socket_above_standard
+from snapext.guest import descriptors, notice
 from snapext.guest.primitives import NATIVE, Lock, Socket, poll, sleep
-from snapext.wire import place
-from snapext.wire.connection import Connection, Side
+from snapext.link import board
+from snapext.wire.connection import Connection, Side, State
 from snapext.wire.messages import Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-AT_ONCE_AND_SILENTLY = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+AT_ONCE_AND_SILENTLY = MSG_DONTWAIT | MSG_NOSIGNAL
 """Without the signal, which an app may have set to end it, when the extension is gone."""
-CHUNK = 65536
+CHUNK = 4096
+"""What they say is short; for a larger buffer the C library would touch pages of its own at each read."""
+SO_COOKIE, COOKIE_BYTES = 57, 8
 FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
-
-
-def connect(path: str, uid: int, lock: Lock) -> Channel:
-    """Connect where it is safe. Raises what `place.connect` does."""
-    peer: Socket = socket_above_standard(Socket, AF_UNIX, SOCK_STREAM)
-    try:
-        peer.settimeout(None)  # whatever the app has set with socket.setdefaulttimeout
-        return Channel(peer, place.connect(peer, path, uid), lock)
-    except BaseException:
-        peer.close()
-        raise
+INT_BYTES = 4
+MAX_DESCRIPTORS = 8
+"""One is expected. The kernel closes those for which there is no room."""
 
 
 class Channel:
     """A connection. A writer holds `lock`: the app's own threads tell of their hooks."""
 
-    def __init__(self, peer: Socket, pid: int, lock: Lock) -> None:
-        self.pid = pid
+    def __init__(self, peer: Socket, lock: Lock) -> None:
         self._peer = peer
         self._lock = lock
-        self._inode = os.fstat(peer.fileno()).st_ino
+        self._identity = _identity(peer)
         self._connection = Connection(Side.PROCESS)
         self._unsent = b""
         self._read: deque[Message] = deque()
         self._broken: RemoteProtocolError | None = None
         self._open = True
+        self._takes_board = False
+        self._descriptor: int | None = None
+        self.straight: Callable[[bytes], bool] | None = None
+        """What takes all that has come in one piece, if that is what it expects (straight.py)."""
+        self.line: board.Line | None = None
+        """Where the hook that runs is written; without it, `running` says so."""
+
+    def offer_board(self) -> bool:
+        """Take a descriptor with the answer to hello, if it can be had and mapped. Returns whether hello may say so.
+
+        Not where sockets are greenlets': theirs need not have what it takes.
+        """
+        self._takes_board = NATIVE and poll is not None and board.can_write()
+        return self._takes_board
+
+    def take_line(self, number: int | None) -> None:
+        """Use our line of the board, if the answer to hello gives us one."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            if number is not None:
+                self.line = board.line(descriptor, number)
+            os.close(descriptor)
 
     def limit(self, timeout_s: float) -> None:
         """Wait for no more than this from now on, in each call."""
@@ -60,11 +75,12 @@ class Channel:
 
     def is_ours(self) -> bool:
         try:
-            return self._open and os.fstat(self._peer.fileno()).st_ino == self._inode
+            return self._open and _identity(self._peer) == self._identity
         except OSError:
             return False
 
     def close(self) -> None:
+        self.take_line(None)
         with self._lock:
             ours, self._open, self._unsent = self.is_ours(), False, b""
         if ours:
@@ -74,7 +90,7 @@ class Channel:
 
     def abandon(self) -> None:
         """Close a forked child's copy of the descriptor: the parent's connection lives on, and the lock is nobody's."""
-        ours, self._open = self.is_ours(), False
+        ours, self._open, self.line = self.is_ours(), False, None
         if ours:
             self._peer.close()
         else:
@@ -90,10 +106,49 @@ class Channel:
             if self._broken is not None:
                 raise self._broken
             before_waiting()
-            data = self._peer.recv(CHUNK) if self.is_ours() else b""
+            data = self._receive() if self.is_ours() else b""
+            while data and self._goes_straight(data):
+                data = self._receive()
             if not data:
                 return
             self._take(data)
+
+    def _goes_straight(self, data: bytes) -> bool:
+        straight = self.straight
+        if straight is None or self._unsent or not self._connection.is_between_lines or not straight(data):
+            return False
+        self.straight = None
+        return True
+
+    def _receive(self) -> bytes:
+        if self._takes_board and self._connection.their_state == State.GREETING:
+            return self._receive_with_descriptors()
+        return self._peer.recv(CHUNK)  # the kernel closes a descriptor that comes unasked
+
+    def _receive_with_descriptors(self) -> bytes:
+        """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these."""
+        self._wait()
+        taken = descriptors.occupy_standard()
+        try:
+            data, ancillary, _, _ = self._peer.recvmsg(CHUNK, CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES), MSG_CMSG_CLOEXEC)
+        finally:
+            descriptors.vacate(taken)
+        for level, kind, given in ancillary:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                for at in range(0, len(given) - INT_BYTES + 1, INT_BYTES):
+                    descriptor = int.from_bytes(given[at : at + INT_BYTES], sys.byteorder)
+                    if self._descriptor is None:
+                        self._descriptor = descriptor
+                    else:
+                        os.close(descriptor)
+        return data
+
+    def _wait(self) -> None:
+        timeout_s = self._peer.gettimeout()
+        waiter = poll() if poll is not None else None
+        if waiter is not None:
+            waiter.register(self._peer, POLLIN)
+            waiter.poll(None if timeout_s is None else timeout_s * 1000)
 
     def is_readable(self, timeout_s: float) -> bool:
         """Whether something can be read, or has been; waits for it."""
@@ -136,20 +191,27 @@ class Channel:
 
         Raises LocalProtocolError where a message is too long.
         """
-        if self._open:
-            self._unsent += self._connection.send(message)
-            self._flush()
+        self._post(self._connection.send(message))
 
     def send(self, message: Message) -> None:
         """Send from a thread of ours, which may wait for a slow extension; nobody waits for it meanwhile."""
+        self.send_line(self._connection.send(message))
+
+    def send_line(self, line: bytes) -> None:
+        """The same with what is written already."""
         with self._lock:
-            self.post(message)
+            self._post(line)
         wait_s = FIRST_WAIT_S
         while self._unsent:
             sleep(wait_s)
             wait_s = min(wait_s * 2, MAX_WAIT_S)
             with self._lock:
                 self._flush()
+
+    def _post(self, line: bytes) -> None:
+        if self._open:
+            self._unsent += line
+            self._flush()
 
     def _flush(self) -> None:
         if not self.is_ours():
@@ -162,3 +224,11 @@ class Channel:
         except OSError as error:
             notice.debug(f"the extension does not take what we send: {error!r}")
             self._unsent = b""  # the next read sees the end of the connection
+
+
+def _identity(peer: Socket) -> object:
+    """What no other open file has. The kernel's number of a socket touches 20 pages less than fstat, which all have."""
+    try:
+        return peer.getsockopt(SOL_SOCKET, SO_COOKIE, COOKIE_BYTES)
+    except OSError:  # a kernel before 4.12, or no socket any more
+        return os.fstat(peer.fileno()).st_ino

@@ -8,11 +8,9 @@ from snapext.errors import LocalProtocolError, RemoteProtocolError
 from snapext.guest import notice
 from snapext.guest.primitives import monotonic, sleep
 from snapext.hooks import registry
-from snapext.hooks.runner import hook_name
 from snapext.link import process
-from snapext.link.channel import Channel, connect
-from snapext.link.orders import Orders
-from snapext.link.told import FIRST_LOOK_S, MAX_LOOK_S, Told
+from snapext.link.channel import Channel
+from snapext.link.reach import ForeignError
 from snapext.link.view import View
 from snapext.wire.messages import (
     APP,
@@ -28,7 +26,13 @@ from snapext.wire.messages import (
     Shutdown,
     Welcome,
 )
-from snapext.wire.place import UntrustedError, socket_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snapext.hooks.runner import Outcome
+    from snapext.link.orders import Orders
+    from snapext.link.reach import Reached
+    from snapext.link.told import Order
 
 CLIENT = "snapext-python/0.1.0"
 SIGNAL_TIMEOUT_S = 5.0
@@ -39,24 +43,19 @@ LOOK_SHARE = 0.05
 """How much longer an import seems to take because we look less often."""
 
 
-class ForeignError(Exception):
-    """The extension speaks a version of the protocol that we do not know."""
-
-
 class Conversation:
-    """What one process has to say, on the connection that it has now."""
+    """What one process has to say, on the connection that it has now.
 
-    def __init__(self, view: View, *, forked: bool, takes_part: bool) -> None:
+    app_mask: the signals that the app had blocked when the link's thread began, which itself blocks all.
+    """
+
+    def __init__(self, view: View, *, forked: bool, takes_part: bool, app_mask: set[int]) -> None:
         self._view = view
         self._forked = forked
-        self._told = Told(takes_part=takes_part)
-        self.orders = Orders(
-            view,
-            self._told,
-            tell_hook_counts=self.tell_hook_counts,
-            imports_are_over=self._imports_are_over,
-            hang_up=self._hang_up,
-        )
+        self._takes_part = takes_part
+        self._app_mask = app_mask
+        self._orders: Orders | None = None
+        self._extension_pid = 0
         self._channel: Channel | None = None
         self._counts = HookCounts()  # as the extension knows them
         self._importing = False
@@ -64,17 +63,9 @@ class Conversation:
     def is_connected(self) -> bool:
         return self._channel is not None
 
-    def connect(self) -> Channel | None:
-        path, uid = socket_path(os.environ, os.geteuid()), os.geteuid()
-        try:
-            channel = connect(path, uid, self._view.lock)
-        except UntrustedError as error:
-            notice.once("not used", f"{path} is not used: {error}")
-            return None
-        except (OSError, ValueError):
-            return None  # nobody there yet, or nobody at all: the caller tries again
-        self._told.by(channel.pid)
-        return channel
+    def runs_a_hook_in(self, thread: int) -> bool:
+        """Whether a hook runs in a thread that is not the link's own."""
+        return self._orders is not None and self._orders.runs_a_hook_in(thread)
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
@@ -82,30 +73,45 @@ class Conversation:
         if channel is not None:
             channel.abandon()
 
+    # --- what a middleware wants -----------------------------------------------------------------------------------
+
+    def run_alone(self, order: Order) -> Outcome:
+        return self._take_orders().obey_alone(order)
+
+    def outcome(self, order: Order) -> Outcome | None:
+        return None if self._orders is None else self._orders.outcome(order)
+
     # --- as long as a connection lasts -----------------------------------------------------------------------------
 
-    def hold(self, channel: Channel) -> None:
+    def hold(self, reached: Reached) -> None:
         """Speak with the extension until either side ends."""
-        self._hold(channel, only=None)
+        self._hold(self._channel_to(reached), only=None)
 
-    def hold_for(self, phase: str, channel: Channel) -> None:
+    def hold_for(self, phase: str, reached: Reached) -> None:
         """The same until this phase, for which we were signalled, is behind us or goes on by itself."""
+        channel = self._channel_to(reached)
         channel.limit(SIGNAL_TIMEOUT_S)
         self._hold(channel, only=phase)
 
-    def show_hooks(self) -> None:
+    def show_hooks(self, reached: Reached) -> None:
         """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
-        channel = self.connect()
-        if channel is not None:
-            self._counts = _hook_counts()
-            channel.post(self._hello(signalled=False))
-            channel.close()
+        channel = self._channel_to(reached)
+        self._counts = _hook_counts()
+        channel.post(self._hello(signalled=False, board=False))
+        channel.close()
+
+    def _channel_to(self, reached: Reached) -> Channel:
+        peer, pid = reached
+        if self._orders is not None and self._extension_pid not in (0, pid):
+            self._orders.forget()  # what a predecessor has told is no answer to another `snapext signal`
+        self._extension_pid = pid
+        return Channel(peer, self._view.lock)
 
     def _hold(self, channel: Channel, only: str | None) -> None:
         with self._view.lock:  # hello first: another thread may register a hook at any moment, and tell
             previous, self._channel = self._channel, channel
             self._counts, self._importing = _hook_counts(), only is None and process.imports()
-            channel.post(self._hello(signalled=only is not None))
+            channel.post(self._hello(signalled=only is not None, board=only is None and channel.offer_board()))
         kept = False
         try:
             for message in channel.messages(lambda: self._wait_while_importing(channel)):
@@ -121,7 +127,7 @@ class Conversation:
             if not kept:
                 channel.close()
 
-    def _hello(self, *, signalled: bool) -> Hello:
+    def _hello(self, *, signalled: bool, board: bool) -> Hello:
         return Hello(
             protocol=PROTOCOL_VERSION,
             pid=os.getpid(),
@@ -133,19 +139,38 @@ class Conversation:
             forked=self._forked,
             signalled=signalled,
             importing=self._importing,
+            board=board,
         )
 
     def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
         """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
         if isinstance(message, Welcome):
+            channel.take_line(message.line)
             self._welcomed(message)
         elif isinstance(message, BeforeSnapshot | AfterRestore):
-            return self.orders.obey(message, channel, by_signal=by_signal)
+            return self._take_orders().obey(message, channel, by_signal=by_signal)
         elif isinstance(message, Describe):
-            _describe(message, channel)
+            self._describe(message, channel)
         elif isinstance(message, Shutdown):
             self._view.ends()
         return False
+
+    def _take_orders(self) -> Orders:
+        """What runs hooks and renews generators is imported with the first phase: a start need not wait for it."""
+        if self._orders is None:
+            with self._view.importing:
+                from snapext.link.orders import Orders
+
+            with self._view.lock:
+                self._orders = self._orders or Orders(
+                    self._view,
+                    self._app_mask,
+                    takes_part=self._takes_part,
+                    tell_hook_counts=self.tell_hook_counts,
+                    imports_are_over=self._imports_are_over,
+                    hang_up=self._hang_up,
+                )
+        return self._orders
 
     def _welcomed(self, message: Welcome) -> None:
         if message.protocol != PROTOCOL_VERSION:
@@ -163,6 +188,20 @@ class Conversation:
             if self._channel is channel:
                 self._channel = None
         channel.close()
+
+    def _describe(self, message: Describe, channel: Channel) -> None:
+        """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
+        with self._view.importing:
+            from snapext.hooks.runner import hook_name
+
+        before = [hook_name(hook[0]) for hook in reversed(registry.get_before_snapshot())]
+        after = [hook_name(hook[0]) for hook in registry.get_after_restore()]
+        most = MAX_NAMES
+        while True:
+            try:
+                return channel.send(Described(message.id, tuple(before[:most]), tuple(after[:most])))
+            except LocalProtocolError:
+                most = most * 3 // 4
 
     # --- how many hooks there are ----------------------------------------------------------------------------------
 
@@ -182,12 +221,12 @@ class Conversation:
         A server may run from within an import for as long as it lives: nobody asks any more when it is ready, and until
         then the looks become rare.
         """
-        look_s, began = FIRST_LOOK_S, monotonic()
+        look_s, began = process.FIRST_LOOK_S, monotonic()
         while self._importing and self._view.phase != "ready" and not channel.is_readable(look_s):
-            most_s = min(MAX_RARE_LOOK_S, max(MAX_LOOK_S, (monotonic() - began) * LOOK_SHARE))
+            most_s = min(MAX_RARE_LOOK_S, max(process.MAX_LOOK_S, (monotonic() - began) * LOOK_SHARE))
             look_s = min(look_s * 1.5, most_s)
             if not process.imports():
-                sleep(FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
+                sleep(process.FIRST_LOOK_S)  # between two imports of a program it looks the same for a moment
                 if not process.imports():
                     self._imports_are_over()
 
@@ -210,15 +249,3 @@ def _is_behind(phase: str, message: Message) -> bool:
 
 def _hook_counts() -> HookCounts:
     return HookCounts(*registry.counts())
-
-
-def _describe(message: Describe, channel: Channel) -> None:
-    """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
-    before = [hook_name(hook[0]) for hook in reversed(registry.get_before_snapshot())]
-    after = [hook_name(hook[0]) for hook in registry.get_after_restore()]
-    most = MAX_NAMES
-    while True:
-        try:
-            return channel.send(Described(message.id, tuple(before[:most]), tuple(after[:most])))
-        except LocalProtocolError:
-            most = most * 3 // 4

@@ -4,8 +4,8 @@ An app that cannot have a thread is signalled instead (SNAPEXT_TRANSPORT=signal)
 phase, and hangs up.
 
 It must be as if it were not there when there is no extension: it never raises into the app and never makes it wait.
-What it imports is imported when the process is linked, in the app's own thread: an import in the link's thread could be
-cut in half by a fork, and the module's import lock stay taken in the child.
+What it needs only with an extension, and then only in a phase, its thread imports itself, when that comes: an app must
+not wait for it. A fork waits meanwhile (View.importing).
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` makes enums of what it returns: 265 us of each phase
 import os
 import sys
-import threading
 
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import Alarm, get_ident, monotonic, sleep, start_new_thread
-from snapext.link.conversation import Conversation, ForeignError
-from snapext.link.generation import Question
+from snapext.link.reach import ForeignError, reach
 from snapext.link.view import View
 from snapext.wire.place import socket_path
 
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snapext.hooks.runner import Outcome
+    from snapext.link.conversation import Conversation
+    from snapext.link.generation import Question
     from snapext.link.status import Status
     from snapext.link.told import Order
 
@@ -53,8 +53,11 @@ class Link:
     def __init__(self, view: View | None = None, *, forked: bool = False, takes_part: bool = True) -> None:
         self.pid = os.getpid()
         self.view = view or View()
-        self._conversation = Conversation(self.view, forked=forked, takes_part=takes_part)
-        self._question = Question(self.view)
+        self._forked = forked
+        self._takes_part = takes_part
+        self._app_mask: set[int] = set()
+        self._conversation: Conversation | None = None
+        self._question: Question | None = None
         self._pause = Alarm()
         self._ended = not takes_part
         self._wanted = False
@@ -76,7 +79,7 @@ class Link:
             # The thread begins with every signal blocked: one that the app has blocked for its own sigwait or signalfd
             # would otherwise be taken here, and do what it does by default.
             mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
-            self._conversation.orders.app_mask = mask
+            self._app_mask = mask
             try:
                 start_new_thread(self._run, ())
             except Exception as error:
@@ -88,7 +91,8 @@ class Link:
                         "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
                         "threads and memory, or set SNAPEXT_TRANSPORT=signal",
                     )
-                    self._conversation.show_hooks()
+                    if (reached := reach()) is not None:
+                        self._converse().show_hooks(reached)
             finally:
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
@@ -99,14 +103,14 @@ class Link:
         loop for this handler to return.
         """
         try:
-            channel = self._conversation.connect()
-            if channel is None:
+            reached = reach()
+            if reached is None:
                 notice.once(
                     "signal unanswered",
                     f"told of {phase} by a signal, and no extension answers: hooks of process {self.pid} did not run",
                 )
                 return
-            self._conversation.hold_for(phase, channel)
+            self._converse().hold_for(phase, reached)
         except ForeignError:
             pass
         except Exception as error:
@@ -117,7 +121,8 @@ class Link:
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed."""
-        self._conversation.tell_hook_counts()
+        if self._conversation is not None:
+            self._conversation.tell_hook_counts()
 
     def status(self) -> Status:
         return self.view.status(connected=self.is_connected())
@@ -125,6 +130,10 @@ class Link:
     def ask_generation(self) -> None:
         """Have `view.generation` be what the extension says it is. See Question.ask."""
         if get_ident() != self._thread:
+            if self._question is None:
+                from snapext.link.generation import Question  # few ask
+
+                self._question = Question(self.view)
             self._question.ask(lambda: not self._alive)
 
     def child(self) -> Link:
@@ -133,10 +142,14 @@ class Link:
         A child that a hook forks is that hook's own affair: it does not take part, or it would be told to run the very
         hook that has just forked it.
         """
-        by_a_hook = get_ident() == self._thread or self._conversation.orders.runs_a_hook_in(get_ident())
+        conversation = self._conversation
+        by_a_hook = get_ident() == self._thread or (
+            conversation is not None and conversation.runs_a_hook_in(get_ident())
+        )
         self._ended = True
         link = Link(self.view.child(), forked=True, takes_part=not by_a_hook)
-        self._conversation.abandon()
+        if conversation is not None:
+            conversation.abandon()
         if self._wanted:
             link.start()
         return link
@@ -154,20 +167,31 @@ class Link:
             sleep(END_TIMEOUT_S / 100)
 
     def _waits_to_connect(self) -> bool:
-        return self._alive and not self._conversation.is_connected()
+        return self._alive and not self.is_connected()
+
+    def _converse(self) -> Conversation:
+        if self._conversation is None:
+            with self.view.importing:
+                from snapext.link.conversation import Conversation
+
+            with self.view.lock:  # a request that finds no extension may want one, too
+                self._conversation = self._conversation or Conversation(
+                    self.view, forked=self._forked, takes_part=self._takes_part, app_mask=self._app_mask
+                )
+        return self._conversation
 
     # --- what a middleware calls -----------------------------------------------------------------------------------
 
     def is_connected(self) -> bool:
-        return self._conversation.is_connected()
+        return self._conversation is not None and self._conversation.is_connected()
 
     def run_alone(self, order: Order) -> Outcome:
         """Run the hooks of a phase in this thread, once: no extension tells it."""
-        return self._conversation.orders.obey_alone(order)
+        return self._converse().run_alone(order)
 
     def outcome(self, order: Order) -> Outcome | None:
         """How a phase has ended in this process, if it has."""
-        return self._conversation.orders.outcome(order)
+        return None if self._conversation is None else self._conversation.outcome(order)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -186,10 +210,10 @@ class Link:
         while not self._is_over():
             began: float | None = None
             try:
-                channel = self._conversation.connect()
-                if channel is not None:
+                reached = reach()
+                if reached is not None:
                     began = monotonic()
-                    self._conversation.hold(channel)
+                    self._converse().hold(reached)
             except ForeignError:
                 pauses = _pauses(FOREIGN_RETRY_S)
             except Exception as error:
@@ -227,7 +251,13 @@ class Link:
 
 
 def _dress_thread(name: str) -> None:
-    """What threading.Thread would have done for it: a name, and the app's tracers. Ornaments."""
+    """What threading.Thread would have done for it: a name, and the app's tracers. Ornaments.
+
+    Not in an app that does not know of threads (yet): this thread would be the one that imports `threading`.
+    """
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
     try:
         if (trace := threading.gettrace()) is not None:
             sys.settrace(trace)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
 from snapext.guest import notice
 from snapext.guest.own import is_own_process
 from snapext.hooks import loops
-from snapext.link import main_thread, process, uwsgi
+from snapext.link import main_thread, process
 from snapext.link.link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+IMPORT_WAIT_S = 1.0
+"""A fork in a signal's handler may have interrupted an import that our thread, which imports, waits for."""
+
 _link = Link()
+_waited_for_import = False
 
 
 def current() -> Link:
@@ -43,7 +48,7 @@ def join() -> None:
         return
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
-        if not uwsgi.is_before_its_fork(lambda: _never_raising(join)):
+        if not _is_before_uwsgis_fork():
             main_thread.install(os.environ)
             _link.start()
         return
@@ -52,6 +57,14 @@ def join() -> None:
     why_not = signal_handlers.install(os.environ, lambda phase: current().answer_signal(phase))
     if why_not is not None:
         notice.once("transport", f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
+
+
+def _is_before_uwsgis_fork() -> bool:
+    if "uwsgi" not in sys.modules:
+        return False
+    from snapext.link import uwsgi
+
+    return uwsgi.is_before_its_fork(lambda: _never_raising(join))
 
 
 def _never_raising(call: Callable[[], None]) -> None:
@@ -63,9 +76,13 @@ def _never_raising(call: Callable[[], None]) -> None:
 
 def _before_fork() -> None:
     _link.view.lock.acquire()
+    global _waited_for_import
+    _waited_for_import = _link.view.importing.acquire_within(IMPORT_WAIT_S)
 
 
 def _after_fork_in_parent() -> None:
+    if _waited_for_import:
+        _link.view.importing.release()
     _link.view.lock.release()
 
 

@@ -151,6 +151,7 @@ class MainThread:
         self._late = False
         self._tried = False
         self._answered = allocate_lock()
+        self._setting = ""
 
     def phase_begins(self) -> None:
         self._answered.acquire(False)
@@ -158,6 +159,20 @@ class MainThread:
     def phase_is_answered(self) -> None:
         if self._answered.locked():
             self._answered.release()
+
+    def settle(self) -> None:
+        """Before the snapshot: what the environment says then is what counts after the restore."""
+        self._setting = os.environ.get(ENV, "auto")
+
+    def is_left_alone(self) -> bool:
+        """What `_look` and `decide` would say of a call now, by a glance: True if it is not the main thread's."""
+        if self._setting == "link" or self._late or time.sleep is not sleep or not NATIVE or process.is_main_thread():
+            return True
+        if loops.bound_running_loop() is not None and _app_loop_is_in_main():
+            return self._setting != "main"
+        if not _number or _signal.getsignal(_number) is not _handle:
+            return True
+        return not looking.is_beneath_a_server(sys._current_frames().get(process.main_thread()))
 
     def probe(self) -> None:
         """Find out before the snapshot whether it can be reached, so that the restore loses no time with it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from snapext.guest.primitives import get_ident
 from snapext.hooks import loops, runner
+from snapext.link import straight
 from snapext.link.channel import Channel
 from snapext.link.told import Order, Told, signal_mask
 from snapext.link.view import View
+from snapext.wire.phases import BEFORE_SNAPSHOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,19 +22,19 @@ class Orders:
     def __init__(
         self,
         view: View,
-        told: Told,
+        app_mask: set[int],
         *,
+        takes_part: bool,
         tell_hook_counts: Callable[[], None],
         imports_are_over: Callable[[], None],
         hang_up: Callable[[Channel], None],
     ) -> None:
         self._view = view
-        self._told = told
+        self._told = Told(takes_part=takes_part)
         self._tell_hook_counts = tell_hook_counts
         self._imports_are_over = imports_are_over
         self._hang_up = hang_up
-        self.app_mask: set[int] = set()
-        """The signals that the app had blocked when the link's thread began, which itself blocks all."""
+        self._app_mask = app_mask
         self._in_hook = 0  # the thread in which a hook runs that a signal has asked for
         self._asked_within = False  # by a signal, in the middle of a hook that runs without an extension
         self._tasks: set[asyncio.Task[None]] = set()
@@ -40,6 +42,10 @@ class Orders:
     def runs_a_hook_in(self, thread: int) -> bool:
         """Whether a hook runs in a thread that is not the link's own."""
         return thread in (self._in_hook, self._told.main.in_hook)
+
+    def forget(self) -> None:
+        """Forget how phases have ended: somebody else asks now."""
+        self._told.forget()
 
     def obey(self, order: Order, channel: Channel, *, by_signal: bool) -> bool:
         """Run the hooks, or recall how that went. Returns whether it goes on, so that `channel` has to be kept."""
@@ -58,6 +64,8 @@ class Orders:
         if outcome is None:
             self._tell_hook_counts()  # those that came to light since
             outcome = self._run(order, by_signal=by_signal)
+            if order.type == BEFORE_SNAPSHOT and outcome.error is None and not by_signal:
+                channel.straight = straight.prepare(self._view, self._told, channel, self._app_mask, self._conclude)
         self._conclude(order, outcome, keep=channel)
         return False
 
@@ -88,7 +96,7 @@ class Orders:
             return self._told.wait(order)
         phase = self._told.phase(order, self._imports_are_over)
         if not by_signal:
-            with signal_mask(self.app_mask):
+            with signal_mask(self._app_mask):
                 return runner.run(phase)
         self._in_hook = get_ident()
         try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from _thread import get_ident
+from _thread import get_ident, get_native_id
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -13,12 +12,23 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MAX_NAME_CHARS = 100
+FIRST_LOOK_S, MAX_LOOK_S = 0.005, 0.05
+"""How often to look whether the main thread still imports."""
 RETURNS_WITHIN_S = 0.2
 """A child that goes on with the import that it was forked in is back there by then."""
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
+
+def _look_up_main_thread() -> int:
+    if "threading" not in sys.modules and get_native_id() == os.getpid():  # its import takes 4 ms
+        return get_ident()
+    import threading
+
+    return threading.main_thread().ident or 0
+
+
 # Looked up once: a fork makes another thread the main one, and patching may give each greenlet an ident of its own.
-_main_thread = threading.main_thread().ident or 0
+_main_thread = _look_up_main_thread()
 _inherited: tuple[int, int] | None = None
 """The module that this process was forked in the middle of importing: its frame, by id, and where it stood."""
 _forked_at_s = 0.0

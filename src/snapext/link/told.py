@@ -19,6 +19,7 @@ from snapext.integrations import table
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.main_thread import MainThread
+from snapext.wire.board import written
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
 TYPE_CHECKING = False
@@ -28,31 +29,24 @@ if TYPE_CHECKING:
     from snapext.hooks.runner import Outcome, Phase
 
 Order = BeforeSnapshot | AfterRestore
-FIRST_LOOK_S, MAX_LOOK_S = 0.005, 0.05
-"""How often to look whether the main thread still imports."""
 NOTHING_TO_DO = runner.Outcome(0.0, (), None)
 
 
 class Told:
     """The phases of one process."""
 
-    def __init__(self, *, takes_part: bool = True) -> None:
-        self.takes_part = takes_part
+    def __init__(self, *, takes_part: bool) -> None:
+        self._takes_part = takes_part
         self.main = MainThread()
         self._outcomes: dict[tuple[str, int], Outcome] = {}
         self._claims: dict[tuple[str, int], object] = {}
         self._ended = Changes()
         self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
-        self._extension_pid = 0
         self._looked_at_hooks = False
 
-    def by(self, pid: int) -> None:
-        """The process at the other end now: what a predecessor has told is no answer to another `snapext signal`."""
-        if pid != self._extension_pid:
-            if self._extension_pid:
-                self._outcomes.clear()
-                self._claims.clear()
-            self._extension_pid = pid
+    def forget(self) -> None:
+        self._outcomes.clear()
+        self._claims.clear()
 
     def is_under_way(self, order: Order) -> bool:
         """Whether the hooks of a phase run: a signal has come in the middle of one."""
@@ -73,7 +67,7 @@ class Told:
         import asyncio
 
         while _key(order) not in self._outcomes:
-            await asyncio.sleep(FIRST_LOOK_S)
+            await asyncio.sleep(process.FIRST_LOOK_S)
         return self._outcomes[_key(order)]
 
     def ask(self, channel: Channel, order: Order) -> None:
@@ -96,14 +90,32 @@ class Told:
             _send_done(channel, number, outcome)
         return [channel for channel, _ in asked]
 
+    def begins(self, phase: str, generation: int, channel: Channel, number: int) -> bool:
+        """As `ask` and `claim`, where this phase is new: neither under way nor remembered. Returns whether it is."""
+        key, mine = (phase, generation), object()
+        if not self._takes_part or key in self._outcomes or key in self._asked:
+            return False
+        if self._claims.setdefault(key, mine) is not mine:
+            return False
+        self._asked[key] = [(channel, number)]
+        return True
+
+    def ends(self, phase: str, generation: int, outcome: Outcome) -> None:
+        """Remember how a phase has ended that nobody else has asked for; the caller answers."""
+        self._outcomes[phase, generation] = outcome
+        self._ended.happened()
+        self._asked.pop((phase, generation), None)
+
+    def sayer(self, order: Order) -> Callable[[str], None]:
+        """What is to be called with the name of each hook before it runs."""
+        return lambda hook: self._say_running(order, hook)
+
     def phase(self, order: Order, imports_are_over: Callable[[], None]) -> Phase:
         """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
-        if not self.takes_part:
+        if not self._takes_part:
             return NOTHING_TO_DO
 
-        def say_running(hook: str) -> None:
-            self._say_running(order, hook)
-
+        say_running = self.sayer(order)
         try:
             started = monotonic()
             still_importing = _let_imports_end(order, imports_are_over)
@@ -124,10 +136,14 @@ class Told:
             return runner.Outcome(0.0, (), runner.describe(error, None))
 
     def _say_running(self, order: Order, hook: str) -> None:
-        """Say it on the connection that has asked last: an answer with an older id is not listened to."""
+        """Write it on our line; else say it to the one that has asked last, which listens to its own id alone."""
         if _key(order) not in self._asked:
             return  # no extension has
         try:
+            line = self._asked[_key(order)][-1][0].line
+            if line is not None:
+                line.write(written(order.generation, hook))
+                return
             self._hear_of_it_again(order)
             channel, number = self._asked[_key(order)][-1]
             channel.send(Running(number, hook))
@@ -197,7 +213,7 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
         return None  # in the main thread, in a signal's handler, what it interrupted cannot go on before it returns
     started = monotonic()
     limit_s = order.timeout_ms / 1000 - min(1.0, order.timeout_ms / 10_000)
-    look_s = FIRST_LOOK_S
+    look_s = process.FIRST_LOOK_S
     while process.imports():
         waited_s = monotonic() - started
         if waited_s >= limit_s:
@@ -212,7 +228,7 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
                 hook=None,
             )
         sleep(min(look_s, limit_s - waited_s))
-        look_s = min(look_s * 1.5, MAX_LOOK_S)
+        look_s = min(look_s * 1.5, process.MAX_LOOK_S)
     imports_are_over()
     return None
 

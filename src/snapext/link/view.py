@@ -8,11 +8,23 @@ import time
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
 from snapext.link.status import Status
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, Shutdown, Welcome
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
+
+    class Ended(Protocol):
+        """What has ended."""
+
+        @property
+        def type(self) -> str: ...
+        @property
+        def generation(self) -> int: ...
+
 
 CLOCK_WAS_SET_S = 1.0
 """Below it the clocks have drifted apart, and the moment stays what it was."""
@@ -29,6 +41,8 @@ class View:
         restored_monotonic: float | None = None,
     ) -> None:
         self.lock = Lock()
+        self.importing = Lock()
+        """Held while our thread imports: a fork in the middle would leave the import's lock taken in the child."""
         self.phase = "init"
         self.generation = generation
         self.environment_id = environment_id
@@ -41,7 +55,7 @@ class View:
 
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
-        self.lock = Lock()  # of the parent's threads none is left to release it
+        self.lock, self.importing = Lock(), Lock()  # of the parent's threads none is left to release them
         return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
 
     # --- what happens ----------------------------------------------------------------------------------------------
@@ -68,16 +82,21 @@ class View:
 
     def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
         self.phase = order.type
-        if isinstance(order, AfterRestore):
-            with self.lock:
-                self.environment_id = order.environment_id or None  # without an extension there is none
-                self._restored_at, self._restored_monotonic = order.restored_at, order.restored_monotonic
+        if order.type == AFTER_RESTORE:
+            restored: Any = order  # its class need not be imported for this
+            self.restores(restored.environment_id, restored.restored_at, restored.restored_monotonic)
 
-    def phase_ends(self, order: BeforeSnapshot | AfterRestore, *, ok: bool, answer: Callable[[], None]) -> None:
+    def restores(self, environment_id: str, restored_at: float, restored_monotonic: float | None) -> None:
+        """What the after-restore hooks may ask for already."""
+        with self.lock:
+            self.environment_id = environment_id or None  # without an extension there is none
+            self._restored_at, self._restored_monotonic = restored_at, restored_monotonic
+
+    def phase_ends(self, order: Ended, *, ok: bool, answer: Callable[[], None]) -> None:
         """Take over what has come of a phase, then have `answer` say so."""
         self._answering = True
         try:
-            if isinstance(order, BeforeSnapshot):
+            if order.type == BEFORE_SNAPSHOT:
                 self.phase = "snapshot"
             elif ok:
                 with self.lock:  # before the answer: the next request to be served may ask is_restored()
@@ -89,12 +108,12 @@ class View:
 
     def ends(self) -> None:
         """The extension shuts down."""
-        self.phase = Shutdown.type
+        self.phase = SHUTDOWN
 
     # --- what the app's threads ask --------------------------------------------------------------------------------
 
     def is_over(self) -> bool:
-        return self.phase == Shutdown.type
+        return self.phase == SHUTDOWN
 
     def status(self, *, connected: bool) -> Status:
         with self.lock:

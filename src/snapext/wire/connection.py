@@ -7,10 +7,8 @@ its owner closes it. Partial lines are kept until the rest arrives, but never mo
 
 from __future__ import annotations
 
-import enum
-import json
-
 from snapext.errors import LocalProtocolError, RemoteProtocolError
+from snapext.wire.json_text import decode, encode
 from snapext.wire.messages import FROM, FROM_EXTENSION, FROM_PROCESS, MAX_LINE_BYTES, Hello, Message, Welcome, to_wire
 
 TYPE_CHECKING = False
@@ -19,14 +17,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Side(enum.Enum):
-    """Which end of the connection is ours."""
+class Side:
+    """Which end of the connection is ours. No enum: its module takes as long to import as all messages."""
 
     PROCESS = "process"
     EXTENSION = "extension"
 
 
-class State(enum.Enum):
+class State:
     """What their side may send."""
 
     GREETING = "greeting"
@@ -37,10 +35,10 @@ class State(enum.Enum):
 class Connection:
     """The protocol's view of one connection, seen from `our_side`."""
 
-    def __init__(self, our_side: Side) -> None:
+    def __init__(self, our_side: str) -> None:
         self._our_greeting: type[Message]
         self._their_greeting: type[Message]
-        if our_side is Side.PROCESS:
+        if our_side == Side.PROCESS:
             self._ours, self._our_greeting = FROM_PROCESS, Hello
             self._theirs, self._their_greeting = FROM_EXTENSION, Welcome
         else:
@@ -54,7 +52,7 @@ class Connection:
     @property
     def is_between_lines(self) -> bool:
         """Whether both greetings are over, and their side has sent whole lines."""
-        return not self._buffer and self._greeted and self.their_state is State.OPEN
+        return not self._buffer and self._greeted and self.their_state == State.OPEN
 
     def send(self, message: Message) -> bytes:
         """The bytes of one message.
@@ -65,7 +63,7 @@ class Connection:
             raise LocalProtocolError(f"{message.type} is not ours to send")
         if isinstance(message, self._our_greeting) == self._greeted:
             raise LocalProtocolError(f"{message.type} is out of order: one greeting comes first")
-        line = _encode(to_wire(message)).encode() + b"\n"
+        line = encode(to_wire(message)).encode() + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise LocalProtocolError(f"{message.type} takes {len(line)} bytes; {MAX_LINE_BYTES} are allowed")
         self._greeted = True
@@ -76,7 +74,7 @@ class Connection:
 
         Raises RemoteProtocolError at the first that is malformed; the messages before it have been yielded.
         """
-        if self.their_state is State.DEAD:
+        if self.their_state == State.DEAD:
             raise RemoteProtocolError("the connection is dead after an earlier error")
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         try:
@@ -103,7 +101,7 @@ class Connection:
                 raise RemoteProtocolError(f"{kind} is not theirs to send")
             return None
         message = self._theirs[kind].read(data)
-        if isinstance(message, self._their_greeting) != (self.their_state is State.GREETING):
+        if isinstance(message, self._their_greeting) != (self.their_state == State.GREETING):
             raise RemoteProtocolError(f"{kind} is out of order: one greeting comes first")
         self.their_state = State.OPEN
         if isinstance(message, Hello):
@@ -113,18 +111,9 @@ class Connection:
 
 def _json_object(line: bytes) -> dict[str, Any]:
     try:
-        data = _decode(line.decode("utf-8"))
+        data = decode(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"a line is not JSON: {type(error).__name__}: {error}") from None
     if not isinstance(data, dict):
         raise RemoteProtocolError("a line is not a JSON object")
     return data
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-# Made once: json.dumps and json.loads make new ones at each call that asks for anything special.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

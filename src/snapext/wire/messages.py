@@ -7,7 +7,7 @@ missing or mistyped field is malformed: `read` raises RemoteProtocolError and na
 from __future__ import annotations
 
 from snapext.wire.fields import choice, flag, mapping, names, natural, number, part, parts, text
-from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
+from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 from snapext.wire.record import Record
 
 TYPE_CHECKING = False
@@ -196,7 +196,7 @@ class Result(Message, title="result", senders=(EXTENSION,)):
     status: Mapping[str, Any] | None = mapping(null=True, default=None)
 
 
-class Shutdown(Message, title="shutdown", senders=(EXTENSION,)):
+class Shutdown(Message, title=SHUTDOWN, senders=(EXTENSION,)):
     """The environment ends. `deadline_ms` is the time left, in milliseconds."""
 
     reason: str = text()

@@ -1,5 +1,6 @@
-"""The two phases in which hooks run, by the names that they have on the wire, in the log and in settings."""
+"""The names on the wire, in the log and in settings: of the two phases in which hooks run, and of the end."""
 
 BEFORE_SNAPSHOT = "before_snapshot"
 AFTER_RESTORE = "after_restore"
 PHASES = (BEFORE_SNAPSHOT, AFTER_RESTORE)
+SHUTDOWN = "shutdown"

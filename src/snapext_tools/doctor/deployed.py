@@ -42,7 +42,8 @@ def _function(item: Item, file: str) -> Function:
     }
     version = _text(item, "Version") or "$LATEST"
     architectures = item.child("Architectures")
-    first = architectures.value[0] if architectures and isinstance(architectures.value, list) else None
+    listed = architectures.value if architectures is not None and isinstance(architectures.value, list) else []
+    first = next(iter(listed), None)
     systems = item.child("FileSystemConfigs")
     failed = item.child("Environment", "Error")
     return Function(

@@ -127,7 +127,9 @@ class _Reader:
         here = Place(self._file, f"{self._resource.path}.Properties", self._resource.line)
         storage = properties.child("FileSystemConfigs")
         architectures = properties.child("Architectures")
-        first = architectures.value[0] if architectures and isinstance(architectures.value, list) else architectures
+        first = architectures
+        if architectures is not None and isinstance(architectures.value, list):
+            first = next(iter(architectures.value), None)
         return Facts(
             serverless=self._serverless,
             kind="serverless" if self._serverless else "cloudformation",
@@ -149,10 +151,14 @@ class _Reader:
         )
 
     def _code(self, properties: Item) -> Setting | None:
-        """Where the code is; in CDK's output its resource names the asset."""
+        """Where the code is; in CDK's output the resource names its asset, or only the asset's key in S3."""
         asset = scalar(self._resource.child("Metadata", "aws:asset:path"))
         if isinstance(asset, str):
             return asset
+        key = scalar(properties.children("Code").get("S3Key"))
+        if isinstance(key, str):
+            name = f"asset.{key.rpartition('/')[2].removesuffix('.zip')}"
+            return next((each for each in (f"{name}.zip", name) if (self._folder / each).exists()), None)
         if self._serverless and properties.child("InlineCode") is not None:
             return None
         code = properties.child("CodeUri" if self._serverless else "Code")

@@ -27,6 +27,16 @@ def is_terraform(document: Mapping[str, Any]) -> bool:
 
 def terraform_functions(document: Mapping[str, Any], file: str, folder: Path) -> list[Function]:
     """Each function of all modules. folder: where relative paths start. Raises SourceError."""
+    try:
+        found = _functions(document, file, folder)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise SourceError(f"{file} is not what `terraform show -json` prints: it has other types than that") from None
+    if not found:
+        raise SourceError(f"{file} has no function: no {RESOURCE}")
+    return found
+
+
+def _functions(document: Mapping[str, Any], file: str, folder: Path) -> list[Function]:
     values = document.get("planned_values") or document.get("values") or {}
     unknown = {
         str(change.get("address")): (change.get("change") or {}).get("after_unknown") or {}
@@ -34,14 +44,11 @@ def terraform_functions(document: Mapping[str, Any], file: str, folder: Path) ->
     }
     resources = list(_resources(values.get("root_module") or {}))
     expressions = _expressions((document.get("configuration") or {}).get("root_module") or {})
-    found = [
+    return [
         _function(each, unknown.get(str(each.get("address")), {}), resources, expressions, file, folder)
         for each in resources
         if each.get("type") == RESOURCE
     ]
-    if not found:
-        raise SourceError(f"{file} has no function: no {RESOURCE}")
-    return found
 
 
 def _resources(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -74,9 +81,9 @@ def _function(
         name: Opaque("known after apply") if (block.get("variables") or {}).get(name) is None else _text(block, name)
         for name in names
     }
-    file_name = values.get("filename")
+    file_name = _scalar(values.get("filename"))
     package = "the code is in an image" if image else open_package(folder, file_name)
-    handler = values.get("handler")
+    handler = _scalar(values.get("handler"))
     place = Place(file, address)
     snap = (values.get("snap_start") or [{}])[0] or {}
     return Function(
@@ -89,12 +96,12 @@ def _function(
             serverless=False,
             kind="terraform",
             image=image,
-            runtime=None if image else values.get("runtime"),
-            snap_start=snap.get("apply_on"),
+            runtime=None if image else _scalar(values.get("runtime")),
+            snap_start=_scalar(snap.get("apply_on")),
             published=bool(values.get("publish")),
             layers=tuple(_layers(values, unknown, expressions.get(address.partition("[")[0], {}))),
             package=look_into(package),
-            architecture=(values.get("architectures") or [None])[0],
+            architecture=_scalar((values.get("architectures") or [None])[0]),
             handler=handler,
             ephemeral_mb=_size(values),
             file_system="file_system_config" if values.get("file_system_config") else "",
@@ -148,3 +155,10 @@ def _provisioned(resources: list[Mapping[str, Any]], name: str) -> str:
             if of in (name, "None") or of.endswith(f":{name}"):
                 return str(each.get("address"))
     return ""
+
+
+def _scalar(value: Any) -> str | None:
+    """A plain value as text; of another type it is not what Terraform prints."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(value)

@@ -320,3 +320,35 @@ def test_a_child_of_a_patched_app_is_linked(listener: Listener, start: Start, pa
     assert sorted(hello.forked for hello in hellos) == [False, True]
     assert int(app.line()) in [hello.pid for hello in hellos]
     app.end()
+
+
+# --- an import of ours, and a fork -----------------------------------------------------------------------------------
+
+
+def test_a_fork_waits_for_an_import_of_ours_but_a_moment(listener: Listener, start: Start):
+    """It would leave the import's lock taken in the child; in a handler that interrupts one it would wait for ever."""
+    app = start(
+        HOOKS
+        + """
+from snapext.link import linking
+held, let_go = threading.Event(), threading.Event()
+def imports():
+    with linking.current().view.importing: held.set(); let_go.wait(20)
+def forks():
+    began = time.monotonic()
+    if os.fork() == 0: sys.stdin.readline(); os._exit(0)
+    return time.monotonic() - began
+linking.IMPORT_WAIT_S = 0.3
+threading.Thread(target=imports).start(); held.wait()
+threading.Timer(0.1, let_go.set).start()
+waited = forks()
+held.clear(); let_go.clear()
+threading.Thread(target=imports).start(); held.wait()
+limited = forks()
+let_go.set()
+say(0.05 < waited, 0.25 < limited < 15)
+sys.stdin.readline()
+"""
+    )
+    assert app.line() == "True True"
+    assert sorted(listener.accept().greet().forked for _ in range(3)) == [False, True, True]

@@ -165,7 +165,7 @@ def test_hooks_registered_by_the_program_and_a_module_are_named(tmp_path: Path, 
 
 def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: Path, start: Start):
     """A part of ours is broken: the app keeps running, and its hooks are not lost without a message."""
-    app = start("import sys; sys.modules['snapext.link.told'] = None" + HOOKS + REPORT)
+    app = start("import sys; sys.modules['snapext.link.link'] = None" + HOOKS + REPORT)
     _, err = app.end()
 
     assert len(err.splitlines()) == 1
@@ -174,7 +174,7 @@ def test_what_cannot_be_linked_is_said_where_an_extension_is_expected(tmp_path: 
 
 def test_what_cannot_be_linked_is_not_said_elsewhere(tmp_path: Path):
     """A developer's machine is not expected to have an extension."""
-    assert run("sys.modules['snapext.link.told'] = None\nimport snapext\nsnapext.register_after_restore(print)") == (
+    assert run("sys.modules['snapext.link.link'] = None\nimport snapext\nsnapext.register_after_restore(print)") == (
         0,
         "",
         "",

@@ -108,8 +108,16 @@ def test_what_a_plan_does_not_know_yet_is_not_judged(tmp_path):
     ]
 
 
-@for_each("mode, found", [(0o755, []), (0o644, ["handler-not-executable"])])
-def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
+@for_each(
+    "mode, asset, found",
+    [
+        (0o755, {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}, []),
+        (0o644, {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}, ["handler-not-executable"]),
+        (0o755, {}, []),
+        (0o644, {}, ["handler-not-executable"]),
+    ],
+)
+def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, asset, found):
     """Every stack's template; the asset's own zip or folder is the package."""
     package(tmp_path / "asset.1.zip", mode)
     properties = {
@@ -120,7 +128,6 @@ def test_a_cdk_out_folder_is_read_with_its_assets(tmp_path, mode, found):
         "SnapStart": {"ApplyOn": "PublishedVersions"},
         "Environment": {"Variables": VARIABLES},
     }
-    asset = {"aws:asset:path": "asset.1.zip", "aws:asset:property": "Code"}
     stack = {
         "Resources": {
             "App1": {"Type": "AWS::Lambda::Function", "Properties": properties, "Metadata": asset},
@@ -154,6 +161,13 @@ def test_what_is_deployed_is_judged_from_the_answer_of_aws(wrap):
 
     assert found == ["snapstart-off"]
     assert {"published versions", "the handler script", "the package"} <= unread
+
+
+def test_an_empty_list_of_processors_is_the_default():
+    """As in AWS's answer for an old function."""
+    assert read_source("-", '{"FunctionName": "a", "Architectures": []}')[0].facts.architecture is None
+    template = "Resources: {A: {Type: AWS::Lambda::Function, Properties: {Architectures: []}}}"
+    assert read_source("-", template)[0].facts.architecture is None
 
 
 def test_a_package_of_serverless_is_a_template(tmp_path):
@@ -298,6 +312,8 @@ def test_a_loop_over_values_from_elsewhere_is_named():
         ("a.json", "{}", "none of what the doctor reads"),
         ("b.json", "[1]", "none of what the doctor reads"),
         ("c.json", '{"format_version": "1", "values": {}}', "no aws_lambda_function"),
+        ("e.json", '{"format_version": "1", "values": {"root_module": 7}}', "not what `terraform show -json` prints"),
+        ("f.json", json.dumps(plan(runtime=["x"])), "not what `terraform show -json` prints"),
         ("d.toml", "[tool]\nx = {}\n", "none of what the doctor reads"),
         ("gone", None, "No such file or directory"),
     ],

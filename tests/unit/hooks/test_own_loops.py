@@ -152,4 +152,4 @@ def test_without_asyncio_nothing_is_looked_at():
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, timeout=LIMIT_S
     )
-    assert (done.stdout, done.stderr) == ("time.sleep\nNone []\n", "")
+    assert (done.stdout, done.stderr) == ("time.sleep\nsnapext: generators\nNone []\n", "")

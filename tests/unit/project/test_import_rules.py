@@ -50,7 +50,7 @@ def test_every_room_is_lived_in():
 
 def test_the_messages_do_no_io():
     """What reads and writes them imports neither sockets, tasks, threads, the system nor a clock."""
-    modules = {f"snapext.wire.{name}" for name in ("fields", "phases", "record", "messages", "connection")}
+    modules = {f"snapext.wire.{name}" for name in ("fields", "json_text", "phases", "record", "messages", "connection")}
     names = set().union(*map(imports, modules))
 
     assert ours(names) <= {"snapext.errors", *modules}
@@ -93,7 +93,8 @@ def test_the_extension_is_light():
     found = loaded("snapext_extension.extension, snapext_extension.config, snapext_extension.kernel.look")
 
     assert "snapext_extension.boundary.lifecycle" in found
-    assert not {"dataclasses", "inspect", "typing", "shlex", "ast", "snapext_extension.peers.signals"} & found
+    heavy = {"dataclasses", "inspect", "json", "re", "typing", "shlex", "ast", "snapext_extension.peers.signals"}
+    assert not heavy & found
 
 
 def test_what_registering_needs_is_light():
