@@ -38,7 +38,7 @@ def live(
         freeze_s=0.05,
         requests=tuple(Request("GET", path) for path in requests),
         adapter="builtin",
-        timeout_s=60.0,
+        timeout_s=100.0,
     )
     environ = {**os.environ, "SNAPEXT_WORKERS": str(workers), "PYTHONDONTWRITEBYTECODE": "1", **env}
     simulation = Simulation(

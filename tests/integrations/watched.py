@@ -35,7 +35,7 @@ class Watched:
 
     def wait_closed(self) -> int:
         """Wait until clients have closed all connections. Returns how many there have been."""
-        wait_until(lambda: self.open == 0, 5)
+        wait_until(lambda: self.open == 0)
         return len(self.connections)
 
     def close(self) -> None:
