@@ -50,12 +50,13 @@ def test_a_session_of_another_thread_connects_anew(boundary, postgres):
     engine = create_engine(postgres.url("scoped", "psycopg"))
     sessions = scoped_session(sessionmaker(engine))
     snapshot, restored = threading.Event(), threading.Event()
-    seen = []
+    seen, in_transaction = [], []
 
     def serve():
         seen.append(sessions.scalar(PID))  # and no remove(): the session keeps its connection
         snapshot.set()
         restored.wait(20)
+        in_transaction.append(sessions().in_transaction())
         seen.append(sessions.scalar(PID))
         sessions.remove()
 
@@ -71,6 +72,7 @@ def test_a_session_of_another_thread_connects_anew(boundary, postgres):
     restored.set()
     worker.join()
     assert not {seen[1], plain.scalar(PID)} & old
+    assert in_transaction == [False]  # one that is lost must not look as if it went on
     plain.close()
     engine.dispose()
     wait_until(lambda: not postgres.pids("scoped"))
