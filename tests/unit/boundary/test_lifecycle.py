@@ -909,3 +909,38 @@ def test_shutdown_reaches_every_process_and_ends_the_extension(stage: str) -> No
     assert all(driver.messages(key)[-1] == Shutdown("spindown", 1500) for key in keys)
     assert Stop() == actions[-1]
     assert not [action for action in actions if isinstance(action, Fail)]
+
+
+class TestTheShortWay:
+    """What a restore does not wait for is not made, and an answer is taken without an event."""
+
+    def life(self, driver: Driver) -> list[events.Action]:
+        """One process joins, registers a hook, and runs both phases; then the environment ends."""
+        key = driver.join()
+        driver.handle(events.Said(key, Hooks(HookCounts(2, 1))))
+        driver.until_after_restore()
+        driver.done(key)
+        driver.handle(ShutdownAsked("spindown", 2000))
+        return driver.log
+
+    def test_a_log_without_debug_lines_gets_none_and_all_else_stays(self) -> None:
+        """The lines are left out before they are made, and the boundary is the same."""
+        full, quiet = self.life(Driver(settings())), self.life(Driver(settings(debug=False)))
+        debug = [action for action in full if isinstance(action, Report) and action.level == "debug"]
+        assert {action.event for action in debug} >= {"process_joined", "hooks_changed", "restore", "shutdown"}
+        assert [action for action in full if action not in debug] == quiet
+
+    def test_an_answer_that_comes_as_an_event_means_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`answered` is handle(Said(...)) without the event."""
+        short = self.life(Driver(settings()))
+        monkeypatch.setattr(Driver, "hand_in", lambda self, event: self.machine.handle(event, self.now_ms))
+        assert self.life(Driver(settings())) == short
+
+    def test_an_answer_after_the_end_changes_nothing(self) -> None:
+        """The environment is being shut down: nothing waits for it."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.until_after_restore()
+        driver.handle(ShutdownAsked("spindown", 2000))
+        assert driver.done(key) == []
+        assert State.SHUTDOWN is driver.state

@@ -212,3 +212,20 @@ def test_both_errors_are_protocol_errors():
     """Whoever does not care whose mistake it was can catch one class."""
     assert issubclass(LocalProtocolError, ProtocolError)
     assert issubclass(RemoteProtocolError, ProtocolError)
+
+
+def test_a_connection_is_between_lines_when_all_that_came_was_whole():
+    """Only then may a reader take a short way around it: after both greetings, and not in the middle of a line."""
+    extension = Connection(Side.EXTENSION)
+    assert not extension.is_between_lines
+    list(extension.receive(Connection(Side.PROCESS).send(HELLO)))
+    assert not extension.is_between_lines
+    extension.send(WELCOME)
+    assert extension.is_between_lines
+    list(extension.receive(b'{"type"'))
+    assert not extension.is_between_lines
+    list(extension.receive(b':"weather"}\n'))
+    assert extension.is_between_lines
+    with pytest.raises(RemoteProtocolError):
+        list(extension.receive(b"hello\n"))
+    assert not extension.is_between_lines
