@@ -10,7 +10,7 @@ import sys
 
 from snapext.command import main as inside
 
-TOOLS = ("snapext_tools", "click", "psutil", "requests", "ruamel", "yaml")
+TOOLS = ("snapext_tools", "click", "psutil", "requests", "ruamel", "urllib3", "yaml")
 """What the tools import: our own package, and what the extra `tools` of pyproject.toml installs."""
 NEED_TOOLS = ("attach", "doctor", "signal", "simulate")
 INSTALL = "pip install 'lambda-snapext[tools]'"

@@ -12,9 +12,10 @@ import os
 import sys
 
 from snapext.guest import notice
-from snapext.hooks import loops, registry
+from snapext.hooks import registry
 from snapext.integrations import table
-from snapext.integrations.objects import Kept, Look, alive
+from snapext.integrations.apps_loop import AppsLoop, kinds
+from snapext.integrations.objects import Kept, Look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Integration:
 
     def objects(self) -> Iterable[Any]:
         """What is taken care of when no object was given: each instance that is alive before the snapshot."""
-        return _look_at_objects.find(self.classes(), _all_classes)
+        return self.find(self.classes())
 
     def before_snapshot(self, thing: Any) -> Awaitable[object] | object:
         """Close what must not be frozen. What can be awaited is awaited in turn, behind all that cannot be."""
@@ -56,6 +57,10 @@ class Integration:
         """Make it fresh. What can be awaited is awaited at the same time as the others."""
 
     # --- what it may use ---------------------------------------------------------------------------------------------
+
+    def find(self, classes: tuple[type, ...]) -> list[Any]:
+        """Their instances, in the look that all integrations share. Before the snapshot alone."""
+        return _look_at_objects.find(classes, _all_classes)
 
     def keep(self, thing: Any) -> None:
         """Renew this after the restore as well: it was made after we had looked."""
@@ -105,7 +110,7 @@ class Integration:
                 failed.append(error)
         if awaited:
             if is_before:
-                _bind_the_loop_of_the_app()
+                _apps_loop.bind(self.find)
             return self._wait_for(awaited, failed, what, in_turn=is_before)
         self._raise_if(failed, what)
         return None
@@ -125,8 +130,8 @@ class Integration:
             raise IntegrationError(f"{self.name}: could not {what}, {len(failed)} times: {texts}") from failed[0]
 
 
-LOOP_TURNS_WITHIN_S = 0.2
 _look_at_objects = Look()
+_apps_loop = AppsLoop()
 _wanted: set[str] = set()
 
 
@@ -159,7 +164,8 @@ def _look() -> None:
 
 
 def _all_classes() -> Iterable[type]:
-    """What all that are installed look for, so that one look finds it."""
+    """What all that are installed look for, and loops: so one look finds it."""
+    yield from kinds()
     for step in _steps_before():
         if step.owner is not None and is_loaded(table.TABLE[step.rank]):
             try:
@@ -171,21 +177,6 @@ def _all_classes() -> Iterable[type]:
 def _steps_before() -> list[_Step]:
     """Ours before the snapshot; the last one runs first."""
     return [hook[0] for hook in registry.get_before_snapshot() if isinstance(hook[0], _Step)]
-
-
-def _bind_the_loop_of_the_app() -> None:
-    """An app that has registered no hook has told us of no loop. What one of several is for, nobody knows."""
-    if loops.bound_running_loop() is not None or loops.running_loop() is not None:
-        return
-    import asyncio
-    import threading
-
-    running = [loop for loop in alive((asyncio.AbstractEventLoop,)) if loop.is_running()]
-    if len(running) == 1:
-        turns = threading.Event()
-        running[0].call_soon_threadsafe(turns.set)
-        if turns.wait(LOOP_TURNS_WITHIN_S):  # in a fork, the loop of the parent looks as if it ran
-            loops.bind_loop(running[0])
 
 
 class _Step:
@@ -200,12 +191,18 @@ class _Step:
 
     def __call__(self) -> Awaitable[None] | None:
         if self in _steps_before()[-1:]:
-            _look_at_objects.forget()
+            _forget()
         try:
             return self._call()
         finally:
             if self in _steps_before()[:1]:
-                _look_at_objects.forget()
+                _forget()
+
+
+def _forget() -> None:
+    """A phase begins or ends."""
+    _look_at_objects.forget()
+    _apps_loop.forget()
 
 
 def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:

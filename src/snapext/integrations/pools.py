@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 from snapext.integrations.reach import name_of
 
 TYPE_CHECKING = False
@@ -24,14 +23,15 @@ def install(obj: Any = None) -> None:
 
 
 class _Pools(Integration):
+    def classes(self) -> tuple[type, ...]:
+        kinds = (("concurrent.futures.process", "ProcessPoolExecutor"), ("multiprocessing.pool", "Pool"))
+        found = [getattr(sys.modules.get(module), name, None) for module, name in kinds]
+        return tuple(kind for kind in found if kind is not None)
+
     def objects(self) -> Iterable[Any]:
         import multiprocessing
 
-        if not multiprocessing.active_children():
-            return []
-        kinds = (("concurrent.futures.process", "ProcessPoolExecutor"), ("multiprocessing.pool", "Pool"))
-        found = [getattr(sys.modules.get(module), name, None) for module, name in kinds]
-        return alive(tuple(kind for kind in found if kind is not None))
+        return super().objects() if multiprocessing.active_children() else []
 
     def before_snapshot(self, thing: Any) -> None:
         self.warn(

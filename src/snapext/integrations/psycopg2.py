@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +28,12 @@ class _Psycopg2(Integration):
         return (AbstractConnectionPool, connection)
 
     def before_snapshot(self, thing: Any) -> None:
+        from psycopg2.extensions import connection
+
         if thing.closed:
             return
         if hasattr(thing, "getconn"):
-            _empty(thing)
+            _empty(thing, self.find((connection,)))
             return
         thing.close()
         self.warn(
@@ -42,15 +43,14 @@ class _Psycopg2(Integration):
         )
 
 
-def _empty(pool: Any) -> None:
+def _empty(pool: Any, connections: list[Any]) -> None:
     """Take out all that are idle, and give them back to be closed.
 
     A pool does not say how many it has, and opens another one when it has none: that is the sign.
     """
     from psycopg2 import Error
-    from psycopg2.extensions import connection
 
-    known = {id(one) for one in alive((connection,)) if not one.closed}
+    known = {id(one) for one in connections if not one.closed}
     taken = []
     try:
         while known:

@@ -14,7 +14,7 @@ import snapext
 from helpers import AUTOSTART, ROOT
 from snapext.guest import notice
 from snapext.hooks import loops, runner
-from snapext.integrations import frame, objects, table
+from snapext.integrations import apps_loop, frame, objects, table
 from snapext.link import told
 
 
@@ -187,7 +187,7 @@ def test_one_look_finds_the_objects_of_all(world, monkeypatch):
     for _ in range(2):
         assert world.before()[1] is None
 
-    assert [set(classes) for classes in looks] == [{Client, Other}] * 2
+    assert [set(classes) for classes in looks] == [{Client, Other, asyncio.AbstractEventLoop}] * 2
     assert client in [thing for _, _, thing in lib.seen]
     assert other in [thing for _, _, thing in second.seen]
     assert not frame._look_at_objects._found
@@ -218,10 +218,48 @@ def test_what_is_awaited_runs_on_the_loop_of_the_app(world, monkeypatch):
     assert world.lines == []
 
 
-def test_a_loop_that_does_not_turn_is_not_the_apps(world, monkeypatch):
-    """In a fork, that of the parent looks as if it ran."""
+def test_what_is_awaited_costs_no_look_of_its_own(world, monkeypatch):
+    """Each library that has something to await wants the app's loop; where none runs, one search says so for all."""
+    looks = []
+    monkeypatch.setattr(gc, "get_objects", lambda look=gc.get_objects: looks.append(1) or look())
     monkeypatch.setattr(loops, "_bound", None)
-    monkeypatch.setattr(frame, "LOOP_TURNS_WITHIN_S", 0.01)
+
+    class Async(Lib):
+        async def before_snapshot(self, thing):
+            self.seen.append(thing)
+
+    pool, lib, client = Async("pool"), Async("lib"), Client()
+    world.load("pool", pool)
+    world.load("lib", lib)
+    snapext.install_all()
+
+    assert world.before()[1] is None
+    assert client in pool.seen
+    assert client in lib.seen
+    assert len(looks) == 1
+
+
+def test_a_loop_that_is_slow_to_turn_is_the_apps(world, monkeypatch):
+    """As on a busy machine: it does something else meanwhile. On another loop the work of a library fails, or harms."""
+    monkeypatch.setattr(loops, "_bound", None)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        loop.call_soon_threadsafe(threading.Event().wait, 0.3)
+        apps_loop.AppsLoop().bind(lambda _: [loop])
+        assert loops.bound() is loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_a_loop_that_does_not_turn_is_not_the_apps(world, monkeypatch):
+    """In a fork, that of the parent looks as if it ran. It is waited for once, not for each library."""
+    monkeypatch.setattr(loops, "_bound", None)
+    monkeypatch.setattr(apps_loop, "TURNS_WITHIN_S", 0.01)
+    searches = []
 
     class Standing(asyncio.SelectorEventLoop):
         stands = False
@@ -229,10 +267,17 @@ def test_a_loop_that_does_not_turn_is_not_the_apps(world, monkeypatch):
         def is_running(self):
             return self.stands
 
+    def find(classes):
+        searches.append(classes)
+        return [loop]
+
     loop = Standing()
     loop.stands = True
-    frame._bind_the_loop_of_the_app()
-    assert loops._bound is None
+    search = apps_loop.AppsLoop()
+    for _ in range(2):
+        search.bind(find)
+    assert loops.bound() is None
+    assert searches == [(asyncio.AbstractEventLoop,)]
     loop.stands = False
     loop.close()
 
