@@ -191,7 +191,7 @@ class Extension:
         stat = processes.stat(pid)
         parent_pid, start_ticks = (0, 0) if stat is None else (stat.parent_pid, stat.start_ticks)
         self._images[key] = image = watch.image(pid)
-        if hello.board:
+        if hello.board and self._config.snap_start:  # elsewhere no hook runs
             self._give_line(key, pid, (start_ticks, image))
         if self._lost.pop(pid, None) is not None:
             self._watch.drop(pid)
@@ -295,7 +295,7 @@ class Extension:
         self._event(events.ReadinessHungUp(still_held))
 
     def _on_sigterm(self) -> None:
-        """Lambda does not send it to an extension: whoever did has taken the boundary away."""
+        """Lambda does not send it to an extension: the process that did has taken the boundary away."""
         phase = self._lifecycle.state.value
         message = f"a process sent SIGTERM to the extension in phase {phase}: it ends, and no longer holds the boundary"
         self._log.write("warning", "terminated", phase=phase, message=message)

@@ -32,4 +32,5 @@ def observes(environ: "Mapping[str, str]", folder: str) -> bool:
         return mode == "observe" and is_snap_start(environ)
     older_counts = READINESS_PORT not in environ and OLDER_READINESS_PORT in environ
     points_at = environ.get(OLDER_READINESS_PORT if older_counts else READINESS_PORT)
-    return points_at != environ.get("SNAPEXT_PORT", DEFAULT_PORT) and os.path.exists(os.path.join(folder, ADAPTER_FILE))
+    ours = environ.get("SNAPEXT_PORT", DEFAULT_PORT).lstrip("0")  # a number there, and a text here
+    return points_at != ours and os.path.exists(os.path.join(folder, ADAPTER_FILE))

@@ -91,7 +91,7 @@ class Lifecycle:
         self._checks = Checks(settings.checks_before_snapshot)
         self._adapter_restores = settings.restore_caller is RestoreCaller.ADAPTER
         self._hooks_have_run = False  # those before the snapshot, in all members
-        self._has_asked_event = False
+        self._has_asked_event = self._has_asked_restore = False
         self._durations_ms: dict[str, float] = {}
         self._awaits_shutdown: Failure | None = None
         self._is_silent = settings.observes  # the Runtime API takes no report of ours: the runtime waits in no restore
@@ -216,7 +216,7 @@ class Lifecycle:
         else:
             self._commands.wait(key)
             if self._settings.observes and self.state is State.SNAPSHOT:
-                self._outbox.do(actions.AskRestoreNext())  # nobody else holds what the command waits for
+                self._ask_restore()  # nobody else holds what the command waits for
             if not self._init.app_is_ready:
                 self._init.become_ready(self._now_ms)
                 self._init.wait()
@@ -554,7 +554,7 @@ class Lifecycle:
             self._outbox.do(CancelTimer(TimerName.WAITING))
             self._ask_event()
         else:
-            self._outbox.do(actions.AskRestoreNext())
+            self._ask_restore()
             if not self._has_asked_event:
                 self._outbox.do(SetTimer(TimerName.EVENT_NEXT, REFUSAL_MS))
 
@@ -571,6 +571,12 @@ class Lifecycle:
             self._has_asked_event = True
             self._outbox.do(CancelTimer(TimerName.EVENT_NEXT))
             self._outbox.do(actions.AskEventNext())
+
+    def _ask_restore(self) -> None:
+        """Once: the platform refuses a second call, as an error of the runtime."""
+        if not self._has_asked_restore:
+            self._has_asked_restore = True
+            self._outbox.do(actions.AskRestoreNext())
 
     # --- the web adapter's checks, and the restore -------------------------------------------------------------------
 

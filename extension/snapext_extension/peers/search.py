@@ -1,4 +1,4 @@
-"""Carry out SendSignals: find the function's processes that are not on the socket, and signal those that catch it."""
+"""Carry out SendSignals: find the function's processes that are not connected, and signal those with a handler."""
 
 from __future__ import annotations
 

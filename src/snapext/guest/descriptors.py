@@ -35,11 +35,18 @@ def socket_above_standard(make: Callable[..., S], family: int, kind: int) -> S:
 
 
 def occupy_standard() -> list[int]:
-    """Fill what is free below 3 before something opens descriptors of its own; give the result to `vacate`."""
+    """Fill what is free below 3 before something opens descriptors of its own; give the result to `vacate`.
+
+    Raises OSError, and fills nothing, where no descriptor is left.
+    """
     taken: list[int] = []
-    while (descriptor := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) < FIRST_FREE:
-        taken.append(descriptor)
-    os.close(descriptor)
+    try:
+        while (descriptor := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) < FIRST_FREE:
+            taken.append(descriptor)
+        os.close(descriptor)
+    except OSError:
+        vacate(taken)
+        raise
     return taken
 
 

@@ -6,7 +6,7 @@ it, or have another file there, and it may have put SIGPIPE back to its default.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` brings enum; this is what is beneath it
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum; this is what is beneath it
 import os
 import stat
 from os import write  # eventlet replaces os.write

@@ -2,7 +2,7 @@
 
 A clone of the memory is a clone of them: what they draw next repeats in every clone. `look` finds out before the
 snapshot how each is reached; after the restore `stir` only calls. `_ctypes` is what is beneath `ctypes`, and takes 1 ms
-to import, not ten. It is imported when the process is linked, like all that the link's thread needs.
+to import, not ten. This is imported with the first phase, like all that runs hooks.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Channel:
             if self._broken is not None:
                 raise self._broken
             before_waiting()
-            data = self._receive() if self.is_ours() else b""
+            data = self._receive()
             while data and self._goes_straight(data):
                 data = self._receive()
             if not data:
@@ -121,18 +121,36 @@ class Channel:
         return True
 
     def _receive(self) -> bytes:
+        if not self.is_ours():
+            return b""
         if self._takes_board and self._connection.their_state == State.GREETING:
             return self._receive_with_descriptors()
         return self._peer.recv(CHUNK)  # the kernel closes a descriptor that comes unasked
 
     def _receive_with_descriptors(self) -> bytes:
-        """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these."""
-        self._wait()
-        taken = descriptors.occupy_standard()
-        try:
-            data, ancillary, _, _ = self._peer.recvmsg(CHUNK, CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES), MSG_CMSG_CLOEXEC)
-        finally:
-            descriptors.vacate(taken)
+        """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these.
+
+        While we waited the app may have closed our descriptor, and its number may be that of another file by now.
+        """
+        while True:
+            self._wait()
+            try:
+                taken = descriptors.occupy_standard()
+            except OSError as error:  # no descriptor is left: the kernel closes the one that comes, and we do without
+                notice.debug(f"the board is not used: {error!r}")
+                return self._peer.recv(CHUNK) if self.is_ours() else b""
+            try:
+                if not self.is_ours():
+                    return b""
+                data, ancillary, _, _ = self._peer.recvmsg(
+                    CHUNK, CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES), MSG_CMSG_CLOEXEC | MSG_DONTWAIT
+                )
+                break
+            except BlockingIOError:
+                if self._peer.gettimeout() is not None:
+                    raise  # the time is over
+            finally:
+                descriptors.vacate(taken)
         for level, kind, given in ancillary:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
                 for at in range(0, len(given) - INT_BYTES + 1, INT_BYTES):

@@ -145,7 +145,8 @@ class Conversation:
     def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
         """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
         if isinstance(message, Welcome):
-            channel.take_line(message.line)
+            with self._view.importing:
+                channel.take_line(message.line)
             self._welcomed(message)
         elif isinstance(message, BeforeSnapshot | AfterRestore):
             return self._take_orders().obey(message, channel, by_signal=by_signal)

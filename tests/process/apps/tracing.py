@@ -9,6 +9,7 @@ import json
 import os
 import random
 import time
+from pathlib import Path
 
 import snapext
 
@@ -39,6 +40,7 @@ def answer(path):
         "random": random.random(),
         "environment_id": snapext.status().environment_id,
         "restored": snapext.is_restored(),
+        "has_board": "memfd:snapext-board" in Path("/proc/self/maps").read_text(),
     }
 
 

@@ -52,7 +52,7 @@ def test_each_hook_runs_once_in_each_process_before_the_first_request(
     check_boundary(life, setup.processes)
     (answer,) = life.answers()
     assert answer["ran"] == IN_ORDER
-    assert answer["restored"] is True
+    assert (answer["restored"], answer["has_board"]) == (True, True)
     assert answer["environment_id"] == life.document["environment_id"]
     assert answer["pid"] in life.pids
 
@@ -68,12 +68,13 @@ def test_without_a_worker_count_the_boundary_waits_until_no_more_processes_join(
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
 @pytest.mark.parametrize("name", ["flask gunicorn", "http.server"])
 def test_on_demand_runs_no_hook_and_serves(simulate: Simulate, name: str, adapter: str) -> None:
-    """As in the managed runtime: hooks belong to SnapStart."""
+    """As in the managed runtime: hooks belong to SnapStart. Nor is anything made ready for them."""
     life = simulate(SETUPS[name].command, "--init-type", "on-demand", "--adapter", adapter)
     assert life.status == 0, life.stderr
     assert [event["status"] for event in life.events("invoke")] == [200]
     assert [line for line in life.trace if line["phase"] != "request"] == []
     assert life.document["environment_id"] is None
+    assert [answer["has_board"] for answer in life.answers()] == [False]
 
 
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)

@@ -8,6 +8,7 @@ from snapext_extension.boundary.actions import AskEventNext, AskRestoreNext, End
 from snapext_extension.boundary.events import (
     AppReady,
     CommandJoined,
+    CommandLeft,
     ReadinessAsked,
     RestoreReturned,
     RestoreSeen,
@@ -178,6 +179,21 @@ def test_a_checkpoint_works_all_the_same() -> None:
     driver.handle(RestoreReturned(200, ""))
     driver.done(key)
     assert (driver.results(), driver.orders(key)) == ([Result(True)], 1)
+
+
+def test_a_second_checkpoint_waits_with_the_first() -> None:
+    """The platform refuses a second restore/next, and that would fail the function; also where the first has left."""
+    driver = Observing(OBSERVE)
+    key = driver.reach_snapshot()
+    driver.command(Checkpoint())
+    driver.command(Checkpoint(), COMMAND + 1)
+    driver.handle(CommandLeft(COMMAND + 1))
+    driver.handle(CommandLeft(COMMAND))
+    driver.command(Checkpoint())
+    assert driver.log.count(AskRestoreNext()) == 1
+    driver.handle(RestoreReturned(200, ""))
+    driver.done(key)
+    assert driver.results() == [Result(True)]
 
 
 def test_an_app_that_never_answers_is_let_go() -> None:

@@ -13,7 +13,7 @@ def test_auto_observes_where_an_adapter_checks_something_else(tmp_path):
     assert not observing.observes(SNAP_START, str(tmp_path))  # no adapter: a checkpoint may come
     (tmp_path / ADAPTER_FILE).touch()
     names = ("AWS_LWA_READINESS_CHECK_PORT", "READINESS_CHECK_PORT", "SNAPEXT_PORT")
-    for values in itertools.product((None, "9555", "8081"), repeat=3):
+    for values in itertools.product((None, "9555", "8081", "09555"), repeat=3):
         environ = SNAP_START | {name: value for name, value in zip(names, values, strict=True) if value}
         environ["AWS_LWA_PORT"] = "8080"
         parsed = config.parse(environ, 1000)

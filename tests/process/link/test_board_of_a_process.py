@@ -6,13 +6,16 @@ import fcntl
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from clients import HOOKS, READ, READY, REPORT, WAIT, Start
-from helpers import AFTER, BEFORE, HELLO, WELCOME, Listener, Peer, wait_until
+from helpers import AFTER, BEFORE, HELLO, LIMIT_S, SRC, WELCOME, Listener, Peer, clean_environ, wait_until
 from snapext.hooks import libcrypto
 from snapext.wire.messages import Describe, Described, Done, Hello, Running
 
@@ -234,6 +237,97 @@ time.sleep(60)
     assert written(memory) == b"1 __main__.<lambda>"
 
 
+def test_without_a_free_descriptor_the_link_does_without_the_board(listener: Listener, start: Start, memory: int):
+    """It must not cost the connection, which is there already."""
+    code = """
+import resource
+from snapext.link import linking
+while not linking.current().is_connected(): time.sleep(0.002)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+files = []
+try:
+    while True: files.append(os.open("/dev/null", 0))
+except OSError: pass
+os.write(1, b"full\\n")
+while not linking.current().view.was_tried: time.sleep(0.002)
+for file in files: os.close(file)
+"""
+    app = start(HOOKS + code + "say('free')" + READ + "print(ran)")
+    peer = listener.accept()
+    assert app.line() == "full"
+    welcome(peer, memory)
+    assert app.line() == "free"
+
+    assert (peer.ask(BEFORE).ok, peer.ask(RESTORE).ok) == (True, True)
+    assert said(peer) == ["__main__.before", OURS, OURS, "__main__.after"]
+    assert app.end() == ("['before', 'after']\n", "")
+
+
+def test_a_fork_cuts_no_import_of_ours_in_half(listener: Listener, start: Start, memory: int):
+    """In the child the import's lock would be held for good: our thread imports where a fork waits for it."""
+    audit = """
+import sys, _thread
+from snapext.link import linking
+imports = {True: set(), False: set()}
+def watch(event, given):
+    if event == "import" and _thread.get_ident() == linking.current()._thread:
+        imports[linking.current().view.importing.is_mine()].add(given[0])
+sys.addaudithook(watch)
+"""
+    app = start(audit + HOOKS + WAIT + "print('fcntl' in imports[True], imports[False])")
+    peer = listener.accept()
+    welcome(peer, memory)
+    peer.send(Describe(1))
+    peer.next(Described)
+    peer.ask(BEFORE)
+    peer.ask(RESTORE)
+
+    assert app.end() == ("True set()\n", "")
+
+
+def test_a_hook_that_closes_our_socket_keeps_what_it_opens_then(listener: Listener, start: Start, memory: int):
+    """Another file has its number by then: we do not read that, but connect again and answer there."""
+    code = """
+import socket
+@snapext.register_after_restore
+def closes_all():
+    global own, other
+    os.closerange(3, 100)
+    own, other = socket.socketpair()
+    other.sendall(b"the app's own")
+"""
+    app = start(HOOKS + code + WAIT + "print(own.recv(100, socket.MSG_DONTWAIT), ran)")
+    peer = listener.accept()
+    welcome(peer, memory)
+    peer.ask(BEFORE)
+    peer.send(RESTORE)
+    assert peer.is_hung_up()
+    again = listener.accept()
+    welcome(again, memory)
+    done = again.ask(RESTORE.replace(id=7))
+
+    assert (done.ok, done.id) == (True, 7)
+    assert [hook.name for hook in done.hooks] == ["__main__.after", "__main__.closes_all"]
+    assert app.end() == ("b\"the app's own\" ['before', 'after']\n", "")
+
+
+def test_no_standard_descriptor_stays_taken_where_no_more_can_be_had():
+    """What the app opens next goes where it always has."""
+    code = """
+import os, resource
+from snapext.guest import descriptors
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True: os.open("/dev/null", 0)
+except OSError: os.close(0)
+try: descriptors.occupy_standard()
+except OSError: print(os.open("/dev/null", 0))
+"""
+    environ = clean_environ(PYTHONPATH=str(SRC))
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 def test_on_the_next_connection_the_next_line_counts(listener: Listener, start: Start, memory: int):
     """Of another extension perhaps: another board, or none at all."""
     app = start(HOOKS + REPORT)
@@ -278,3 +372,36 @@ def test_the_look_at_the_generators_ends_with_the_phase(monkeypatch: pytest.Monk
 
     assert not [line for line in lines if "no time left" in line]
     assert wait_until(lambda: libcrypto._scanned)
+
+
+CLOSES_ALL = """
+import socket
+sys.stdin.readline()
+os.closerange(3, 256)
+pairs = [socket.socketpair() for _ in range(20)]  # they get the numbers that were closed
+for ours, theirs in pairs:
+    ours.sendall(b"mine"), theirs.sendall(b"mine")
+say("closed")
+sys.stdin.readline()
+say(all(end.recv(100, socket.MSG_DONTWAIT) == b"mine" for pair in pairs for end in pair))
+sys.stdin.readline()
+"""
+
+
+def test_an_app_that_closes_our_descriptor_while_we_wait_for_the_answer_keeps_its_own(
+    listener: Listener, start: Start, memory: int
+):
+    """What comes then is not read from a file of the app's that has got the number, and the client comes back."""
+    app = start(HOOKS + CLOSES_ALL)
+    peer = listener.accept()
+    peer.next(Hello)
+    app.go()
+    assert app.line() == "closed"
+    with suppress(BrokenPipeError):  # it was not waiting yet, and has noticed
+        socket.send_fds(peer.socket, [peer.connection.send(WELCOME.replace(line=LINE))], [memory])
+    back = listener.accept()
+    welcome(back, memory)
+    assert back.ask(BEFORE).ok
+    app.go()
+    while (line := app.line()) != "True":
+        assert line != "False"
