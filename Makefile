@@ -39,11 +39,13 @@ $(STAMP): pyproject.toml | $(VENV)/.made
 	@touch $(DEMO) $@
 
 # uv leaves the compiling to the first import, which would be in a server under test. What no server imports stays so:
-# aws_cdk alone would take a minute.
+# aws_cdk alone would take a minute. Nor does each of the tests' processes compile the tests: one collects them before.
 $(BYTECODE): $(STAMP)
 	@mkdir -p build
 	$(BIN)/python -m compileall -q -j 0 -x '/(aws_cdk|cfnlint|fontTools|networkx|sympy|tests?)/' \
 	  $(VENV)/lib/python3.*/site-packages src extension layer tests >build/compileall.log || true
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -p no:cacheprovider --collect-only tests >build/collect.log || \
+	  { cat build/collect.log; exit 1; }
 	@touch $@
 
 demo: $(DEMO) ## simulate the life of a FastAPI app under gunicorn with 4 workers

@@ -31,7 +31,6 @@ INTERPRETER = str(Path(sys.executable).resolve())
 SITE_PACKAGES = Path(pytest.__file__).parent.parent
 CHAINING = """
 import importlib.machinery, importlib.util, os, sys
-from helpers import free_port
 here = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [path for path in sys.path if path != here])
 spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -371,3 +372,36 @@ def test_the_look_at_the_generators_ends_with_the_phase(monkeypatch: pytest.Monk
 
     assert not [line for line in lines if "no time left" in line]
     assert wait_until(lambda: libcrypto._scanned)
+
+
+CLOSES_ALL = """
+import socket
+sys.stdin.readline()
+os.closerange(3, 256)
+pairs = [socket.socketpair() for _ in range(20)]  # they get the numbers that were closed
+for ours, theirs in pairs:
+    ours.sendall(b"mine"), theirs.sendall(b"mine")
+say("closed")
+sys.stdin.readline()
+say(all(end.recv(100, socket.MSG_DONTWAIT) == b"mine" for pair in pairs for end in pair))
+sys.stdin.readline()
+"""
+
+
+def test_an_app_that_closes_our_descriptor_while_we_wait_for_the_answer_keeps_its_own(
+    listener: Listener, start: Start, memory: int
+):
+    """What comes then is not read from a file of the app's that has got the number, and the client comes back."""
+    app = start(HOOKS + CLOSES_ALL)
+    peer = listener.accept()
+    peer.next(Hello)
+    app.go()
+    assert app.line() == "closed"
+    with suppress(BrokenPipeError):  # it was not waiting yet, and has noticed
+        socket.send_fds(peer.socket, [peer.connection.send(WELCOME.replace(line=LINE))], [memory])
+    back = listener.accept()
+    welcome(back, memory)
+    assert back.ask(BEFORE).ok
+    app.go()
+    while (line := app.line()) != "True":
+        assert line != "False"
