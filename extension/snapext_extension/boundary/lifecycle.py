@@ -623,8 +623,8 @@ class Lifecycle:
             self._fail(failures.restore_refused(status, body))
             return
         self._ask_event()
+        self._is_silent = False
         if self.state is State.SNAPSHOT:  # nothing has shown it before
-            self._is_silent = False
             self._restored()
 
     def _on_restore_seen(self, by: str) -> None:
@@ -643,6 +643,7 @@ class Lifecycle:
             self._restored()
         elif self.state is State.AFTER_RESTORE:
             self._commands.wait(key)
+            self._is_silent = False
         else:
             why = f"no restore is expected in the phase {self.state.value}"
             self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))

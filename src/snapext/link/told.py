@@ -1,7 +1,7 @@
 """What this process has been told to do, and how that went: each phase of each boundary runs once.
 
-When it is told a phase twice, on this connection or another, it answers twice and runs once. While the phase runs, the
-connection that has asked last hears which hook is at work.
+When it is told a phase twice, on this connection or another, it answers twice and runs once. While the phase runs, our
+line of the board shows which hook is at work; without a line, the connection that has asked last hears it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The board: a file in memory with a line for each process, on which it writes the hook that is about to run.
 
 It says what `running` says, without a message that somebody has to read: the extension looks at a line only when its
-process is late or has died. Bytes alone; docs/protocol.md has the rules for other languages.
+process is late or has died, or a command asks. Bytes alone; docs/protocol.md has the rules for other languages.
 """
 
 from __future__ import annotations

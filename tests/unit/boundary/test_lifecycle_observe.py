@@ -127,6 +127,23 @@ def test_the_apps_word_is_answered_when_every_hook_has_run() -> None:
     assert [result.ok for result in driver.results()] == [False]
 
 
+def test_a_failure_is_reported_once_the_runtime_is_known_to_wait_in_the_restore() -> None:
+    """Also where the clock was faster than the app's word, or than the answer to our own restore/next."""
+    for said in (True, False):
+        driver = Observing(OBSERVE)
+        key = driver.reach_snapshot()
+        if not said:
+            driver.command(Checkpoint())
+        driver.handle(CLOCK)
+        if said:
+            driver.command(Restored())
+        else:
+            driver.handle(RestoreReturned(200, ""))
+        driver.fail(key, "app.after", "OSError", "no")
+        assert driver.failure.runtime_report == "restore"
+        assert [result.ok for result in driver.results()] == [False]
+
+
 def test_the_apps_word_counts_behind_the_gate_of_an_adapter_that_restores() -> None:
     """It comes before the second readiness check, which is then answered at once."""
     driver = Observing(settings(restore_caller=RestoreCaller.ADAPTER))
