@@ -89,8 +89,18 @@ class Integration:
         self._kept.clear()
         self._kept.add(self._given)
         if self._everything and is_loaded(table.TABLE[self.rank]):
-            self._kept.add(self.objects())
+            self._kept.add(self._found())
         return self._each(self.before_snapshot, "close before the snapshot", is_before=True)
+
+    def _found(self) -> Iterable[Any]:
+        try:
+            return self.objects()
+        except (AttributeError, ImportError) as error:
+            raise IntegrationError(
+                f"{self.name}: this version of {table.TABLE[self.rank].library} has not what is looked for ({error}). "
+                f"Use another version (docs/integrations.md has those that were tried), or name in {table.ENV} the "
+                f"libraries to take care of, without {self.name}"
+            ) from error
 
     def _after_restore(self) -> Awaitable[None] | None:
         try:

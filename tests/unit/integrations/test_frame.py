@@ -168,6 +168,23 @@ def test_what_fails_is_said_when_all_others_are_done(world):
     assert "lib: could not close before the snapshot, 2 times: OSError('no. 1'), OSError('no. 2')" in error.message
 
 
+def test_a_version_that_does_not_fit_says_so(world):
+    """An older library has not the class that we look for: the line says which library, and how to go on."""
+
+    class Older(Lib):
+        def classes(self):
+            from asyncio import NoSuchClass  # noqa: F401
+
+    world.load("lib", Older())
+    snapext.install_all()
+
+    _, error = world.before()
+
+    assert (error.type, error.hook) == ("IntegrationError", "snapext.integrations.lib.before_snapshot")
+    assert error.message.startswith("lib: this version of lib_itself has not what is looked for (cannot import name ")
+    assert error.message.endswith("or name in SNAPEXT_INTEGRATIONS the libraries to take care of, without lib")
+
+
 def test_one_look_finds_the_objects_of_all(world, monkeypatch):
     """It reads every object of the process. Nothing is held when the last one is done."""
     looks = []
