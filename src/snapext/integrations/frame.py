@@ -216,10 +216,13 @@ def _forget() -> None:
 
 
 def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:
-    """Unless it is there: in front of the hooks of the app, and of those of ours that come earlier in the table."""
-    place = 0
-    while place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank > step.rank:
-        place += 1
-    if place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank == step.rank:
+    """Unless it is there: in front of the hooks of the app, and of those of ours that come earlier in the table.
+
+    Others may have been put in front of ours since, by `fresh` say.
+    """
+    ours = [(place, hook[0].rank) for place, hook in enumerate(hooks) if isinstance(hook[0], _Step)]
+    if any(rank == step.rank for _, rank in ours):
         return
+    behind = ours[-1][0] + 1 if ours else 0
+    place = next((place for place, rank in ours if rank < step.rank), behind)
     registry.insert(hooks, place, (step, (), {}))

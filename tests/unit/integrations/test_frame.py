@@ -118,6 +118,28 @@ def test_twice_is_once(world):
     assert len(snapext.get_after_restore()) == 1
 
 
+def test_what_others_put_in_front_changes_nothing(world):
+    """`fresh` puts its hooks in front as well: ours are there once, and in the order of the table, all the same."""
+    pool, lib, client = Lib("pool"), Lib("lib"), Client()
+    world.load("pool", pool)
+    world.load("lib", lib)
+    pool.install()
+
+    @snapext.fresh
+    def secret():
+        pass
+
+    lib.install()
+    pool.install()
+    snapext.install_all()
+
+    names, error = world.before()
+    ours = ["look", "pool.before_snapshot", "lib.before_snapshot"]
+    assert error is None
+    assert [name for name in names if ".integrations." in name] == [f"snapext.integrations.{name}" for name in ours]
+    assert [name for _, name, thing in lib.seen + pool.seen if thing is client] == ["lib", "pool"]
+
+
 def test_only_what_was_given_is_taken_care_of(world):
     """And it lives no longer because of us."""
     lib, given, gone, _other = Lib(), Client(), Client(), Client()
