@@ -128,14 +128,17 @@ class Channel:
         return self._peer.recv(CHUNK)  # the kernel closes a descriptor that comes unasked
 
     def _receive_with_descriptors(self) -> bytes:
-<<<<<<< HEAD
         """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these.
 
         While we waited the app may have closed our descriptor, and its number may be that of another file by now.
         """
         while True:
             self._wait()
-            taken = descriptors.occupy_standard()
+            try:
+                taken = descriptors.occupy_standard()
+            except OSError as error:  # no descriptor is left: the kernel closes the one that comes, and we do without
+                notice.debug(f"the board is not used: {error!r}")
+                return self._peer.recv(CHUNK) if self.is_ours() else b""
             try:
                 if not self.is_ours():
                     return b""
@@ -148,19 +151,6 @@ class Channel:
                     raise  # the time is over
             finally:
                 descriptors.vacate(taken)
-=======
-        """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these."""
-        self._wait()
-        try:
-            taken = descriptors.occupy_standard()
-        except OSError as error:  # no descriptor is left: the kernel closes the one that comes, and we do without
-            notice.debug(f"the board is not used: {error!r}")
-            return self._peer.recv(CHUNK)
-        try:
-            data, ancillary, _, _ = self._peer.recvmsg(CHUNK, CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES), MSG_CMSG_CLOEXEC)
-        finally:
-            descriptors.vacate(taken)
->>>>>>> main
         for level, kind, given in ancillary:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
                 for at in range(0, len(given) - INT_BYTES + 1, INT_BYTES):

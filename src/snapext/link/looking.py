@@ -19,12 +19,16 @@ An app that waits in the same system calls may be in the middle of something: it
 WAITS_BENEATH = frozenset({"selectors", "socket"})
 """What a server calls to wait, as far as it is written in Python."""
 WAITING = {
-    # poll, select, accept, epoll_wait, pselect6, ppoll, epoll_pwait, accept4, epoll_pwait2
-    "x86_64": frozenset({7, 23, 43, 232, 270, 271, 281, 288, 441}),
-    # epoll_pwait, pselect6, ppoll, accept, accept4, epoll_pwait2
-    "aarch64": frozenset({22, 72, 73, 202, 242, 441}),
+    # poll, select, accept, restart_syscall, epoll_wait, pselect6, ppoll, epoll_pwait, accept4, epoll_pwait2
+    "x86_64": frozenset({7, 23, 43, 219, 232, 270, 271, 281, 288, 441}),
+    # epoll_pwait, pselect6, ppoll, restart_syscall, accept, accept4, epoll_pwait2
+    "aarch64": frozenset({22, 72, 73, 128, 202, 242, 441}),
 }
-"""The numbers of the system calls in which a server waits (linux/arch/*/entry/syscalls, include/uapi/asm-generic)."""
+"""The numbers of the system calls in which a server waits (linux/arch/*/entry/syscalls, include/uapi/asm-generic).
+
+A wait with a time limit goes on as `restart_syscall` (restart_syscall(2)) once the process was stopped or frozen. A
+sleep does, too: the module that waits says which of them it is.
+"""
 
 HERE, SIGNAL, LOOP, LINK = "here", "signal", "loop", "link"
 LATE = f"the main thread did not begin within {START_WITHIN_S * 1000:.0f} ms"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clients import HOOKS, Start
 from helpers import AFTER, BEFORE, App, Listener, wait_until
+from snapext.link.looking import WAITING
 from snapext.wire.messages import Done
 
 WHERE = """
@@ -50,6 +51,29 @@ def test_what_belongs_to_the_main_thread_of_a_server_is_reached(listener: Listen
     assert [app.line() for _ in range(3)] == ["before main", "after main", "['before', 'after']"]
     assert [hook.name for hook in before.hooks] == ["__main__.before_where", "__main__.before"]
     assert [hook.name for hook in after.hooks] == ["__main__.after", "__main__.after_where", "__main__.last"]
+
+
+def test_a_server_that_was_stopped_while_it_waited_is_reached(listener: Listener, start: Start):
+    """Its poll() goes on as another system call, restart_syscall, until its time is over: here a minute."""
+    app = start(HOOKS + WHERE + SERVE.replace("serve_forever(0.05)", "serve_forever(60)"))
+    peer = listener.accept()
+    peer.greet()
+    pid = app.process.pid
+    waits = wait_until(lambda: _waits_in(pid))
+    for sent, state in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "S")):
+        os.kill(pid, sent)
+        wait_until(lambda state=state: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state)
+    assert _waits_in(pid) != waits, "which is what this test is about"
+
+    peer.ask(BEFORE)
+
+    assert app.line() == "before main"
+
+
+def _waits_in(pid: int) -> int:
+    """The number of the system call in which a main thread waits; 0: in none of those."""
+    number = Path(f"/proc/{pid}/task/{pid}/syscall").read_text().split()[0]
+    return int(number) if number.isdigit() and int(number) in WAITING[os.uname().machine] | {219, 128} else 0
 
 
 def test_an_sqlite_connection_of_the_module_can_be_closed(listener: Listener, start: Start):
