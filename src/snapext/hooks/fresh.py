@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections import namedtuple
 
 from snapext.hooks import checks, registry
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 LruCache = type(functools.lru_cache(len))
+CacheInfo = namedtuple("CacheInfo", ("hits", "misses", "maxsize", "currsize"))
+"""What functools says of a cache; its own type has no public name."""
 _cached: dict[int, weakref.ref[Any]] = {}
 """All that have a `cache_clear`, which their owners keep alive. Each operation on it is one that no thread cuts."""
 
@@ -126,7 +129,7 @@ def _caching_async(func: Callable[..., Any]) -> Any:
         nonlocal results, hits
         results, hits = {}, 0
 
-    return _with(cached, cache_clear, lambda: functools._CacheInfo(hits, len(results), None, len(results)))
+    return _with(cached, cache_clear, lambda: CacheInfo(hits, len(results), None, len(results)))
 
 
 def _with(cached: Any, cache_clear: Callable[[], None], cache_info: Callable[[], object]) -> Any:

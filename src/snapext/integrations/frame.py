@@ -89,8 +89,18 @@ class Integration:
         self._kept.clear()
         self._kept.add(self._given)
         if self._everything and is_loaded(table.TABLE[self.rank]):
-            self._kept.add(self.objects())
+            self._kept.add(self._found())
         return self._each(self.before_snapshot, "close before the snapshot", is_before=True)
+
+    def _found(self) -> Iterable[Any]:
+        try:
+            return self.objects()
+        except (AttributeError, ImportError) as error:
+            raise IntegrationError(
+                f"{self.name}: this version of {table.TABLE[self.rank].library} has not what is looked for ({error}). "
+                f"Use another version (docs/integrations.md has those that were tried), or name in {table.ENV} the "
+                f"libraries to take care of, without {self.name}"
+            ) from error
 
     def _after_restore(self) -> Awaitable[None] | None:
         try:
@@ -206,10 +216,13 @@ def _forget() -> None:
 
 
 def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:
-    """Unless it is there: in front of the hooks of the app, and of those of ours that come earlier in the table."""
-    place = 0
-    while place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank > step.rank:
-        place += 1
-    if place < len(hooks) and isinstance(other := hooks[place][0], _Step) and other.rank == step.rank:
+    """Unless it is there: in front of the hooks of the app, and of those of ours that come earlier in the table.
+
+    Others may have been put in front of ours since, by `fresh` say.
+    """
+    ours = [(place, hook[0].rank) for place, hook in enumerate(hooks) if isinstance(hook[0], _Step)]
+    if any(rank == step.rank for _, rank in ours):
         return
+    behind = ours[-1][0] + 1 if ours else 0
+    place = next((place for place, rank in ours if rank < step.rank), behind)
     registry.insert(hooks, place, (step, (), {}))

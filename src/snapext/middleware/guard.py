@@ -37,6 +37,8 @@ class Guard:
         self._reader = reader or Reader()
         self._wall, self._steady = self._reader.wall, self._reader.steady
         self.routes = Routes({} if self.is_open else environ)
+        if self.routes.problem:
+            notice.once("routes", self.routes.problem)
         self._clock = RestoreClock(self._reader.read())
         self._low, self._high = self._clock.low, NOTHING  # the first request is looked at, whatever the clock says
         self._seen_any = False

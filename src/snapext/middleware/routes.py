@@ -26,16 +26,24 @@ class Routes:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.paths: dict[str, str] = {}
+        self.problem: str | None = None
+        """Why none is answered, though the adapter is set to post."""
         for phase, variable in ENV_PATHS.items():
-            if path := environ.get(variable):
-                self.paths["/" + path.lstrip("/")] = phase
+            path = environ.get(variable)
+            if path and self.paths.setdefault("/" + path.lstrip("/"), phase) != phase:
+                self.problem = (
+                    f"{' and '.join(ENV_PATHS.values())} are the same path ({path}), so nobody can tell what the web "
+                    "adapter's POST stands for: the middleware answers neither. Set two different paths"
+                )
+        if self.problem:
+            self.paths.clear()
 
     def is_set(self, phase: str) -> bool:
         return phase in self.paths.values()
 
     def take(self, phase: str) -> bool:
         """Whether the caller is to answer this phase; the next one is told that there is no such route."""
-        path = next((path for path, known in self.paths.items() if known == phase), None)
+        path = next((path for path, known in list(self.paths.items()) if known == phase), None)
         return path is not None and self.paths.pop(path, None) is not None
 
     def phase(

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from snapext.link.link import Link
     from snapext.wire.messages import HookFailure
 
     Answer = tuple[int, bytes]
+
+BEFORE_IT = frozenset({"init", BEFORE_SNAPSHOT})
+"""The phases in which no web adapter can say that the environment has been restored."""
 
 
 def wait(guard: Guard) -> Answer | None:
@@ -60,7 +64,14 @@ def _takes(guard: Guard, phase: str) -> bool:
     """Whether it is the right phase, and the first call. After the restore it is too late for the other."""
     if phase == BEFORE_SNAPSHOT and (guard.is_restoring() or guard.is_open):
         return False
+    if phase == AFTER_RESTORE and _is_before_the_snapshot(linking.current()):
+        return False
     return guard.routes.take(phase)
+
+
+def _is_before_the_snapshot(link: Link) -> bool:
+    """Whether an extension says so: it would refuse, and a process whose restore was refused serves nothing."""
+    return link.is_connected() and link.view.phase in BEFORE_IT
 
 
 def _before_snapshot(guard: Guard) -> HookFailure | None:

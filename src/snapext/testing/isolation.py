@@ -47,7 +47,8 @@ class Isolation:
     def __init__(self) -> None:
         self.view = View()
         self._undo: list[Callable[[], object]] = []
-        self._of_imports: list[list[Hook]] = []
+        self._staying: list[list[Hook]] = []
+        """What each registry has when the test is over: what it had, and what modules have registered."""
         self._seen: dict[int, Hook] = {}
 
     def begin(self) -> None:
@@ -77,17 +78,17 @@ class Isolation:
 
     def _registries(self) -> Callable[[], object]:
         registry.adopt()
-        before = [list(hooks) for hooks in _lists()]
+        self._staying = [list(hooks) for hooks in _lists()]
+        counts = [len(hooks) for hooks in self._staying]
         told = registry.when_registered
-        self._of_imports = [[] for _ in before]
-        self._seen = {id(hook): hook for hooks in before for hook in hooks}
+        self._seen = {id(hook): hook for hooks in self._staying for hook in hooks}
         registry.when_registered = self._registered
 
         def undo() -> None:
             registry.when_registered = told
-            for hooks, kept, imported in zip(_lists(), before, self._of_imports, strict=True):
-                hooks[:] = kept + imported
-            if any(self._of_imports):
+            for hooks, staying in zip(_lists(), self._staying, strict=True):
+                hooks[:] = staying
+            if [len(hooks) for hooks in self._staying] != counts:
                 told()
 
         return undo
@@ -96,16 +97,23 @@ class Isolation:
         """A hook has been registered. A module that is imported in a test registers no second time: its hooks stay."""
         loops.bind_running_loop()
         imported = _is_in_an_import(sys._getframe(1))
-        for hooks, of_imports in zip(_lists(), self._of_imports, strict=True):
-            for hook in hooks:
+        for hooks, staying in zip(_lists(), self._staying, strict=True):
+            for place, hook in enumerate(hooks):
                 if id(hook) not in self._seen:
                     self._seen[id(hook)] = hook
                     if imported:
-                        of_imports.append(hook)
+                        _put_before(hooks[place + 1 :], staying, hook)
 
 
 def _lists() -> tuple[list[Hook], list[Hook]]:
     return registry.get_before_snapshot(), registry.get_after_restore()
+
+
+def _put_before(followers: list[Hook], staying: list[Hook], hook: Hook) -> None:
+    """Put it where it stands: an integration, or `fresh`, puts its own in front of the hooks of the app."""
+    places = {id(other): place for place, other in enumerate(staying)}
+    place = next((places[id(other)] for other in followers if id(other) in places), len(staying))
+    staying.insert(place, hook)
 
 
 def _is_in_an_import(frame: FrameType | None) -> bool:

@@ -7,7 +7,7 @@ import time
 
 from clients import HOOKS, Start
 from helpers import AFTER, BEFORE, WELCOME, App, Listener, Peer
-from snapext.wire.messages import Done
+from snapext.wire.messages import Describe, Described, Done, Restored, Result
 
 ASGI = """
 import asyncio
@@ -77,6 +77,43 @@ def test_requests_wait_until_the_extension_has_told_the_process(listener: Listen
     assert json.loads(app.line()) == [[200, "['before', 'after']"]]
 
 
+EARLY = """
+async def main():
+    global shift
+    await ask()
+    say("ready")
+    await line()
+    say(json.dumps(await ask("/restored", "POST")))
+    await line()
+    say(json.dumps(await ask("/restored", "POST")))
+    say(json.dumps(await ask()))
+import json
+import time
+asyncio.run(main())
+"""
+
+
+def test_a_restore_that_is_said_before_the_snapshot_is_the_apps(listener: Listener, start: Start):
+    """By code in the function: it runs nothing, and takes nothing from the adapter's own POST; the process serves."""
+    app = start(HOOKS + ASGI + EARLY, AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/restored")
+    assert app.line() == "ready"
+    peer = listener.accept()
+    peer.greet(WELCOME)
+    peer.send(Describe(1))
+    peer.next(Described)
+    app.go()
+    assert json.loads(app.line()) == [200, "[]"]
+
+    assert peer.ask(BEFORE).ok
+    app.go()
+    adapter = listener.accept()  # the middleware, on behalf of it
+    adapter.greet()
+    adapter.next(Restored)
+    adapter.send(Result(True))
+    assert json.loads(app.line()) == [200, ""]
+    assert json.loads(app.line()) == [200, "['before']"]
+
+
 def test_an_extension_that_is_gone_is_not_waited_for(listener: Listener, start: Start):
     """It ended after the snapshot: the process runs its hooks itself, once."""
     app = start(HOOKS + ASGI + RESTORED)
@@ -134,7 +171,9 @@ async def main():
     shift = 30.0
     say(json.dumps(await asked(3)))
     await line()
-    say(json.dumps(await asked(3)))
+    while (answers := await asked(3))[0][0] == 503:  # the hook has said that it ends, and its thread goes on
+        await asyncio.sleep(0)
+    say(json.dumps(answers))
 import json
 import time
 asyncio.run(main())

@@ -118,6 +118,28 @@ def test_twice_is_once(world):
     assert len(snapext.get_after_restore()) == 1
 
 
+def test_what_others_put_in_front_changes_nothing(world):
+    """`fresh` puts its hooks in front as well: ours are there once, and in the order of the table, all the same."""
+    pool, lib, client = Lib("pool"), Lib("lib"), Client()
+    world.load("pool", pool)
+    world.load("lib", lib)
+    pool.install()
+
+    @snapext.fresh
+    def secret():
+        pass
+
+    lib.install()
+    pool.install()
+    snapext.install_all()
+
+    names, error = world.before()
+    ours = ["look", "pool.before_snapshot", "lib.before_snapshot"]
+    assert error is None
+    assert [name for name in names if ".integrations." in name] == [f"snapext.integrations.{name}" for name in ours]
+    assert [name for _, name, thing in lib.seen + pool.seen if thing is client] == ["lib", "pool"]
+
+
 def test_only_what_was_given_is_taken_care_of(world):
     """And it lives no longer because of us."""
     lib, given, gone, _other = Lib(), Client(), Client(), Client()
@@ -166,6 +188,23 @@ def test_what_fails_is_said_when_all_others_are_done(world):
     assert len(lib.seen) == 2
     assert (error.type, error.hook) == ("IntegrationError", "snapext.integrations.lib.before_snapshot")
     assert "lib: could not close before the snapshot, 2 times: OSError('no. 1'), OSError('no. 2')" in error.message
+
+
+def test_a_version_that_does_not_fit_says_so(world):
+    """An older library has not the class that we look for: the line says which library, and how to go on."""
+
+    class Older(Lib):
+        def classes(self):
+            from asyncio import NoSuchClass  # noqa: F401
+
+    world.load("lib", Older())
+    snapext.install_all()
+
+    _, error = world.before()
+
+    assert (error.type, error.hook) == ("IntegrationError", "snapext.integrations.lib.before_snapshot")
+    assert error.message.startswith("lib: this version of lib_itself has not what is looked for (cannot import name ")
+    assert error.message.endswith("or name in SNAPEXT_INTEGRATIONS the libraries to take care of, without lib")
 
 
 def test_one_look_finds_the_objects_of_all(world, monkeypatch):

@@ -47,6 +47,15 @@ def test_anything_else_is_the_apps(other):
     assert phase(**other) is None
 
 
+def test_one_path_for_both_phases_is_refused():
+    """The hooks of the wrong phase would run: the adapter finds no route, and fails the version."""
+    for same in ("/same", "same"):
+        routes = Routes(dict.fromkeys(PATHS, "/same") | {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": same})
+        assert routes.paths == {}
+        assert "are the same path" in routes.problem
+    assert Routes(PATHS).problem is None
+
+
 def test_a_route_is_answered_once():
     """And one that the adapter is not set to call is none."""
     routes = Routes(PATHS)

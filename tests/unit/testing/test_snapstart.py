@@ -17,6 +17,7 @@ import pytest
 import snapext
 from helpers import LIMIT_S, SRC, clean_environ, wait_until
 from snapext.hooks import loops
+from snapext.integrations import frame, table
 from snapext.link import linking
 from snapext.testing import Boundary, HookFailedError, SnapStart, arun_boundary, run_boundary
 
@@ -394,6 +395,35 @@ def test_hooks_of_a_module_that_the_test_imports_stay(tmp_path, monkeypatch):
             assert snapstart.run().after_restore == ("app_of_this_test.opens",) * 2
     assert [func for func, _, _ in snapext.get_after_restore()] == [app_of_this_test.opens]
     del sys.modules["app_of_this_test"]
+
+
+def test_what_an_import_puts_in_front_stays_in_front(tmp_path, monkeypatch):
+    """Integrations and `fresh` run last before the snapshot and first after the restore, in the second test as well."""
+    (tmp_path / "ordered_app.py").write_text(
+        "import snapext\n@snapext.register_after_restore\ndef opens(): pass\n"
+        "@snapext.register_before_snapshot\ndef closes(): pass\n"
+        "@snapext.fresh\ndef secret(): pass\n"
+        "snapext.install_all()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(frame, "_wanted", set())
+    monkeypatch.setattr(table, "attended", set())
+    ran = []
+    for _ in range(2):
+        with SnapStart() as snapstart:
+            import ordered_app  # noqa: F401
+
+            monkeypatch.setattr(frame, "_wanted", set())  # this is about the order, not about libraries
+            ran.append(snapstart.run())
+    del sys.modules["ordered_app"]
+
+    assert ran[1] == ran[0]
+    assert [name.rpartition(".")[0] for name in ran[0].before_snapshot] == [
+        "ordered_app",
+        "snapext.hooks.fresh",
+        "snapext.integrations",
+    ]
+    assert ran[0].after_restore == ("snapext.hooks.fresh.after_restore", "ordered_app.opens")
 
 
 def test_a_fork_of_a_test_is_not_linked(snapstart):
