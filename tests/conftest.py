@@ -10,9 +10,10 @@ from helpers import need
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell starts `pytest &` with Ctrl-C ignored, and each app under test would inherit that.
+    # A shell starts `pytest &` with Ctrl-C ignored, nohup ignores SIGHUP, and each app under test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "needs(*programs): what it runs that Python does not bring; without them it is left out"
     )

@@ -162,11 +162,17 @@ class Channel:
         return data
 
     def _wait(self) -> None:
+        """Until something can be read, the time is over, or the descriptor is not ours any more.
+
+        In slices: the app may take its number between our look and the wait, and nothing would ever come there.
+        """
         timeout_s = self._peer.gettimeout()
-        waiter = poll() if poll is not None else None
-        if waiter is not None:
+        slice_s = MAX_WAIT_S if timeout_s is None else timeout_s
+        while poll is not None and self.is_ours():
+            waiter = poll()
             waiter.register(self._peer, POLLIN)
-            waiter.poll(None if timeout_s is None else timeout_s * 1000)
+            if waiter.poll(slice_s * 1000) or timeout_s is not None:
+                return
 
     def is_readable(self, timeout_s: float) -> bool:
         """Whether something can be read, or has been; waits for it."""

@@ -28,7 +28,7 @@ def check_told_by_signal(life: Life, count: int, signals: tuple[str, str]) -> se
             by_pid.setdefault(line["pid"], []).append(line["hook"])
     told = {pid for pid, hooks in by_pid.items() if "up" in hooks}
     assert len(told) == count
-    assert {tuple(by_pid[pid]) for pid in told} == {tuple(HANDLERS)}, (by_pid, life.document["events"])
+    assert {tuple(by_pid[pid]) for pid in told} == {tuple(HANDLERS)}
     assert [hooks for pid, hooks in by_pid.items() if pid not in told] == [IN_ORDER]
     for phase, signal in zip(HANDLERS[1:], signals, strict=True):
         signalled = [event for event in life.events("process_signalled") if event["phase"] == phase]

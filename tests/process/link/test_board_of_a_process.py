@@ -405,3 +405,25 @@ def test_an_app_that_closes_our_descriptor_while_we_wait_for_the_answer_keeps_it
     app.go()
     while (line := app.line()) != "True":
         assert line != "False"
+
+
+CLOSES_IN_BETWEEN = """
+import os, socket
+from snapext.link import channel
+real, pairs = channel.poll, []
+def poll():
+    channel.poll = real
+    os.closerange(3, 256)
+    pairs.extend(socket.socketpair() for _ in range(20))
+    return real()
+channel.poll = poll
+"""
+
+
+def test_an_app_that_takes_our_number_before_we_wait_does_not_keep_us(listener: Listener, start: Start, memory: int):
+    """Nothing would ever come there: the client looks again, and comes back."""
+    start(CLOSES_IN_BETWEEN + HOOKS + WAIT)
+    listener.accept().next(Hello)
+    back = listener.accept()
+    welcome(back, memory)
+    assert back.ask(BEFORE).ok
