@@ -134,6 +134,26 @@ def test_a_pool_of_psycopg2_is_emptied(boundary, postgres, kind):
     assert "cannot be opened again. Call psycopg2.connect() in an after-restore hook" in line
 
 
+def test_a_pool_of_psycopg2_that_connects_during_the_phase_is_emptied(boundary, postgres):
+    """The look at objects that all integrations share was before that: here while psycopg_pool's are emptied."""
+    pool = psycopg2.pool.ThreadedConnectionPool(2, 3, postgres.url("since"))
+
+    def connect_anew(_):
+        for close in (True, False):
+            taken = [pool.getconn() for _ in range(2)]
+            for connection in taken:
+                pool.putconn(connection, close=close)
+
+    with ConnectionPool(postgres.url("checked"), min_size=1, open=True, check=connect_anew) as checked:
+        checked.wait()
+        psycopg_pool_integration.install()
+        psycopg2_integration.install(pool)
+        boundary.before()
+        wait_until(lambda: not postgres.pids("since"))
+        boundary.after()
+    pool.closeall()
+
+
 def test_an_exhausted_pool_of_psycopg2_is_left_as_it_is(boundary, postgres):
     """Nothing is idle, and nothing raises."""
     pool = psycopg2.pool.ThreadedConnectionPool(1, 1, postgres.url("full"))
