@@ -42,6 +42,7 @@ class Guard:
         self._clock = RestoreClock(self._reader.read())
         self._low, self._high = self._clock.low, NOTHING  # the first request is looked at, whatever the clock says
         self._seen_any = False
+        self._owes = False  # a restore has begun: no clock needs to show it any more
         self._restoring: Restoring | None = None
         self._lock = Lock()
 
@@ -59,24 +60,30 @@ class Guard:
             restoring = self._restoring
             if restoring is not None:
                 return restoring, False
+            self._owes = True
             self._high = NOTHING  # nothing passes by the clock any more
             self._restoring = Restoring(told=told, is_over=self._is_over)
             return self._restoring, True
 
     def remember(self) -> None:
         """The snapshot comes now: what the clocks say is what they said before it."""
-        if self._restoring is None:
+        if not self._owes:
             self._clock = RestoreClock(self._reader.read())
             self._low, self._high = self._clock.low, self._clock.high
 
     def is_restoring(self) -> bool:
-        return self._restoring is not None
+        return self._owes
 
     def forked(self) -> None:
-        """In a child: the threads that ran the hooks are its parent's, and the memory is from before the snapshot."""
+        """In a child: the threads that ran the hooks are its parent's, and the memory is from before the snapshot.
+
+        It owes its hooks from the start if its parent did: the web adapter may post before the clock is set.
+        """
         self._lock = Lock()
         if not self.is_open:
             self._restoring = None
+            if self._owes:
+                self._high = NOTHING
 
     def _is_over(self) -> None:
         self.is_open = True
@@ -89,7 +96,7 @@ class Guard:
         if view.generation:  # the extension has had the hooks run; or this process began after the restore
             self.is_open = True
             return True
-        if view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
+        if self._owes or view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
             return False
         self._low, self._high = self._clock.low, self._clock.high
         if not self._seen_any:

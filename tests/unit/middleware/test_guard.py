@@ -85,6 +85,18 @@ def test_who_waits_is_told_apart_from_who_runs_it(own, clocks):
     assert own.claim()[1]  # a child has none of its parent's threads: it runs them itself
 
 
+def test_a_child_owes_its_hooks_before_the_clock_is_set(own):
+    """The web adapter posts before that, and something forks while the hooks run: the child serves nothing stale."""
+    assert own.may_pass()
+    own.claim(told=True)
+    own.forked()
+    assert not own.may_pass()
+    own.remember()  # it is too late for the other POST
+    assert own.is_restoring()
+    assert not own.may_pass()
+    assert own.claim()[1]
+
+
 def test_outside_of_snap_start_no_clock_is_read_for_a_request(clocks):
     """Nothing is held, and there are no routes."""
     for kind in (None, "on-demand"):
