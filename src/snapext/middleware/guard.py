@@ -118,19 +118,24 @@ class Guard:
 
 
 _guard: Guard | None = None
+_making = Lock()
 
 
 def current() -> Guard:
     """The guard of this process: made with the first middleware, and the clocks are remembered then."""
     global _guard
-    if _guard is None:
-        _guard = Guard(os.environ)
-        Link.has_middleware = True
-        linking.join()
-    return _guard
+    with _making:  # a second one would be reset by no fork
+        if _guard is not None:
+            return _guard
+        _guard = made = Guard(os.environ)
+    Link.has_middleware = True
+    linking.join()
+    return made
 
 
 def _forked() -> None:
+    global _making
+    _making = Lock()  # the thread that had it may be the parent's
     if _guard is not None:
         _guard.forked()
 
