@@ -113,7 +113,8 @@ class Guard:
                 "no before_snapshot",
                 f"the {before} before-snapshot hooks of process {os.getpid()} cannot run: no extension answers. Attach "
                 "the snapext layer, or, with a web adapter from 1.1 on and one worker, set "
-                f"{ENV_PATHS[BEFORE_SNAPSHOT]}. The after-restore hooks run at the first request after the restore",
+                f"{ENV_PATHS[BEFORE_SNAPSHOT]}. The after-restore hooks run at the first request after the restore. "
+                "A process that began after the restore, which it cannot know without the layer, has none to run",
             )
 
 
