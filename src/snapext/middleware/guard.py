@@ -98,7 +98,10 @@ class Guard:
             return True
         if self._owes or view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
             return False
-        self._low, self._high = self._clock.low, self._clock.high
+        with self._lock:
+            if self.is_restoring():  # since this look began
+                return False
+            self._low, self._high = self._clock.low, self._clock.high
         if not self._seen_any:
             self._seen_any = True
             self._on_first_request()

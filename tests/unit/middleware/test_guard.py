@@ -132,6 +132,19 @@ def test_two_threads_that_make_the_first_middleware_share_one_guard(monkeypatch)
     assert len(made) == 1
 
 
+def test_a_restore_that_is_said_during_a_look_closes_the_guard(own, clocks):
+    """The look of another thread, which saw no jump, opens nothing again."""
+    wall = clocks.wall
+
+    def said_meanwhile():
+        own.claim(told=True)
+        return wall()
+
+    own._reader.wall = said_meanwhile
+    assert not own.may_pass()
+    assert not own.may_pass()
+
+
 def test_outside_of_snap_start_no_clock_is_read_for_a_request(clocks):
     """Nothing is held, and there are no routes."""
     for kind in (None, "on-demand"):
