@@ -42,6 +42,7 @@ class Guard:
         self._clock = RestoreClock(self._reader.read())
         self._low, self._high = self._clock.low, NOTHING  # the first request is looked at, whatever the clock says
         self._seen_any = False
+        self._owes = False  # a restore has begun: no clock needs to show it any more
         self._restoring: Restoring | None = None
         self._lock = Lock()
 
@@ -59,24 +60,30 @@ class Guard:
             restoring = self._restoring
             if restoring is not None:
                 return restoring, False
+            self._owes = True
             self._high = NOTHING  # nothing passes by the clock any more
             self._restoring = Restoring(told=told, is_over=self._is_over)
             return self._restoring, True
 
     def remember(self) -> None:
         """The snapshot comes now: what the clocks say is what they said before it."""
-        if self._restoring is None:
+        if not self._owes:
             self._clock = RestoreClock(self._reader.read())
             self._low, self._high = self._clock.low, self._clock.high
 
     def is_restoring(self) -> bool:
-        return self._restoring is not None
+        return self._owes
 
     def forked(self) -> None:
-        """In a child: the threads that ran the hooks are its parent's, and the memory is from before the snapshot."""
+        """In a child: the threads that ran the hooks are its parent's, and the memory is from before the snapshot.
+
+        It owes its hooks from the start if its parent did: the web adapter may post before the clock is set.
+        """
         self._lock = Lock()
         if not self.is_open:
             self._restoring = None
+            if self._owes:
+                self._high = NOTHING
 
     def _is_over(self) -> None:
         self.is_open = True
@@ -89,9 +96,12 @@ class Guard:
         if view.generation:  # the extension has had the hooks run; or this process began after the restore
             self.is_open = True
             return True
-        if view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
+        if self._owes or view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
             return False
-        self._low, self._high = self._clock.low, self._clock.high
+        with self._lock:
+            if self.is_restoring():  # since this look began
+                return False
+            self._low, self._high = self._clock.low, self._clock.high
         if not self._seen_any:
             self._seen_any = True
             self._on_first_request()
@@ -106,24 +116,30 @@ class Guard:
                 "no before_snapshot",
                 f"the {before} before-snapshot hooks of process {os.getpid()} cannot run: no extension answers. Attach "
                 "the snapext layer, or, with a web adapter from 1.1 on and one worker, set "
-                f"{ENV_PATHS[BEFORE_SNAPSHOT]}. The after-restore hooks run at the first request after the restore",
+                f"{ENV_PATHS[BEFORE_SNAPSHOT]}. The after-restore hooks run at the first request after the restore. "
+                "A process that began after the restore, which it cannot know without the layer, has none to run",
             )
 
 
 _guard: Guard | None = None
+_making = Lock()
 
 
 def current() -> Guard:
     """The guard of this process: made with the first middleware, and the clocks are remembered then."""
     global _guard
-    if _guard is None:
-        _guard = Guard(os.environ)
-        Link.has_middleware = True
-        linking.join()
-    return _guard
+    with _making:  # a second one would be reset by no fork
+        if _guard is not None:
+            return _guard
+        _guard = made = Guard(os.environ)
+    Link.has_middleware = True
+    linking.join()
+    return made
 
 
 def _forked() -> None:
+    global _making
+    _making = Lock()  # the thread that had it may be the parent's
     if _guard is not None:
         _guard.forked()
 

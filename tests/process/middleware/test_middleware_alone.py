@@ -277,6 +277,8 @@ def test_a_worker_that_replaces_another_after_the_restore(serve, preload, ran):
     (answer,) = bodies(server.ask_at_once(1))
     assert (answer["pid"], answer["ran"]) == (new, ran)
     assert server.hooks_of(old) == []
+    warned = [line for line in server.stderr.splitlines() if f"hooks of process {new} cannot run" in line]
+    assert ["began after the restore" in line for line in warned] == ([] if preload else [True])
 
 
 ADAPTERS = {

@@ -223,3 +223,35 @@ def test_two_hundred_threads_run_the_hooks_once(start: Start):
     out, err = start(slow + THREADS).end()
     assert sorted(out.splitlines()) == ["['after', 'slow'] True", """{"['after', 'slow']"}"""]
     assert "before-snapshot hooks of process" in err
+
+
+FORKS = """
+from snapext.wsgi import SnapStartMiddleware
+parent, runs, forked = os.getpid(), threading.Event(), threading.Event()
+app = SnapStartMiddleware(lambda environ, start_response: [repr(ran).encode()])
+def ask(method="GET", path="/"):
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"}
+    return b"".join(app(environ, lambda status, headers: None)).decode()
+@snapext.register_after_restore
+def holds():
+    if os.getpid() == parent:
+        runs.set()
+        forked.wait()
+ask()
+posted = threading.Thread(target=lambda: ask("POST", "/restored"))
+posted.start()
+runs.wait()
+if not (child := os.fork()):
+    say(ask(), snapext.is_restored())
+    os._exit(0)
+os.waitpid(child, 0)
+forked.set()
+posted.join()
+say(ask())
+"""
+
+
+def test_a_child_that_is_forked_while_the_posted_hooks_run_runs_its_own(start: Start):
+    """The clock has not been set yet: what the child knows of the restore is that its parent was told."""
+    out, _ = start(HOOKS + FORKS, AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/restored").end()
+    assert out.splitlines() == ["['after', 'after'] True", "['after']"]

@@ -1,11 +1,16 @@
 """Which requests pass at once, and which are looked at: by the readings of a clock that the test moves."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
 from snapext.asgi import SnapStartMiddleware
 from snapext.clock.reader import Reader
+from snapext.guest import primitives
+from snapext.link import linking
+from snapext.link.link import Link
 from snapext.middleware import guard
 from snapext.middleware.guard import Guard
 from snapext.wsgi import SnapStartMiddleware as WsgiMiddleware
@@ -83,6 +88,61 @@ def test_who_waits_is_told_apart_from_who_runs_it(own, clocks):
     assert not own.may_pass()
     own.forked()
     assert own.claim()[1]  # a child has none of its parent's threads: it runs them itself
+
+
+def test_a_child_owes_its_hooks_before_the_clock_is_set(own):
+    """The web adapter posts before that, and something forks while the hooks run: the child serves nothing stale."""
+    assert own.may_pass()
+    own.claim(told=True)
+    own.forked()
+    assert not own.may_pass()
+    own.remember()  # it is too late for the other POST
+    assert own.is_restoring()
+    assert not own.may_pass()
+    assert own.claim()[1]
+
+
+def test_two_threads_that_make_the_first_middleware_share_one_guard(monkeypatch):
+    """A fork resets one: with another the child would wait for its parent's threads."""
+    made, second_came, found = [], threading.Event(), []
+    second = threading.Thread(target=lambda: found.append(guard.current()))
+
+    def make(environ):
+        made.append(Guard(environ))
+        if len(made) > 1:
+            second_came.set()
+        else:
+            second.start()
+            assert second_came.wait(10)
+        return made[-1]
+
+    def waits(time_s):
+        second_came.set()
+        time.sleep(time_s)
+
+    monkeypatch.setattr(primitives, "sleep", waits)  # what a thread does that finds the lock taken
+    monkeypatch.setattr(guard, "Guard", make)
+    monkeypatch.setattr(guard, "_guard", None)
+    monkeypatch.setattr(Link, "has_middleware", False)
+    monkeypatch.setattr(linking, "join", lambda: None)
+    found.append(guard.current())
+    second.join(10)
+    assert len(found) == 2
+    assert found[0] is found[1] is made[0]
+    assert len(made) == 1
+
+
+def test_a_restore_that_is_said_during_a_look_closes_the_guard(own, clocks):
+    """The look of another thread, which saw no jump, opens nothing again."""
+    wall = clocks.wall
+
+    def said_meanwhile():
+        own.claim(told=True)
+        return wall()
+
+    own._reader.wall = said_meanwhile
+    assert not own.may_pass()
+    assert not own.may_pass()
 
 
 def test_outside_of_snap_start_no_clock_is_read_for_a_request(clocks):
