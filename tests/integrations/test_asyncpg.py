@@ -38,6 +38,33 @@ def test_a_pool_is_empty_in_the_snapshot_and_connects_after_it(boundary, postgre
     assert boundary.lines == []
 
 
+def test_connections_in_use_are_named_and_fail_nothing(boundary, postgres, monkeypatch):
+    """A task of the app takes the last idle one just before we do. What is idle still is closed all the same."""
+    monkeypatch.setattr(integration, "TAKE_WITHIN_S", 0.05)
+    acquire = asyncpg.Pool.acquire
+    taken = []
+
+    async def after_a_task(pool, *, timeout):
+        if pool.get_idle_size() == 1:
+            taken.append(await acquire(pool))
+        return await acquire(pool, timeout=timeout)
+
+    async def app():
+        async with asyncpg.create_pool(postgres.url("used"), min_size=0, max_size=2) as pool:
+            await pids(pool, 2)
+            integration.install(pool)
+            with monkeypatch.context() as contended:
+                contended.setattr(asyncpg.Pool, "acquire", after_a_task)
+                await asyncio.to_thread(boundary.before)
+            wait_until(lambda: len(postgres.pids("used")) == 1)
+            await asyncio.to_thread(boundary.after)
+            await pool.release(*taken)
+
+    asyncio.run(app())
+    (line,) = boundary.lines
+    assert "has connections in use before the snapshot (a LISTEN, say): 1." in line
+
+
 @pytest.mark.skipif(not hasattr(asyncpg.Pool, "get_init_size"), reason="an older asyncpg does not fill its pools again")
 def test_a_pool_that_fills_itself_again_is_named(boundary, postgres):
     """From 0.32 on it opens min_size connections as soon as one is closed: none of them is used after the restore."""

@@ -39,6 +39,57 @@ def test_a_pool_is_empty_in_the_snapshot_and_full_after_it(boundary, postgres, o
     wait_until(lambda: not postgres.pids("pool"))
 
 
+class Contended(ConnectionPool):
+    """A thread of the app takes what is idle just before we do."""
+
+    def getconn(self, timeout=None):
+        self.used = super().getconn()
+        return super().getconn(timeout)
+
+
+class AsyncContended(AsyncConnectionPool):
+    """A task does."""
+
+    async def getconn(self, timeout=None):
+        self.used = await super().getconn()
+        return await super().getconn(timeout)
+
+
+def test_connections_in_use_are_left_and_named(boundary, postgres):
+    """What is idle is closed all the same."""
+    with ConnectionPool(postgres.url("used"), min_size=2, open=True, name="listening") as pool:
+        pool.wait()
+        psycopg_pool_integration.install(pool)
+        with pool.connection() as used:
+            boundary.before()
+            wait_until(lambda: postgres.pids("used") == {used.info.backend_pid})
+            boundary.after()
+    (line,) = boundary.lines
+    assert "pool 'listening' has connections in use before the snapshot" in line
+    assert "about to be opened: 1." in line
+
+
+def test_a_connection_that_others_take_first_fails_nothing(boundary, postgres, monkeypatch):
+    """It is in use then, and named."""
+    monkeypatch.setattr(psycopg_pool_integration, "TAKE_WITHIN_S", 0.05)
+
+    async def app():
+        async with AsyncContended(postgres.url("first"), min_size=1, max_size=1, open=False, name="task") as tasks:
+            await tasks.wait()
+            psycopg_pool_integration.install(tasks)
+            await asyncio.to_thread(boundary.before)
+            await asyncio.to_thread(boundary.after)
+            await tasks.putconn(tasks.used)
+
+    with Contended(postgres.url("first"), min_size=1, max_size=1, open=True, name="thread") as threads:
+        threads.wait()
+        psycopg_pool_integration.install(threads)
+        asyncio.run(app())
+        threads.putconn(threads.used)
+    assert sorted("pool 'task'" in line for line in boundary.lines) == [False, True]
+    assert all("about to be opened: 1" in line for line in boundary.lines)
+
+
 def test_what_a_pool_opens_before_the_snapshot_is_replaced_after_it(boundary, postgres):
     """A request came when the pool was empty already."""
     with ConnectionPool(postgres.url("late"), min_size=1, max_size=2, open=True) as pool:
@@ -132,6 +183,26 @@ def test_a_pool_of_psycopg2_is_emptied(boundary, postgres, kind):
     pool.closeall()
     (line,) = boundary.lines
     assert "cannot be opened again. Call psycopg2.connect() in an after-restore hook" in line
+
+
+def test_a_pool_of_psycopg2_that_connects_during_the_phase_is_emptied(boundary, postgres):
+    """The look at objects that all integrations share was before that: here while psycopg_pool's are emptied."""
+    pool = psycopg2.pool.ThreadedConnectionPool(2, 3, postgres.url("since"))
+
+    def connect_anew(_):
+        for close in (True, False):
+            taken = [pool.getconn() for _ in range(2)]
+            for connection in taken:
+                pool.putconn(connection, close=close)
+
+    with ConnectionPool(postgres.url("checked"), min_size=1, open=True, check=connect_anew) as checked:
+        checked.wait()
+        psycopg_pool_integration.install()
+        psycopg2_integration.install(pool)
+        boundary.before()
+        wait_until(lambda: not postgres.pids("since"))
+        boundary.after()
+    pool.closeall()
 
 
 def test_an_exhausted_pool_of_psycopg2_is_left_as_it_is(boundary, postgres):

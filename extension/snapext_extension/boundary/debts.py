@@ -39,7 +39,7 @@ def owes_when_lost(member: Member, state: State, *, is_restored: bool) -> bool:
 class End(enum.Enum):
     """What it means that a member ended, or executes another program."""
 
-    HARMLESS = "it had been told of nothing, or has answered"
+    HARMLESS = "it had not been told its phase, or is done"
     SPARED = "no clone will contain it, and nothing else is in doubt: a pool's child that its parent has ended, say"
     NOTHING_TO_RUN = "it had nothing to run, and no clone will contain it"
     IN_ITS_HOOKS = "its hooks were running, or about to run: the phase has failed"

@@ -80,7 +80,7 @@ class Late(Data):
 
 
 def doing(hook: str | None, signal: str | None) -> str:
-    """What a process does once it was told of a phase."""
+    """What a process does once it was told its phase."""
     return f"the handler of {signal}" if signal is not None else f"hook {hook or '(the first)'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
+from snapext.integrations.reach import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Pool
 
 CLOSE_WITHIN_S = 5.0
+TAKE_WITHIN_S = 2.0
+"""An idle connection is there at once, unless a task of the app was faster."""
 
 
 def install(obj: Pool[Any] | Connection[Any] | None = None) -> None:
@@ -19,7 +22,8 @@ def install(obj: Pool[Any] | Connection[Any] | None = None) -> None:
     The idle connections of a pool are closed before the snapshot, and `expire_connections()` has it replace all others
     after the restore, each when it is next acquired. From 0.32 on a pool with a `min_size` opens that many at once
     whenever one is closed: those stay open, and are replaced in the same way; a line on standard error says so. So it
-    does for a connection that no pool owns, which is closed, and which nothing can open again.
+    does for connections of a pool that are in use, and for one that no pool owns, which is closed, and which nothing
+    can open again.
     """
     _ASYNCPG.install(obj)
 
@@ -50,17 +54,27 @@ class _Asyncpg(Integration):
 
     async def _empty(self, pool: Any) -> None:
         refills = hasattr(pool, "get_init_size") and pool.get_min_size() > 0
-        held = []
+        held: list[Any] = []
         try:
             while pool.get_idle_size():
-                held.append(await pool.acquire(timeout=CLOSE_WITHIN_S))
+                held.append(await pool.acquire(timeout=TAKE_WITHIN_S))
+        except TimeoutError:  # others were faster: what they took is in use
+            pass
         finally:
+            left = pool.get_size() - len(held)
             for connection in held:
                 if refills:
                     self._refilled.add(connection.get_server_pid())
                     await pool.release(connection)
                 else:
                     await connection.close(timeout=CLOSE_WITHIN_S)
+        if left > 0:
+            name = name_of(pool)
+            self.warn(
+                f"left in {name}",
+                f"pool {name} has connections in use before the snapshot (a LISTEN, say): {left}. They are of no use "
+                "after the restore: give them back in a before-snapshot hook, and take others in an after-restore hook",
+            )
         if held and refills:
             self.warn(
                 "min_size",

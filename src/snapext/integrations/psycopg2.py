@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snapext.integrations.frame import Integration
+from snapext.integrations.objects import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class _Psycopg2(Integration):
         if thing.closed:
             return
         if hasattr(thing, "getconn"):
-            _empty(thing, self.find((connection,)))
+            _empty(thing, alive((connection,)))
             return
         thing.close()
         self.warn(
@@ -46,7 +47,8 @@ class _Psycopg2(Integration):
 def _empty(pool: Any, connections: list[Any]) -> None:
     """Take out all that are idle, and give them back to be closed.
 
-    A pool does not say how many it has, and opens another one when it has none: that is the sign.
+    A pool does not say how many it has, and opens another one when it has none: that is the sign. So `connections` are
+    those of this moment: the look that the integrations share does not know what was opened since.
     """
     from psycopg2 import Error
 

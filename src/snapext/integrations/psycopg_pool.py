@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-TAKE_WITHIN_S = 5.0
+TAKE_WITHIN_S = 2.0
+"""An idle connection is there at once, unless a thread of the app was faster, or the pool has to replace it first."""
 
 
 def install(obj: ConnectionPool[Any] | AsyncConnectionPool[Any] | None = None) -> None:
@@ -19,7 +20,8 @@ def install(obj: ConnectionPool[Any] | AsyncConnectionPool[Any] | None = None) -
 
     A pool that was closed cannot be opened again, and one that misses a connection opens another. So the idle
     connections are taken out of it before the snapshot and closed, and given back after the restore: the pool then
-    replaces each, in the background, and its `drain()` replaces what has been opened in between.
+    replaces each, in the background, and its `drain()` replaces what has been opened in between. Those in use are left
+    to the app: a line on standard error says so.
     """
     _PSYCOPG_POOL.install(obj)
 
@@ -41,13 +43,31 @@ class _PsycopgPool(Integration):
             return None
         if isinstance(thing, AsyncConnectionPool):
             return self._empty_async(thing)
-        while _idle(thing):
-            self._take(thing, thing.getconn(timeout=TAKE_WITHIN_S))
+        try:
+            while _idle(thing):
+                self._take(thing, thing.getconn(timeout=TAKE_WITHIN_S))
+        except _taken_by_others():
+            pass
+        self._name_those_left(thing)
         return None
 
     async def _empty_async(self, pool: Any) -> None:
-        while _idle(pool):
-            self._take(pool, await pool.getconn(timeout=TAKE_WITHIN_S))
+        try:
+            while _idle(pool):
+                self._take(pool, await pool.getconn(timeout=TAKE_WITHIN_S))
+        except _taken_by_others():
+            pass
+        self._name_those_left(pool)
+
+    def _name_those_left(self, pool: Any) -> None:
+        left = int(pool.get_stats().get("pool_size", 0)) - sum(owner is pool for owner, _ in self._taken)
+        if left > 0:
+            self.warn(
+                f"left in {pool.name}",
+                f"pool {pool.name!r} has connections in use before the snapshot (a LISTEN, say), or about to be "
+                f"opened: {left}. They are of no use after the restore: give them back in a before-snapshot hook, and "
+                "take others in an after-restore hook",
+            )
 
     def _take(self, pool: Any, connection: Any) -> None:
         connection.pgconn.finish()  # its own close() may give it back to the pool (close_returns)
@@ -76,6 +96,13 @@ class _PsycopgPool(Integration):
         ours = [connection for owner, connection in self._taken if owner is pool]
         self._taken = [(owner, connection) for owner, connection in self._taken if owner is not pool]
         return ours
+
+
+def _taken_by_others() -> tuple[type[Exception], ...]:
+    """What a pool raises when others were faster: then nothing is idle, and what they took is named."""
+    from psycopg_pool import PoolTimeout, TooManyRequests
+
+    return (PoolTimeout, TooManyRequests)
 
 
 def _idle(pool: Any) -> int:

@@ -1,4 +1,4 @@
-"""This process's link to the extension: one daemon thread that connects, and waits to be told of the boundary.
+"""This process's link to the extension: one daemon thread that connects, and waits to be told its phase.
 
 An app that cannot have a thread is signalled instead (SNAPEXT_TRANSPORT=signal): it then connects, is told that one
 phase, and hangs up.
@@ -107,7 +107,7 @@ class Link:
             if reached is None:
                 notice.once(
                     "signal unanswered",
-                    f"told of {phase} by a signal, and no extension answers: hooks of process {self.pid} did not run",
+                    f"signalled for {phase}, and no extension answers: hooks of process {self.pid} did not run",
                 )
                 return
             self._converse().hold_for(phase, reached)
@@ -116,7 +116,7 @@ class Link:
         except Exception as error:
             notice.once(
                 "signal failed",
-                f"told of {phase} by a signal: {error!r}; hooks of process {self.pid} may not have run",
+                f"signalled for {phase}: {error!r}; hooks of process {self.pid} may not have run",
             )
 
     def tell_hook_counts(self) -> None:

@@ -23,7 +23,7 @@ def check_boundary(life: Life, processes: int, order: list[str]) -> None:
     assert [life.hooks_of(pid) for pid in life.pids] == [order] * processes
     last_hook = max(line["at_ns"] for line in life.trace if line["phase"] != "request")
     assert [line for line in life.requests() if line["at_ns"] < last_hook] == []
-    assert "told of" not in life.stderr  # the client's own warnings begin so
+    assert "signalled for" not in life.stderr  # the client's own warnings begin so
     for answer in life.answers():
         assert answer["restored"] is True
         assert answer["environment_id"] == life.document["environment_id"]
