@@ -1,7 +1,8 @@
 """Apps with the middleware, and hooks that leave a trace; no extension: $APP says on which framework.
 
 The wall clock that the middleware reads is shifted by the number in $CLOCK_FILE: a test moves it, as the platform does
-after a restore. $HOOK_S is how long the after-restore hook takes, and $HOOK_FAILS has it fail.
+after a restore. $HOOK_S is how long the after-restore hook takes, and $HOOK_FAILS has it fail; $BEFORE_FAILS adds a
+before-snapshot hook that fails.
 """
 
 import asyncio
@@ -37,6 +38,13 @@ def last():
         raise OSError("the password of the database is wrong")
     ran.append("last")
     record("after_restore", hook="last")
+
+
+if "BEFORE_FAILS" in os.environ:
+
+    @snapext.register_before_snapshot
+    def refuses():
+        raise OSError("it cannot be closed")
 
 
 if "ASYNC_HOOK" in os.environ:

@@ -265,6 +265,22 @@ def test_a_hook_that_fails_in_a_wsgi_app(serve):
     check_failure(server)
 
 
+def test_hooks_that_fail_in_the_worker_that_is_posted_to_and_in_the_others(serve):
+    """The version fails by the first POST, the restore by the second; at their first request the others get 503."""
+    server = serve(f"{GUNICORN} -w 2", "flask", 2, HOOK_FAILS="1", BEFORE_FAILS="1", **PATHS)
+    assert server.ask("POST", "/taken")[0] == 500
+    assert "before_snapshot hook restored.refuses in process" in server.stderr
+    assert server.ask("POST", "/restored")[0] == 500
+    server.restore()
+
+    def both() -> bool:
+        answers = server.ask_at_once(20)
+        assert {status for status, _ in answers} == {503}
+        return len({body.split(b" runs from")[0] for _, body in answers}) == 2
+
+    wait_until(both)
+
+
 @pytest.mark.parametrize(("preload", "ran"), [("--preload", AFTER), ("", [])], ids=["fork", "new"])
 def test_a_worker_that_replaces_another_after_the_restore(serve, preload, ran):
     """A fork of memory from before the snapshot runs the hooks first; one that imports the app anew has none to run."""

@@ -7,7 +7,7 @@ import struct
 import pytest
 from test_middleware_alone import AFTER, BEFORE, PATHS
 
-from lives import Life, Simulate
+from lives import IN_ORDER, Life, Simulate
 
 GUNICORN = "gunicorn -b 127.0.0.1:{port} -w 2"
 
@@ -47,6 +47,23 @@ def test_the_first_invocation_shows_the_restore_at_the_latest(observe):
     assert [life.hooks_of(pid) for pid in life.pids] == [BEFORE + AFTER] * 2
     (warning,) = (event for event in life.document["events"] if "only observes" in event.get("message", ""))
     assert "set AWS_LWA_READINESS_CHECK_PORT=" in warning["message"]
+
+
+def test_a_hook_that_fails_fails_the_restore_by_the_adapters_post(observe):
+    """The worker that is posted to tells the extension, which fails the restore: nothing is served."""
+    life = observe("--adapter", "builtin-1.1", "--request", "GET /", SNAPEXT_MODE="observe", HOOK_FAILS="1", **PATHS)
+    assert life.status == 1
+    assert [event["error_type"] for event in life.events("restore_error")] == ["Runtime.AfterRestoreError"]
+    assert life.requests() == []
+    assert any(error["hook"] == "restored.last" for error in life.document["errors"]), life.document["errors"]
+
+
+def test_without_the_middleware_the_hooks_run_at_the_first_invocation(simulate):
+    """The before-snapshot hooks are exact there as well, and the others run once."""
+    observed = {"SNAPEXT_MODE": "observe"}
+    life = simulate(f"{GUNICORN} tracing_flask:app", "--adapter", "builtin", "--request", "GET /", **observed)
+    assert len(life.pids) == 2, life.stderr
+    assert [life.hooks_of(pid) for pid in life.pids] == [IN_ORDER] * 2
 
 
 def test_a_hook_that_fails_resets_the_environment(observe):
