@@ -24,9 +24,7 @@ def test_a_process_from_before_the_snapshot_that_joins_after_it_runs_its_after_h
     assert [event["pid"] for event in life.events("after_restore")].count(pid) == 1
     errors = [(error["type"], error["pid"]) for error in life.document["errors"]]
     assert ("JoinedTooLate", pid) in errors
-    assert {of for _, of in errors} == {pid}, (
-        errors
-    )  # NotInTime as well, if it joins just before `ready`
+    assert {of for _, of in errors} == {pid}, errors  # NotInTime as well, if it joins just before `ready`
 
 
 def test_a_process_that_starts_after_the_restore_runs_nothing(simulate: Simulate) -> None:
