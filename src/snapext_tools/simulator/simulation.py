@@ -135,12 +135,12 @@ class Simulation:
             stdout = log if name == EXTENSION else adapter
             self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
         self._platform.wait_registered(self._left_s())
+        self._doing = "init"  # before the app begins, which may be far on when we have the processor again
+        self._platform.runtime_started()
         self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
         self._leave_start_command()
         for fd in (log, app, adapter):
             os.close(fd)
-        self._platform.runtime_started()
-        self._doing = "init"
 
     def _start(
         self, role: str, name: str, command: list[str], env: Mapping[str, str], *, stdout: int, stderr: int
