@@ -65,7 +65,6 @@ def _function(item: Item, file: str) -> Function:
             handler=None if image else _text(item, "Handler"),
             ephemeral_mb=_text(item, "EphemeralStorage", "Size"),
             file_system="FileSystemConfigs" if systems is not None and systems.value else "",
-            managed_instances="CapacityProviderConfig" in item.children(),
             script=None if image else _CODE,
             image_file="the image is in a registry, not on this machine" if image else None,
         ),

@@ -146,7 +146,6 @@ RULES = (
     Rule("file-system", 9519, _E, "SnapStart's limits", platform.file_system, ALWAYS),
     Rule("ephemeral-storage", 9520, _E, "SnapStart's limits", platform.ephemeral_storage, ALWAYS),
     Rule("provisioned-concurrency", 9521, _E, "SnapStart's limits", platform.provisioned_concurrency, ALWAYS),
-    Rule("managed-instances", 9522, _E, "SnapStart's limits", platform.managed_instances, ALWAYS),
     Rule("native-handler", 9523, _E, "the handler script", code.native_handler),
     Rule("handler-missing", 9524, _E, "the handler script", code.handler_missing, ALWAYS),
     Rule("handler-not-executable", 9525, _E, "the handler script", code.handler_mode, ALWAYS),

@@ -165,15 +165,6 @@ def provisioned_concurrency(function: Function) -> Iterator[Finding]:
         yield _refused(f"{facts.provisioned} is set", "provisioned concurrency", function, facts.provisioned)
 
 
-def managed_instances(function: Function) -> Iterator[Finding]:
-    """Managed instances initialise environments ahead of requests; they have no snapshots."""
-    facts = function.beyond_variables()
-    if facts.managed_instances and asks_for_snap_start(function):
-        yield _refused(
-            "the function runs on Lambda Managed Instances", "managed instances", function, "CapacityProviderConfig"
-        )
-
-
 def _refused(wrong: str, what: str, function: Function, line: str) -> Finding:
     place = Place(function.root.file, line, None) if "." in line else function.places.get((line,), function.root)
     return Finding(Severity.ERROR, wrong, f"Lambda refuses SnapStart with {what}", Change("remove", place, line))

@@ -138,7 +138,6 @@ class Facts:
     architecture: the processor; None for Lambda's default, x86_64.
     ephemeral_mb: the size of /tmp in MB; None for Lambda's default, 512.
     file_system, provisioned: the setting's name when the function has an EFS file system, provisioned concurrency.
-    managed_instances: whether it runs on Lambda Managed Instances.
     script: the handler script of the package, the reason why it cannot be read, or None for a native handler.
     image_file: the Dockerfile of an image function, or the reason why it cannot be read; None for a zip.
     code_folder: the folder with the code on this machine.
@@ -157,7 +156,6 @@ class Facts:
     ephemeral_mb: Setting | None = None
     file_system: str = ""
     provisioned: str = ""
-    managed_instances: bool = False
     script: Script | str | None = None
     image_file: ImageFile | str | None = None
     code_folder: Path | None = None

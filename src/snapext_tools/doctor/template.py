@@ -144,7 +144,6 @@ class _Reader:
             ephemeral_mb=scalar(properties.child("EphemeralStorage", "Size")),
             file_system="FileSystemConfigs" if storage is not None and storage.value != [] else "",
             provisioned=provisioned(self._template, self._name, properties, truth),
-            managed_instances=properties.child("CapacityProviderConfig") is not None,
             script=None if image else self._script(handler_script(package, handler, here, variables)),
             image_file=image_file,
             code_folder=None if isinstance(package, str) else package.path,

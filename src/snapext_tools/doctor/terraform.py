@@ -106,7 +106,6 @@ def _function(
             ephemeral_mb=_size(values),
             file_system="file_system_config" if values.get("file_system_config") else "",
             provisioned=_provisioned(resources, str(values.get("function_name"))),
-            managed_instances=bool(values.get("capacity_provider_config")),
             script=None if image else handler_script(package, handler, place, variables),
             image_file="the image is in a registry, not on this machine" if image else None,
             code_folder=None if isinstance(package, str) else package.path,

@@ -122,8 +122,6 @@ SHAPES = [
         UVICORN,
         "PORT: 8000",
         extra="AutoPublishAlias: live\nCapacityProviderConfig: {Arn: !GetAtt Provider.Arn}\n",
-        on={"hooks-are-lost", "managed-instances"},
-        left={"managed-instances"},
         more="Provider:\n  Type: AWS::Serverless::CapacityProvider\n",
     ),
     python("fastapi-snapstart-zip", UVICORN, "PORT: 8000", *PATHS, left={"adapter-hook-paths"}),

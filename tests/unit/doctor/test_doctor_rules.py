@@ -206,7 +206,6 @@ OF_THE_CODE = [
     ("file-system", {}, {"file_system": "FileSystemConfigs"}, "FileSystemConfigs"),
     ("ephemeral-storage", {}, {"ephemeral_mb": "513"}, 'Size: "512"'),
     ("provisioned-concurrency", {}, {"provisioned": "Resources.A.Properties.P"}, "Resources.A.Properties.P"),
-    ("managed-instances", {}, {"managed_instances": True}, "CapacityProviderConfig"),
     ("native-handler", {}, {"handler": "app.handler", "script": None}, "Handler: run.sh"),
     ("handler-missing", {}, {"script": Script("run.sh", RUN, exists=False)}, "run.sh"),
     ("handler-not-executable", {}, {"script": replace(FACTS.script, executable=False)}, "chmod +x run.sh"),
