@@ -22,14 +22,14 @@ ADAPTER_WRAPPER = "/opt/bootstrap"
 
 
 def readiness_port(function: Function) -> Iterator[Finding]:
-    """The adapter's readiness check must ask our gate, unless the function itself reports when it is up."""
+    """The adapter's readiness check must ask our gate, unless the function's mode is one without a gate."""
     name, value = function.variable(*READINESS_PORT)
     ours = our_port(function)
-    if is_explicit(function):
+    if has_no_gate(function):
         if value == ours:
             yield Finding(
                 Severity.ERROR,
-                f"{name} is {ours}, snapext's port, and {config.ENV_MODE} is 'explicit'",
+                f"{name} is {ours}, snapext's port, and {config.ENV_MODE} is {function.variables[config.ENV_MODE]!r}",
                 "nothing answers there in that mode: snapext refuses it, and init fails",
                 function.remove_variable(name),
             )
@@ -42,9 +42,16 @@ def readiness_port(function: Function) -> Iterator[Finding]:
         f"{name} is not set" if value is None else f"{name} is {value!r}, but snapext listens on {ours}",
         f"init fails, because {config.ENV_MODE}=gate requires it"
         if insists
-        else "the web adapter checks the app and not snapext, nothing holds the snapshot back, and no hook ever runs",
+        else "the web adapter checks the app and not snapext, which can only observe the restore then: the first "
+        "requests may be served before the after-restore hooks have run, unless the app has snapext's middleware; if "
+        f"you want that, set {config.ENV_MODE} to observe",
         function.set_variable(name, ours),
     )
+
+
+def has_no_gate(function: Function) -> bool:
+    """Whether the function's mode is one in which nothing answers the adapter's readiness check."""
+    return function.variables.get(config.ENV_MODE) in ("explicit", "observe")
 
 
 def is_explicit(function: Function) -> bool:
@@ -55,7 +62,7 @@ def is_explicit(function: Function) -> bool:
 def readiness_protocol(function: Function) -> Iterator[Finding]:
     """snapext cannot hold a TCP connect until the hooks have run."""
     name, value = function.variable(*READINESS_PROTOCOL)
-    if value is not None and value.lower() == "tcp" and not is_explicit(function):
+    if value is not None and value.lower() == "tcp" and not has_no_gate(function):
         yield Finding(
             Severity.ERROR,
             f"{name} is {value!r}",

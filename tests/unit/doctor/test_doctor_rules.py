@@ -87,6 +87,7 @@ CASES = [
         {"layers": (OURS,)},
         'AWS_LWA_READINESS_CHECK_PORT: "9555"',
     ),
+    ("the readiness port", "error", {"SNAPEXT_MODE": "observe"}, {}, 'AWS_LWA_READINESS_CHECK_PORT: "9555"'),
     (
         "the readiness protocol",
         "error",
@@ -365,6 +366,7 @@ def test_a_rule_finds_with_its_own_severity_alone(variables, facts):
             {"AWS_LWA_READINESS_CHECK_PORT": "8080", "SNAPEXT_MODE": "explicit", "READINESS_CHECK_PROTOCOL": "tcp"},
             {"layers": (OURS,)},
         ),
+        ({"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "observe", "READINESS_CHECK_PROTOCOL": "tcp"}, {}),
         ({"SNAPEXT_SIGNALS": "RTMIN+4,RTMIN+5"}, {}),
         ({"SNAPEXT_WORKERS": "0", "SNAPEXT_TRANSPORT": "signal"}, {"layers": (OURS, LWA)}),
         ({"AWS_LWA_ASYNC_INIT": "false", "AWS_LWA_PORT": "8000", "PORT": "9555"}, {}),
@@ -400,6 +402,14 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
 @for_each(
     "variables, facts, wrong, harm",
     [
+        ({"AWS_LWA_READINESS_CHECK_PORT": None}, {}, "is not set", "can only observe the restore"),
+        (
+            {"AWS_LWA_READINESS_CHECK_PORT": None, "SNAPEXT_MODE": "gate"},
+            {},
+            "is not set",
+            "init fails, because SNAPEXT_MODE=gate",
+        ),
+        ({"SNAPEXT_MODE": "observe"}, {}, "SNAPEXT_MODE is 'observe'", "init fails"),
         ({"SNAPEXT_RESTORE_CALLER": "adapter"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "from 1.1.0 on"),
         ({"SNAPEXT_RESTORE_CALLER": "extension"}, {"layers": (OURS, LWA)}, f"beside {LWA}", "refused (403)"),
         (
@@ -423,9 +433,10 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
     ],
 )
 def test_what_contradicts_the_adapter_says_what_to_check(variables, facts, wrong, harm):
-    """A layer's number does not give the release, so the line says on what it depends."""
+    """What happens depends on the mode, and on the adapter's release, which a layer's number does not give."""
     findings = examine(function(facts, **variables)).findings
-    (finding,) = [finding for finding in findings if finding.rule in ("restore-caller", "adapter-hook-paths")]
+    rules = ("readiness-port", "restore-caller", "adapter-hook-paths")
+    (finding,) = [finding for finding in findings if finding.rule in rules]
 
     assert wrong in finding.wrong
     assert harm in finding.harm
