@@ -39,8 +39,7 @@ def attach(path: Path, name: str | None, layer: str | None = None) -> Attached:
     text = _text(path)
     function = _choose(_functions(text, path), name, path)
     wanted = needs(function, layer)
-    settings = Needs(wanted.variables, wanted.properties, wanted.layer, wanted.version)
-    after = patched(text, function.name, settings, file=str(path)) if settings else text
+    after = patched(text, function.name, wanted, file=str(path)) if wanted else text
     left = [*wanted.image_lines, *_left(after, path, function.name, wanted)]
     return Attached(function.name, after, tuple(difference(text, after, str(path))), tuple(left))
 

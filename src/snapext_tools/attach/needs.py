@@ -38,7 +38,7 @@ class Needs:
     """The settings to write.
 
     variables: the function's, by name. properties: others, by their path below the function's properties.
-    layer: the layer's ARN, or a reference to it; None when one is there, or the function is an image.
+    layer: the layer's ARN, or an empty text for a parameter; None when one is there, or the function is an image.
     version: whether the template needs a version and an alias of its own. image_lines: what the Dockerfile needs.
     """
 
@@ -49,7 +49,8 @@ class Needs:
     image_lines: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.variables or self.properties or self.layer or self.version or self.image_lines)
+        """Whether the template has to change. An empty ARN stands for a parameter, which is a change too."""
+        return bool(self.variables or self.properties or self.layer is not None or self.version)
 
 
 def needs(function: Function, layer: str | None = None) -> Needs:

@@ -138,6 +138,14 @@ def test_the_arn_of_the_layer_can_be_given(folder):
     assert "SnapextLayerArn" not in out
 
 
+def test_a_layer_that_is_all_that_is_missing_is_added(folder):
+    """By the parameter, too."""
+    change = attach(folder / "template.yaml", None)
+    (folder / "template.yaml").write_text(change.text.replace("      - !Ref SnapextLayerArn\n", ""))
+
+    assert attach(folder / "template.yaml", None).text == change.text
+
+
 def test_workers_that_have_no_hooks_yet_are_not_waited_for(folder):
     """Init would wait for processes that never join; what is left to do says so."""
     (folder / "app" / "app.py").write_text("import os\n")
