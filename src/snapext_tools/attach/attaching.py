@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapext_extension import config
 from snapext_tools.attach.needs import AttachError, Needs, has_hooks, needs
 from snapext_tools.attach.patch import difference, patched
 from snapext_tools.doctor.env_file import read_text
@@ -80,7 +81,12 @@ def _left(after: str, path: Path, name: str, wanted: Needs) -> Iterator[str]:
                 continue
             change = finding.change
             yield f"{finding.severity}: {finding.wrong}: {change.verb} {change.place}: {change.line}"
-    if not has_hooks(next(iter(functions))):
-        yield "register hooks in the app: from snapext import register_before_snapshot, register_after_restore"
+    function = functions[0]
+    if not has_hooks(function) and function.variables.get(config.ENV_INTEGRATIONS, "none") in ("none", ""):
+        yield (
+            "register hooks in the app (from snapext import register_before_snapshot, register_after_restore), or let "
+            f"snapext take care of its libraries (docs/integrations.md): {config.ENV_INTEGRATIONS}=auto, or "
+            "snapext.install_all() in the app"
+        )
     if wanted.layer == "":
         yield "snapext layer publish --region REGION prints the command that makes the layer; deploy with its ARN"

@@ -18,6 +18,7 @@ from snapext_tools.doctor.rules_adapter import (
     READINESS_PORT,
     READINESS_PROTOCOL,
     WRAPPER,
+    has_no_gate,
 )
 from snapext_tools.doctor.rules_before import why_not
 from snapext_tools.doctor.rules_platform import PUBLISHED, mentions_snapext
@@ -62,14 +63,16 @@ def needs(function: Function, layer: str | None = None) -> Needs:
     facts = function.beyond_variables()
     if reason := why_not(function):
         raise AttachError(f"{function.name}: {reason}")
-    variables = {READINESS_PORT[0]: our_port(function)}
+    variables = {}
+    if not has_no_gate(function):
+        variables[READINESS_PORT[0]] = our_port(function)
+        if _lower(function, READINESS_PROTOCOL) == "tcp":
+            variables[READINESS_PROTOCOL[0]] = "http"
     if not facts.image:
         variables[ENV_WRAPPER] = WRAPPER
     workers = _workers(function)
     if workers is not None:
         variables[config.ENV_WORKERS] = str(workers)
-    if _lower(function, READINESS_PROTOCOL) == "tcp":
-        variables[READINESS_PROTOCOL[0]] = "http"
     if _lower(function, ASYNC_INIT) == "true":
         variables[ASYNC_INIT[0]] = "false"
     properties: dict[tuple[str, ...], Any] = {}

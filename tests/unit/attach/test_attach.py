@@ -152,7 +152,29 @@ def test_workers_that_have_no_hooks_yet_are_not_waited_for(folder):
     change = attach(folder / "template.yaml", None)
 
     assert "SNAPEXT_WORKERS" not in change.text
-    assert change.left[0].startswith("register hooks in the app: from snapext import")
+    assert change.left[0].startswith("register hooks in the app (from snapext import")
+    assert "SNAPEXT_INTEGRATIONS=auto, or snapext.install_all()" in change.left[0]
+
+
+@for_each("setting, said", [("auto", False), ("sqlalchemy,redis", False), ("none", True)])
+def test_integrations_need_no_hooks_in_the_app(folder, setting, said):
+    """The setting does the work of the hooks; then there is nothing to register."""
+    (folder / "app" / "app.py").write_text("import os\n")
+    text = TEMPLATE.replace("PORT: 8000   #", f"SNAPEXT_INTEGRATIONS: {setting}\n          PORT: 8000   #")
+    (folder / "template.yaml").write_text(text)
+
+    assert any("register hooks" in line for line in attach(folder / "template.yaml", None).left) is said
+
+
+@for_each("mode", ["explicit", "observe"])
+def test_a_mode_without_a_gate_gets_no_readiness_port(folder, mode):
+    """With it, init would fail."""
+    text = TEMPLATE.replace("PORT: 8000   #", f"SNAPEXT_MODE: {mode}\n          PORT: 8000   #")
+    (folder / "template.yaml").write_text(text)
+    change = attach(folder / "template.yaml", None)
+
+    assert "READINESS_CHECK_PORT" not in change.text
+    assert not any("READINESS_CHECK_PORT is" in line for line in change.left)
 
 
 def test_what_is_general_stays_general(folder):
