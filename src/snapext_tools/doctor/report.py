@@ -14,7 +14,8 @@ def lines(diagnoses: Sequence[Diagnosis]) -> Iterator[str]:
     """What to print: of each function first what could not be judged, then what is wrong."""
     attached = any(diagnosis.attached for diagnosis in diagnoses)
     if not attached:
-        yield "nothing here uses snapext (no layer of it, no SNAPEXT_* variable, no wrapper): what SnapStart would lose"
+        yield "nothing here uses snapext: there is no layer of it, no wrapper, and no SNAPEXT_* variable."
+        yield "This is what SnapStart would lose:"
     for diagnosis in diagnoses:
         if attached and not diagnosis.attached and not _is_wrong(diagnosis):
             continue  # named in the last line

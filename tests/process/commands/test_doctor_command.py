@@ -110,7 +110,9 @@ def test_before_attaching_it_says_what_snapstart_would_lose(tmp_path: Path) -> N
     (tmp_path / "template.yaml").write_text(text)
     done = doctor(tmp_path, "template.yaml")
     assert (done.returncode, done.stderr) == (2, "")
-    assert done.stdout.startswith("nothing here uses snapext")
+    first, second, *_ = done.stdout.splitlines()
+    assert first == "nothing here uses snapext: there is no layer of it, no wrapper, and no SNAPEXT_* variable."
+    assert second == "This is what SnapStart would lose:"
     assert "SnapStart is on, and snapext is not attached  [hooks-are-lost]" in done.stdout
     assert "snapext attach --template template.yaml App" in done.stdout
 
