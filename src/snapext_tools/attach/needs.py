@@ -22,7 +22,7 @@ from snapext_tools.doctor.rules_adapter import (
 )
 from snapext_tools.doctor.rules_before import why_not
 from snapext_tools.doctor.rules_platform import PUBLISHED, mentions_snapext
-from snapext_tools.doctor.settings import Function, ImageFile, Opaque, Script, Setting, Start
+from snapext_tools.doctor.settings import Function, ImageFile, Opaque, Setting
 
 _HOOKS = re.compile(r"^\s*(?:from|import)\s+(?:snapext|snapshot_restore(?:_py)?)\b", re.MULTILINE)
 _MOST_FILES = 2000
@@ -93,7 +93,7 @@ def needs(function: Function, layer: str | None = None) -> Needs:
 
 def _workers(function: Function) -> int | None:
     """How many workers the server starts, where that can be read; a setting that is there already is left alone."""
-    start = _start(function)
+    start = function.beyond_variables().start
     settled = {config.ENV_WORKERS, ENV_TRANSPORT} & function.variables.keys()
     if start is None or start.workers is None or settled or not has_hooks(function):
         return None
@@ -115,12 +115,6 @@ def has_hooks(function: Function) -> bool:
         return False
     files = itertools.islice(folder.rglob("*.py"), _MOST_FILES)
     return any(_HOOKS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files if path.is_file())
-
-
-def _start(function: Function) -> Start | None:
-    facts = function.beyond_variables()
-    holder = facts.image_file if facts.image else facts.script
-    return holder.start if isinstance(holder, ImageFile | Script) else None
 
 
 def _lower(function: Function, names: tuple[str, ...]) -> str:

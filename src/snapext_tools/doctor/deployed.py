@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snapext_tools.doctor.settings import VARIABLES, Facts, Function, Opaque, Place, Setting, SourceError
-from snapext_tools.doctor.tree import Item
+from snapext_tools.doctor.tree import Item, places_in
 
 SOURCE = "the function's configuration"
 _CODE = "the code is in AWS, not on this machine"
@@ -73,7 +73,7 @@ def _function(item: Item, file: str) -> Function:
         else "is not set in the configuration; the image may set it"
         if image
         else "",
-        dict(_places(file, item)),
+        dict(places_in(item, file)),
     )
 
 
@@ -88,10 +88,3 @@ def _layers(item: Item) -> Iterator[Setting]:
 def _text(item: Item, *keys: str) -> str | None:
     found = item.child(*keys)
     return found.value if found is not None and isinstance(found.value, str) else None
-
-
-def _places(file: str, item: Item, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Place]]:
-    yield path, Place(file, item.path, item.line)
-    if isinstance(item.value, dict):
-        for key, below in item.value.items():
-            yield from _places(file, below, (*path, key))

@@ -120,9 +120,7 @@ def _when(scenarios: Sequence[Mapping[str, bool]], numbers: Sequence[int]) -> st
 
 
 def _notes(function: Function) -> Iterator[str]:
-    facts = function.facts
-    holder = None if facts is None else facts.image_file if facts.image else facts.script
-    start = getattr(holder, "start", None)
+    start = None if function.facts is None else function.facts.start
     if start is not None:
         workers = "" if start.workers is None else f" with {start.workers} worker{'s' * (start.workers != 1)}"
         port = "" if start.port is None else f" on port {start.port}"

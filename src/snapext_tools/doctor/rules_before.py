@@ -10,7 +10,7 @@ from snapext_tools.doctor.dockerfile import LABEL
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer
 from snapext_tools.doctor.rules_platform import PUBLISHED, without_snap_start
-from snapext_tools.doctor.settings import Change, Function, ImageFile, Script, Start, UnreadableError
+from snapext_tools.doctor.settings import Change, Function, ImageFile, UnreadableError
 
 SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
 _LOST = (
@@ -92,9 +92,7 @@ def _lost(function: Function) -> tuple[str, bool]:
 
 
 def _of_how_many(function: Function) -> str:
-    facts = function.beyond_variables()
-    holder = facts.image_file if facts.image else facts.script
-    start = holder.start if isinstance(holder, ImageFile | Script) else None
+    start = function.beyond_variables().start
     paths = (adapter_config.ENV_LWA_BEFORE_CHECKPOINT_PATH, adapter_config.ENV_LWA_AFTER_RESTORE_PATH)
     posts = any(name in function.variables for name in paths)
     if start is None or start.workers is None:
@@ -102,11 +100,7 @@ def _of_how_many(function: Function) -> str:
     if start.workers == 1:
         enough = "its routes for that are enough" if posts else f"routes for that ({paths[0]}, …) would be enough"
         return f"; {start.server} has one process here: {enough}"
-    return f" of {start.workers}, as {_where(start)} starts {start.server}"
-
-
-def _where(start: Start) -> str:
-    return str(start.place)
+    return f" of {start.workers}, as {start.place} starts {start.server}"
 
 
 def _attach(function: Function) -> Change:

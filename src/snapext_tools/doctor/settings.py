@@ -160,6 +160,12 @@ class Facts:
     image_file: ImageFile | str | None = None
     code_folder: Path | None = None
 
+    @property
+    def start(self) -> Start | None:
+        """The start command, of the script or of the image, as far as it was read and recognised."""
+        holder = self.image_file if self.image else self.script
+        return holder.start if isinstance(holder, Script | ImageFile) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

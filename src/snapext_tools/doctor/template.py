@@ -21,7 +21,7 @@ from snapext_tools.doctor.settings import (
     Setting,
     SourceError,
 )
-from snapext_tools.doctor.tree import Item, merge, read_tree, words
+from snapext_tools.doctor.tree import Item, merge, places_in, read_tree, words
 
 SERVERLESS, LAMBDA = "AWS::Serverless::Function", "AWS::Lambda::Function"
 
@@ -93,7 +93,7 @@ class _Reader:
         variables = {
             k: setting(item) for k, item in properties.children(*VARIABLES).items() if not k.startswith("Fn::")
         }
-        places = dict(_places(self._file, properties))
+        places = dict(places_in(properties, self._file))
         image_file = self._image_file(properties, variables) if image else None
         if isinstance(image_file, ImageFile):
             for name in image_file.variables.keys() - variables.keys():
@@ -215,13 +215,6 @@ def _layers(template: Item, properties: Item) -> Iterator[Setting]:
             yield layer if referred is None else f"{layer.words} {words(referred)}"
         else:
             yield layer
-
-
-def _places(file: str, item: Item, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Place]]:
-    yield path, Place(file, item.path, item.line)
-    if isinstance(item.value, dict):
-        for key, below in item.value.items():
-            yield from _places(file, below, (*path, key))
 
 
 def _type(item: Item) -> Setting | None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from snapext_tools.doctor.env_file import read_text
-from snapext_tools.doctor.settings import Opaque, SourceError
+from snapext_tools.doctor.settings import Opaque, Place, SourceError
 
 _NO_VALUE = "AWS::NoValue"
 _LOGIC = ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not", "Condition")
@@ -115,6 +115,14 @@ def _words(item: Item) -> Iterator[str]:
             yield from () if each is None else _words(each)
     else:
         yield item.value.words if isinstance(item.value, Opaque) else item.value
+
+
+def places_in(item: Item, file: str, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Place]]:
+    """The place of each property below, by its path."""
+    yield path, Place(file, item.path, item.line)
+    if isinstance(item.value, dict):
+        for key, below in item.value.items():
+            yield from places_in(below, file, (*path, key))
 
 
 def _is_json(text: str) -> bool:
