@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 from snapext_tools.doctor import rules_adapter as adapter
 from snapext_tools.doctor import rules_before as before
-from snapext_tools.doctor import rules_code as code
+from snapext_tools.doctor import rules_image as image
 from snapext_tools.doctor import rules_own as own
 from snapext_tools.doctor import rules_platform as platform
+from snapext_tools.doctor import rules_script as script
+from snapext_tools.doctor import rules_start as starting
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.settings import Function, UnreadableError
 
@@ -144,16 +146,16 @@ RULES = (
     Rule("file-system", 9519, _E, "SnapStart's limits", platform.file_system, ALWAYS),
     Rule("ephemeral-storage", 9520, _E, "SnapStart's limits", platform.ephemeral_storage, ALWAYS),
     Rule("provisioned-concurrency", 9521, _E, "SnapStart's limits", platform.provisioned_concurrency, ALWAYS),
-    Rule("native-handler", 9523, _E, "the handler script", code.native_handler),
-    Rule("handler-missing", 9524, _E, "the handler script", code.handler_missing, ALWAYS),
-    Rule("handler-not-executable", 9525, _E, "the handler script", code.handler_mode, ALWAYS),
-    Rule("handler-line-ends", 9526, _E, "the handler script", code.handler_line_ends, ALWAYS),
-    Rule("adapter-processor", 9527, _E, "the web adapter's processor", code.adapter_processor, ALWAYS),
-    Rule("image-without-snapext", 9528, _E, "the image", code.image_overlay),
-    Rule("image-not-linked", 9529, _E, "the image", code.image_links),
-    Rule("unlinked-start", 9530, _E, "the start command", code.unlinked_start),
-    Rule("app-port", 9531, _E, "the start command", code.app_port, ALWAYS),
-    Rule("fewer-workers-than-set", 9532, _E, "the start command", code.too_few_started),
+    Rule("native-handler", 9523, _E, "the handler script", script.native_handler),
+    Rule("handler-missing", 9524, _E, "the handler script", script.handler_missing, ALWAYS),
+    Rule("handler-not-executable", 9525, _E, "the handler script", script.handler_mode, ALWAYS),
+    Rule("handler-line-ends", 9526, _E, "the handler script", script.handler_line_ends, ALWAYS),
+    Rule("adapter-processor", 9527, _E, "the web adapter's processor", image.adapter_processor, ALWAYS),
+    Rule("image-without-snapext", 9528, _E, "the image", image.image_overlay),
+    Rule("image-not-linked", 9529, _E, "the image", image.image_links),
+    Rule("unlinked-start", 9530, _E, "the start command", starting.unlinked_start),
+    Rule("app-port", 9531, _E, "the start command", starting.app_port, ALWAYS),
+    Rule("fewer-workers-than-set", 9532, _E, "the start command", starting.too_few_started),
     Rule("bundled-hook-module", 9508, _W, "the package", platform.bundled_module),
     Rule("adapter-hook-paths", 9509, _W, "the web adapter's hook paths", adapter.hook_paths),
     Rule("readiness-timeout", 9510, _E, "the readiness timeout", adapter.readiness_timeout),
@@ -166,10 +168,10 @@ RULES = (
     Rule("shared-signals", 9515, _W, "the signals", own.shared_signals),
     Rule("unknown-setting", 9516, _W, "the names of snapext's settings", own.misspelt_settings),
     Rule("no-layer", 9517, _W, "the layer", platform.layer),
-    Rule("no-adapter", 9533, _W, "the web adapter", code.no_adapter),
-    Rule("handler-shebang", 9534, _W, "the handler script", code.handler_shebang, ALWAYS),
-    Rule("replaced-pythonpath", 9535, _W, "the start command", code.replaced_path),
-    Rule("more-workers-than-set", 9536, _W, "the start command", code.too_many_started),
+    Rule("no-adapter", 9533, _W, "the web adapter", image.no_adapter),
+    Rule("handler-shebang", 9534, _W, "the handler script", script.handler_shebang, ALWAYS),
+    Rule("replaced-pythonpath", 9535, _W, "the start command", starting.replaced_path),
+    Rule("more-workers-than-set", 9536, _W, "the start command", starting.too_many_started),
     Rule("image-without-label", 9537, _E, "the image", before.image_label, BEFORE),
     Rule("hooks-are-lost", 9540, _W, "what SnapStart loses", before.loses, BEFORE),
     Rule("not-attached", 9541, _N, "what SnapStart would lose", before.would_lose, BEFORE),

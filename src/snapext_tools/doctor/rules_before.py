@@ -9,8 +9,9 @@ from snapext_extension import adapter_config
 from snapext_tools.doctor.dockerfile import LABEL
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer
+from snapext_tools.doctor.rules_image import image_of
 from snapext_tools.doctor.rules_platform import PUBLISHED, without_snap_start
-from snapext_tools.doctor.settings import Change, Function, ImageFile, UnreadableError
+from snapext_tools.doctor.settings import Change, Function, ImageFile
 
 SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
 _LOST = (
@@ -45,11 +46,9 @@ def loses(function: Function) -> Iterator[Finding]:
 def image_label(function: Function) -> Iterator[Finding]:
     """Lambda publishes an image with SnapStart if it asks for restore/next, or says by a label that it need not."""
     facts = function.beyond_variables()
-    image = facts.image_file
     if not facts.image or facts.snap_start != PUBLISHED:
         return
-    if isinstance(image, str):
-        raise UnreadableError(image)
+    image = image_of(function)
     release = re.search(r":v?(\d+)\.(\d+)", image.adapter or "") if image is not None else None
     if image is None or image.labelled or not image.trusted or release is None:
         return

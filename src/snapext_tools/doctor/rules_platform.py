@@ -131,7 +131,7 @@ def launcher(function: Function) -> Iterator[Finding]:
             Severity.ERROR,
             f"Runtime is {value}, which has no Python",
             "snapext's extension needs Python 3.11 to 3.14 beside the function: it ends at once, and each environment "
-            "fails; another layer may bring Python on PATH, or use a container image with Python in it",
+            "fails; put Python on PATH with another layer, or use a container image that has it",
             function.set(("PackageType",), "Image"),
         )
 
@@ -189,7 +189,7 @@ def layer(function: Function) -> Iterator[Finding]:
     """Without the layer, or an image that contains it, there is no extension."""
     facts = function.beyond_variables()
     if facts.image or any(mentions_snapext(layer) for layer in facts.layers):
-        return  # rules_code judges the image
+        return  # rules_image judges the image
     for each in facts.layers:
         function.read("a layer", each)
     yield Finding(
