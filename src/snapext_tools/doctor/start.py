@@ -7,12 +7,12 @@ unknown, never guessed.
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from snapext_tools.doctor.settings import Place, Setting, Start
+from snapext_tools.doctor.shell import Shell, commands, expanded
 
 Where = Callable[[int], Place]
 
@@ -54,9 +54,6 @@ _NO_START = frozenset(
     ]
 )
 """Commands whose words may be the name of a server that they do not start."""
-_ENDS = (";", "&", "&&", "||", "|")
-_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^}]*))?\}|(\w+))")
 _PYTHON = re.compile(r"(?:pypy|python)[\d.]*")
 
 
@@ -67,33 +64,11 @@ def read_start(
 
     where: the place of a line, by its number. variables: the function's own. has: whether the package has a file.
     """
-    known = {name: value for name, value in variables.items() if isinstance(value, str)}
+    shell = Shell({name: value for name, value in variables.items() if isinstance(value, str)})
     starts: list[Start] = []
-    replaces, replaces_at, unlinked = "", 0, ""
-    venv = False
-    for number, words in _commands(text):
-        rest = list(words)
-        while rest and (found := _ASSIGNMENT.fullmatch(rest[0])):
-            if found[1] == "PYTHONPATH" and "PYTHONPATH" not in found[2]:
-                replaces, replaces_at = rest[0], number
-            if found[1] in ("PYTHONNOUSERSITE", "PYTHONUSERBASE") and found[2]:
-                unlinked = f"{found[1]}, which hides the user site" if replaces else unlinked
-            known[found[1]] = _expanded(found[2], known) or ""
-            rest.pop(0)
-        if rest[:1] == ["export"]:
-            for each in rest[1:]:
-                if (found := _ASSIGNMENT.fullmatch(each)) is not None:
-                    if found[1] == "PYTHONPATH" and "PYTHONPATH" not in found[2]:
-                        replaces, replaces_at = each, number
-                    known[found[1]] = _expanded(found[2], known) or ""
-            continue
-        if rest[:1] == ["unset"] and "PYTHONPATH" in rest:
-            replaces, replaces_at = "unset PYTHONPATH", number
-            continue
-        if rest[:1] in (["."], ["source"]) and len(rest) > 1 and rest[1].endswith("bin/activate"):
-            venv = True
-            continue
-        one = _start(rest, where(number), known, has)
+    for number, words in commands(text):
+        rest = shell.take(words, number)
+        one = _start(rest, where(number), shell.known, has) if rest else None
         if one is not None:
             starts.append(one)
     if not starts:
@@ -106,10 +81,10 @@ def read_start(
         first.place,
         first.workers if alone else None,
         first.port if len(starts) == 1 else None,
-        next((one.unlinked for one in servers if one.unlinked), unlinked),
-        replaces,
-        where(replaces_at) if replaces else None,
-        venv or any(one.venv for one in servers),
+        next((one.unlinked for one in servers if one.unlinked), shell.unlinked),
+        shell.replaces,
+        where(shell.replaces_at) if shell.replaces else None,
+        shell.venv or any(one.venv for one in servers),
     )
 
 
@@ -195,7 +170,7 @@ def _workers(server: _Server, words: Sequence[str], known: Mapping[str, str], *,
     for option in server.workers:
         value = _option(words, option)
         if value is not None:
-            return _number(_expanded(value, known))
+            return _number(expanded(value, known))
     if configured:
         return None
     if server.variable and server.variable in known:
@@ -209,8 +184,8 @@ def _port(
     for option in server.port:
         value = _option(words, option)
         if value is not None:
-            expanded = _expanded(value, known)
-            return None if expanded is None or "unix:" in expanded else _number(expanded.rpartition(":")[2])
+            address = expanded(value, known)
+            return None if address is None or "unix:" in address else _number(address.rpartition(":")[2])
     if configured or any(each.startswith(("--uds", "--fd", "--unix")) for each in words):
         return None
     if name == "gunicorn":  # its own default: 0.0.0.0:$PORT where PORT is set, else 127.0.0.1:8000
@@ -237,48 +212,5 @@ def _option(words: Sequence[str], option: str) -> str | None:
     return value
 
 
-def _expanded(text: str, known: Mapping[str, str]) -> str | None:
-    """The text with its variables replaced; None when one is unknown, or something is computed."""
-    unknown = False
-
-    def value(found: re.Match[str]) -> str:
-        nonlocal unknown
-        name = found[1] or found[3]
-        if known.get(name):
-            return known[name]
-        unknown = unknown or found[2] is None
-        return found[2] or ""
-
-    expanded = _VARIABLE.sub(value, text)
-    return None if unknown or "$(" in text or "`" in text else expanded
-
-
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
-
-
-def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each simple command with the number of its line. A line that a shell could not split is passed over."""
-    number = 1
-    pending, started = "", 1
-    for line in text.replace("\r\n", "\n").split("\n"):
-        started = number if not pending else started
-        number += 1
-        if line.endswith("\\"):
-            pending += line[:-1] + " "
-            continue
-        whole, pending = pending + line, ""
-        try:
-            lexer = shlex.shlex(whole, posix=True, punctuation_chars=";&|")
-            lexer.whitespace_split = True
-            words = list(lexer)
-        except ValueError:
-            continue
-        command: list[str] = []
-        for word in [*words, ";"]:
-            if word in _ENDS or set(word) <= set(";&|"):
-                if command:
-                    yield started, command
-                command = []
-            else:
-                command.append(word)
