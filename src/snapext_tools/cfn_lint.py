@@ -52,9 +52,8 @@ def _match(place: Place, function: str, message: str) -> RuleMatch:
 
 
 def _text(finding: Finding) -> str:
-    when = f", when {finding.when}" if finding.when else ""
     change = finding.change
-    return f"{finding.wrong}{when}: {finding.harm}; {change.verb}: {change.line}"
+    return f"{finding.wrong_when}: {finding.harm}; {change.verb}: {change.line}"
 
 
 def _place(finding: Finding, diagnosis: Diagnosis) -> Place:

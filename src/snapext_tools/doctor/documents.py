@@ -74,12 +74,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _results(diagnosis: Diagnosis) -> Iterator[Mapping[str, Any]]:
     for finding in diagnosis.findings:
-        when = f", when {finding.when}" if finding.when else ""
         change = finding.change
         yield {
             "ruleId": finding.rule,
             "level": str(finding.severity),
-            "message": {"text": f"{finding.wrong}{when}: {finding.harm}. {change.verb.capitalize()}: {change.line}"},
+            "message": {"text": f"{finding.wrong_when}: {finding.harm}. {change.verb.capitalize()}: {change.line}"},
             "locations": [_location(change.place, diagnosis.function.name)],
         }
     of_subject = {rule.subject: rule.id for rule in reversed(RULES)}

@@ -31,3 +31,8 @@ class Finding:
     change: Change
     rule: str = ""
     when: str = ""
+
+    @property
+    def wrong_when(self) -> str:
+        """What is wrong, and under which conditions."""
+        return f"{self.wrong}, when {self.when}" if self.when else self.wrong

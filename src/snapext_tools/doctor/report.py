@@ -61,8 +61,7 @@ def _is_wrong(diagnosis: Diagnosis) -> bool:
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    when = f", when {finding.when}" if finding.when else ""
-    yield f"  {finding.severity:<7}  {finding.wrong}{when}  [{finding.rule}]"
+    yield f"  {finding.severity:<7}  {finding.wrong_when}  [{finding.rule}]"
     yield f"           {finding.harm}"
     yield f"           {finding.change.verb} {finding.change.place}"
     yield f"               {finding.change.line}"

@@ -73,16 +73,8 @@ def _function(
     values = resource.get("values") or {}
     address = str(resource.get("address"))
     image = values.get("package_type") == "Image"
-    block = (values.get("environment") or [{}])[0] or {}
-    hidden = (unknown.get("environment") or [{}])[0] if isinstance(unknown.get("environment"), list) else {}
-    later = hidden.get("variables") if isinstance(hidden, dict) else None
-    names = dict.fromkeys([*(block.get("variables") or {}), *(later if isinstance(later, dict) else {})])
-    variables: dict[str, Setting] = {
-        name: Opaque("known after apply") if (block.get("variables") or {}).get(name) is None else _text(block, name)
-        for name in names
-    }
-    file_name = _scalar(values.get("filename"))
-    package = "the code is in an image" if image else open_package(folder, file_name)
+    variables, are_later = _variables(values, unknown)
+    package = "the code is in an image" if image else open_package(folder, _scalar(values.get("filename")))
     handler = _scalar(values.get("handler"))
     place = Place(file, address)
     snap = (values.get("snap_start") or [{}])[0] or {}
@@ -110,7 +102,7 @@ def _function(
             image_file="the image is in a registry, not on this machine" if image else None,
             code_folder=None if isinstance(package, str) else package.path,
         ),
-        "is known only after apply" if later is True else "the image may set it" if image else "",
+        "is known only after apply" if are_later else "the image may set it" if image else "",
         {
             **{(*VARIABLES, name): Place(file, f"{address}.environment.variables.{name}") for name in variables},
             **{path: Place(file, f"{address}.{name}") for path, name in _PATHS.items() if values.get(name)},
@@ -118,8 +110,17 @@ def _function(
     )
 
 
-def _text(block: Mapping[str, Any], name: str) -> str:
-    return str(block["variables"][name])
+def _variables(values: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple[dict[str, Setting], bool]:
+    """The variables, and whether even their names are known only after apply."""
+    known = ((values.get("environment") or [{}])[0] or {}).get("variables") or {}
+    blocks = unknown.get("environment")
+    hidden = (blocks or [{}])[0] if isinstance(blocks, list) else {}
+    later = hidden.get("variables") if isinstance(hidden, dict) else None
+    names = dict.fromkeys([*known, *(later if isinstance(later, dict) else {})])
+    found: dict[str, Setting] = {
+        name: Opaque("known after apply") if known.get(name) is None else str(known[name]) for name in names
+    }
+    return found, later is True
 
 
 def _layers(values: Mapping[str, Any], unknown: Mapping[str, Any], expression: Mapping[str, Any]) -> Iterator[Setting]:
