@@ -90,12 +90,14 @@ def _say(attached: Attached, template: Path, *, write: bool) -> None:
 def _replace(path: Path, text: str) -> None:
     """Write beside the file, then rename: a failure leaves the old one."""
     real = path.resolve()
-    descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
+    name = ""
     try:
+        descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())
         os.chmod(name, real.stat().st_mode & 0o777)
         os.replace(name, real)
     except OSError as error:
-        os.unlink(name)
+        if name:
+            os.unlink(name)
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from error

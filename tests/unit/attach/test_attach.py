@@ -128,6 +128,18 @@ def test_the_patch_is_one_that_patch_takes(folder):
     assert run(attach_command, "--template", "template.yaml")[2] == "template.yaml: nothing to change for App\n"
 
 
+def test_a_template_that_cannot_be_written_is_one_line(folder):
+    """Here its name leaves no room for that of the file beside it; the template stays as it is."""
+    name = "t" * 250
+    (folder / name).write_text(TEMPLATE)
+
+    assert run(attach_command, "--template", name, "--write") == (
+        *(1, ""),
+        f"Error: cannot write {name}: File name too long\n",
+    )
+    assert (folder / name).read_text() == TEMPLATE
+
+
 def test_the_arn_of_the_layer_can_be_given(folder):
     """Then there is no parameter, and nothing is left to do."""
     layer = "arn:aws:lambda:x:1:layer:snapext:1"
