@@ -229,7 +229,7 @@ class World(Driver):
         look_every_ms = LOOK_EVERY_MS if self.app_ready else EARLY_LOOK_EVERY_MS
         seems_lost = any(self.now_ms - since_ms < look_every_ms for since_ms in self.unnoticed.values())
         if event == TimerFired(TimerName.PHASE) and (self.who_owes() or seems_lost):
-            return "somebody is late"
+            return "a process is late"
         if event == TimerFired(TimerName.READY):
             lost = seems_lost or any(p.is_lost and p.known != NO_HOOKS for p in self.processes)
             if not self.app_ready or self.settings.workers or (lost and self.settings.workers != 0):
@@ -685,7 +685,7 @@ class World(Driver):
                 assert not works or process.looks < 2, f"init is over, and {process} may still be importing"
 
     def _check_before_hooks(self) -> None:
-        """Invariant 2: whoever joined in time and lives has run its before-snapshot hooks, and nobody is lost."""
+        """Invariant 2: each living process that joined in time has run its before-snapshot hooks; none is lost."""
         for process in self.processes:
             if not process.alive or process.known is None or not process.in_time or process.visitor:
                 continue
@@ -715,7 +715,7 @@ class World(Driver):
                     assert kind in process.ran or phase in process.unconfirmed, f"{process} was not told"
 
     def _admit(self) -> None:
-        """Requests may come: an answer says so to the adapter, or to whoever has asked for the checkpoint."""
+        """Requests may come: an answer says so to the adapter, or to the command that has asked for the checkpoint."""
         assert self.opened or not self.place.boundary
         self.admitted = True
 

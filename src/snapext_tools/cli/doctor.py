@@ -76,7 +76,7 @@ def _diagnose(sources: tuple[str, ...], env_file: Path | None, template: Path | 
     found: list[Diagnosis] = []
     if template is not None:
         found += diagnose(read_template(template))
-    if env_file is not None:  # somebody who names a file of variables wants it checked, whatever is in it
+    if env_file is not None:  # a file of variables that is named is to be checked, whatever is in it
         found += diagnose([read_env_file(env_file)], attached=True)
     for name in sources:
         functions = read_source(name, sys.stdin.buffer.read().decode("utf-8", "replace") if name == STDIN else None)

@@ -102,7 +102,7 @@ def _together(variants: Sequence[Diagnosis]) -> Diagnosis:
     findings = []
     for finding, numbers in where.items():
         if finding.rule in _OF_SNAPSTART and len(off) < len(variants) and set(numbers) <= set(off):
-            # Somebody has made a condition of it: that is meant, and not wrong.
+            # A condition of the template turns it off: that is meant, and not wrong.
             notes[f"SnapStart is off when {_when(scenarios, off)}: no hook runs there"] = None
         else:
             findings.append(replace(finding, when=_when(scenarios, numbers)))
