@@ -115,6 +115,7 @@ def test_a_pool_that_is_not_open_or_keeps_nothing_is_left_alone(boundary, postgr
         with null.connection() as connection:
             connection.execute("select 1")
     assert closed.closed
+    assert boundary.lines == []
 
 
 def test_an_async_pool_is_emptied_and_filled_on_its_loop(boundary, postgres):
