@@ -11,7 +11,7 @@ says what it guarantees where.
 from __future__ import annotations
 
 from snapext.hooks import loops
-from snapext.middleware import answers, guard, waiting
+from snapext.middleware import answers, flavour, guard, waiting
 
 __all__ = ["SnapStartMiddleware"]
 
@@ -34,10 +34,11 @@ class SnapStartMiddleware:
     """Hold requests that come after a restore until the after-restore hooks of this process have run.
 
     app: the ASGI application. What passes is handed to it untouched: streams, websockets and the lifespan as well. At
-    the start of the lifespan the running loop is bound, so that async hooks run on it.
+    the start of the lifespan the running loop is bound, so that async hooks run on it. Raises TypeError for a WSGI app.
     """
 
     def __init__(self, app: App) -> None:
+        flavour.check(app, flavour.ASGI)
         self.app = app
         self._guard = guard.current()
 

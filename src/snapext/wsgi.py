@@ -9,7 +9,7 @@ docs/guarantees.md says what it guarantees where.
 
 from __future__ import annotations
 
-from snapext.middleware import answers, guard, waiting
+from snapext.middleware import answers, flavour, guard, waiting
 
 __all__ = ["SnapStartMiddleware"]
 
@@ -28,10 +28,11 @@ class SnapStartMiddleware:
     """Hold requests that come after a restore until the after-restore hooks of this process have run.
 
     app: the WSGI application. The first request runs the hooks in its own thread, or in the main thread where a server
-    waits in it; what passes is handed to the app untouched.
+    waits in it; what passes is handed to the app untouched. Raises TypeError for an ASGI app.
     """
 
     def __init__(self, app: App) -> None:
+        flavour.check(app, flavour.WSGI)
         self.app = app
         self._guard = guard.current()
 

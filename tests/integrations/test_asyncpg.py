@@ -102,15 +102,27 @@ def test_a_connection_is_closed_with_a_recipe(boundary, postgres):
 
 
 def test_a_closed_pool_is_left_alone(boundary, postgres):
-    """And one that was never opened."""
+    """And one that was never opened, and one that is closing: what it has idle cannot be taken out any more."""
 
     async def app():
-        pool = await asyncpg.create_pool(postgres.url("closed"), min_size=0)
-        await pool.close()
-        unopened = asyncpg.create_pool(postgres.url("closed"))
-        integration.install(pool)
-        integration.install(unopened)
+        closed, closing = [asyncpg.create_pool(postgres.url("closed"), min_size=0, max_size=2) for _ in range(2)]
+        async with closed:
+            await pids(closed, 1)
+        await closing
+        await pids(closing, 2)
+        taken = await closing.acquire()
+        ends = asyncio.create_task(closing.close())
+        await asyncio.sleep(0)
+        assert closing.is_closing()
+        assert closing.get_idle_size() == 1
+        for pool in (closed, closing, asyncpg.create_pool(postgres.url("closed"))):
+            integration.install(pool)
         await asyncio.to_thread(boundary.before)
+        assert not taken.is_closed()
+        await closing.release(taken)
+        await ends
         await asyncio.to_thread(boundary.after)
 
     asyncio.run(app())
+    assert boundary.lines == []
+    wait_until(lambda: not postgres.pids("closed"))

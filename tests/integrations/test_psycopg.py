@@ -115,6 +115,7 @@ def test_a_pool_that_is_not_open_or_keeps_nothing_is_left_alone(boundary, postgr
         with null.connection() as connection:
             connection.execute("select 1")
     assert closed.closed
+    assert boundary.lines == []
 
 
 def test_an_async_pool_is_emptied_and_filled_on_its_loop(boundary, postgres):
@@ -203,16 +204,19 @@ def test_a_pool_of_psycopg2_that_connects_during_the_phase_is_emptied(boundary, 
         wait_until(lambda: not postgres.pids("since"))
         boundary.after()
     pool.closeall()
+    assert boundary.lines == []
 
 
 def test_an_exhausted_pool_of_psycopg2_is_left_as_it_is(boundary, postgres):
-    """Nothing is idle, and nothing raises."""
+    """Nothing is idle, and nothing raises; what is in use is named."""
     pool = psycopg2.pool.ThreadedConnectionPool(1, 1, postgres.url("full"))
     taken = pool.getconn()
     psycopg2_integration.install(pool)
     boundary.before()
     assert not taken.closed
     pool.closeall()
+    (line,) = boundary.lines
+    assert "pool a psycopg2.pool.ThreadedConnectionPool has connections in use before the snapshot: 1." in line
 
 
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it says that connections are given back closed

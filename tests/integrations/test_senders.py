@@ -142,12 +142,12 @@ class Echo(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
 
 
-global_channel = None
+global_channel = other_channel = None
 
 
 def test_a_channel_is_named(boundary):
-    """One that the app has dropped is no reason."""
-    global global_channel
+    """Each that a global holds, once. One that the app has dropped is no reason."""
+    global global_channel, other_channel
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(1), handlers=[Echo()])
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
@@ -164,10 +164,14 @@ def test_a_channel_is_named(boundary):
     boundary.before()
     boundary.after()
     (line,) = boundary.lines
+    other_channel = grpc.insecure_channel(address)
+    boundary.before()
+    assert [f"the channel {__name__}.other_channel." in each for each in boundary.lines] == [False, True]
     assert f"grpc: there is the channel {__name__}.global_channel." in line
     assert "drop it (channel = None) in a before-snapshot hook, and make it and its stubs in an after-restore" in line
     global_channel.close()
-    global_channel = None
+    other_channel.close()
+    global_channel = other_channel = None
     server.stop(0).wait(LIMIT_S)
 
 
@@ -190,8 +194,11 @@ def test_a_channel_of_asyncio_is_named(boundary):
     server.stop(0).wait(LIMIT_S)
 
 
-def test_a_pool_of_processes_is_named(boundary):
-    """While it has processes; a pool of threads is none."""
+global_pool = None
+
+
+def test_a_pool_of_processes_is_named(boundary, monkeypatch):
+    """While it has processes, and each once; a pool of threads is none."""
     pools.install()
     context = multiprocessing.get_context("spawn")
     with (
@@ -204,5 +211,8 @@ def test_a_pool_of_processes_is_named(boundary):
         pool.submit(len, ()).result(LIMIT_S)
         boundary.before()
         boundary.after()
-    (line,) = boundary.lines
+        (line,) = boundary.lines
+        monkeypatch.setattr(f"{__name__}.global_pool", pool)
+        boundary.before()
+        assert f"the worker processes of {__name__}.global_pool are" in boundary.lines[1]
     assert "the worker processes of a concurrent.futures.process.ProcessPoolExecutor are in the snapshot" in line

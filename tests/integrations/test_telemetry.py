@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import types
@@ -126,6 +127,21 @@ def test_sentry_sends_what_is_queued_and_closes_its_connections(server, boundary
     finally:
         sentry_sdk.get_client().close()
         sentry_sdk.get_global_scope().set_client(None)
+
+
+def test_sentry_says_what_it_could_not_send(boundary, monkeypatch):
+    """A server that takes the connection and never answers."""
+    monkeypatch.setattr(sentry, "FLUSH_WITHIN_S", 0.05)
+    sentry.install()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sentry_sdk.init(f"http://key@127.0.0.1:{port}/1", default_integrations=False, auto_enabling_integrations=False)
+        sentry_sdk.capture_message("in the queue")
+        boundary.before()
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+    (line,) = boundary.lines
+    assert "sentry: not all that was queued could be sent within" in line
 
 
 def test_sentry_without_a_server_is_nothing(boundary):

@@ -109,7 +109,7 @@ class Integration:
             self._kept.clear()
 
     def _each(self, work: Work, what: str, *, is_before: bool) -> Awaitable[None] | None:
-        failed: list[Exception] = []
+        failed: list[BaseException] = []
         awaited = []
         for thing in self._kept:
             try:
@@ -125,16 +125,18 @@ class Integration:
         self._raise_if(failed, what)
         return None
 
-    async def _wait_for(self, awaited: list[Any], failed: list[Exception], what: str, *, in_turn: bool) -> None:
+    async def _wait_for(self, awaited: list[Any], failed: list[BaseException], what: str, *, in_turn: bool) -> None:
         import asyncio  # an app that has something to await has it
 
         each = [[one] for one in awaited] if in_turn else [awaited]
         for several in each:
             results = await asyncio.gather(*several, return_exceptions=True)
-            failed += [result for result in results if isinstance(result, Exception)]
+            failed += [
+                result for result in results if isinstance(result, BaseException)
+            ]  # CancelledError is no Exception
         self._raise_if(failed, what)
 
-    def _raise_if(self, failed: list[Exception], what: str) -> None:
+    def _raise_if(self, failed: list[BaseException], what: str) -> None:
         if failed:
             texts = ", ".join(map(repr, failed))
             raise IntegrationError(f"{self.name}: could not {what}, {len(failed)} times: {texts}") from failed[0]

@@ -29,9 +29,10 @@ class _Grpc(Integration):
 
     def before_snapshot(self, thing: Any) -> None:
         if _may_be_connected(thing):
+            name = name_of(thing)
             self.warn(
-                "channel",
-                f"there is the channel {name_of(thing)}. If it has been used by now, its connection is dead in each "
+                f"channel {name}",
+                f"there is the channel {name}. If it has been used by now, its connection is dead in each "
                 "clone, where a call waits for as long as it may; and once closed, it cannot be opened again. Close it "
                 "and drop it (channel = None) in a before-snapshot hook, and make it and its stubs in an after-restore "
                 "hook. A channel that is not used before the restore needs nothing",

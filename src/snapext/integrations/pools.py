@@ -34,9 +34,10 @@ class _Pools(Integration):
         return super().objects() if multiprocessing.active_children() else []
 
     def before_snapshot(self, thing: Any) -> None:
+        name = name_of(thing)
         self.warn(
-            "pool",
-            f"the worker processes of {name_of(thing)} are in the snapshot, with what they have open, and run the "
+            f"pool {name}",
+            f"the worker processes of {name} are in the snapshot, with what they have open, and run the "
             "hooks that they have inherited or registered, if any. Shut it down in a before-snapshot hook, and make it "
             "in an after-restore hook, or at its first use",
         )

@@ -10,8 +10,19 @@ STATUS_OK, STATUS_FAILED, STATUS_UNAVAILABLE = 200, 500, 503
 REASONS = {200: "OK", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 
-def body(failure: HookFailure | None) -> bytes:
-    """One line of text; nothing for success."""
+def before_snapshot(failure: HookFailure | None) -> bytes:
+    """One line of text for the web adapter, which fails the version with it; nothing for success."""
+    if failure is None:
+        return b""
+    what = f"the before-snapshot hook {failure.hook}" if failure.hook else "the before-snapshot phase"
+    return (
+        f"snapext: {what} failed in process {os.getpid()} ({failure.type}): no snapshot may be taken. "
+        "The function's log says why.\n"
+    ).encode()
+
+
+def after_restore(failure: HookFailure | None) -> bytes:
+    """One line of text for a request that may not pass, and for the web adapter; nothing for success."""
     if failure is None:
         return b""
     what = f"its after-restore hook {failure.hook} failed" if failure.hook else "its after-restore hooks have not run"

@@ -46,8 +46,8 @@ def adapter_says(guard: Guard, phase: str) -> Answer | None:
     if not _takes(guard, phase):
         return None
     if phase == AFTER_RESTORE:
-        return _answer_adapter(_restore(guard, told=True))
-    return _answer_adapter(_before_snapshot(guard))
+        return _answer_adapter(phase, _restore(guard, told=True))
+    return _answer_adapter(phase, _before_snapshot(guard))
 
 
 async def adapter_says_here(guard: Guard, phase: str) -> Answer | None:
@@ -55,9 +55,9 @@ async def adapter_says_here(guard: Guard, phase: str) -> Answer | None:
     if not _takes(guard, phase):
         return None
     if phase == AFTER_RESTORE:
-        return _answer_adapter(await _restore_here(guard, told=True))
+        return _answer_adapter(phase, await _restore_here(guard, told=True))
     loops.bind_running_loop()
-    return _answer_adapter(await _in_a_thread(lambda: _before_snapshot(guard)))
+    return _answer_adapter(phase, await _in_a_thread(lambda: _before_snapshot(guard)))
 
 
 def _takes(guard: Guard, phase: str) -> bool:
@@ -154,9 +154,9 @@ def _wake(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: 
 
 
 def _answer(failure: HookFailure | None) -> Answer | None:
-    return None if failure is None else (answers.STATUS_UNAVAILABLE, answers.body(failure))
+    return None if failure is None else (answers.STATUS_UNAVAILABLE, answers.after_restore(failure))
 
 
-def _answer_adapter(failure: HookFailure | None) -> Answer:
+def _answer_adapter(phase: str, failure: HookFailure | None) -> Answer:
     status = answers.STATUS_OK if failure is None else answers.STATUS_FAILED
-    return status, answers.body(failure)
+    return status, (answers.after_restore if phase == AFTER_RESTORE else answers.before_snapshot)(failure)

@@ -49,7 +49,8 @@ class SnapStart:
 
     Inside, `snapext.status()` and `is_restored()` say what they would say in a function: not restored until
     `after_restore` has run. Plain hooks run in the calling thread. Async hooks run on the loop that the app has bound,
-    if it runs; else on the test's own (`arun`) or a private one (`run`). `timeout_ms` is the time of each phase.
+    if it runs; else on the test's own (`arun`) or a private one (`run`). `timeout_ms` is the time of each phase: when
+    it is over, an async hook is cancelled; a plain one cannot be stopped, and fails when it has ended.
     """
 
     def __init__(self) -> None:
@@ -125,6 +126,10 @@ class SnapStart:
 
     def _ends(self, order: Order, outcome: Outcome) -> tuple[str, ...]:
         __tracebackhide__ = True
+        if outcome.error is None or isinstance(outcome.raised, TimeoutError):  # of a hook that had no time left
+            late = _late(outcome, order.timeout_ms)
+            if late is not None:
+                outcome.error, outcome.raised = late, None
         self._isolation.view.phase_ends(order, ok=outcome.error is None, answer=lambda: None)
         if outcome.error is not None:
             raised, outcome.raised = outcome.raised, None
@@ -166,6 +171,17 @@ def _after_restore(timeout_ms: int) -> AfterRestore:
         restored_at=time.time(),
         restored_monotonic=time.monotonic(),
     )
+
+
+def _late(outcome: Outcome, timeout_ms: int) -> HookFailure | None:
+    """The first hook that has run to its end, but not in time: the extension would have failed the phase by then."""
+    used_ms = 0.0
+    for hook in outcome.hooks:
+        used_ms += hook.duration_ms
+        if used_ms > timeout_ms:
+            message = f"it ended when the {timeout_ms} ms of the phase were used up"
+            return HookFailure("TimeoutError", message, "", hook.name, hook.duration_ms)
+    return None
 
 
 def _nothing(_hook: str) -> None:

@@ -268,7 +268,9 @@ def test_a_hook_that_fails_in_a_wsgi_app(serve):
 def test_hooks_that_fail_in_the_worker_that_is_posted_to_and_in_the_others(serve):
     """The version fails by the first POST, the restore by the second; at their first request the others get 503."""
     server = serve(f"{GUNICORN} -w 2", "flask", 2, HOOK_FAILS="1", BEFORE_FAILS="1", **PATHS)
-    assert server.ask("POST", "/taken")[0] == 500
+    status, body = server.ask("POST", "/taken")
+    assert (status, b"snapext: the before-snapshot hook restored.refuses failed in process" in body) == (500, True)
+    assert b"(OSError): no snapshot may be taken. The function's log says why." in body
     assert "before_snapshot hook restored.refuses in process" in server.stderr
     assert server.ask("POST", "/restored")[0] == 500
     server.restore()

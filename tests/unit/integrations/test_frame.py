@@ -257,6 +257,24 @@ def test_what_is_awaited_runs_on_the_loop_of_the_app(world, monkeypatch):
     assert world.lines == []
 
 
+def test_what_a_library_cancels_has_not_been_done(world):
+    """Its own CancelledError is no success, and not that of the hook: the others are done, and the phase fails."""
+
+    class Async(Lib):
+        async def before_snapshot(self, thing):
+            self.seen.append(thing)
+            if len(self.seen) == 1:
+                raise asyncio.CancelledError
+
+    lib, clients = Async(), [Client(), Client()]
+    for client in clients:
+        lib.install(client)
+    _, error = world.before()
+    assert lib.seen == clients
+    assert error.type == "IntegrationError"
+    assert error.message == "lib: could not close before the snapshot, 1 times: CancelledError('')"
+
+
 def test_what_is_awaited_costs_no_look_of_its_own(world, monkeypatch):
     """Each library that has something to await wants the app's loop; where none runs, one search says so for all."""
     looks = []

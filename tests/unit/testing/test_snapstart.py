@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import unittest
 import warnings
 from pathlib import Path
@@ -238,6 +239,35 @@ def test_an_async_hook_has_its_time(snapstart):
     snapext.register_after_restore(asyncio.sleep, 60)
     with pytest.raises(HookFailedError, match=r"asyncio.tasks.sleep failed .*when the phase's budget was used up"):
         snapstart.run(timeout_ms=20)
+
+
+class Waits:
+    """What a hook returns may be awaited, and need not be a coroutine."""
+
+    def __await__(self):
+        return asyncio.sleep(60).__await__()
+
+
+def test_a_plain_hook_has_its_time(snapstart):
+    """Nothing can stop it, but the phase fails by it as in a function, and not by the next hook that has none left."""
+
+    def connects():
+        time.sleep(0.02)
+
+    snapext.register_after_restore(len, ())
+    snapext.register_after_restore(connects)
+    for is_followed in (False, True):
+        if is_followed:
+            snapext.register_after_restore(Waits)
+        with pytest.raises(
+            HookFailedError,
+            match=r"connects failed after \d+ ms: TimeoutError: it ended when the 5 ms of the phase were",
+        ):
+            snapstart.after_restore(timeout_ms=5)
+    assert not snapext.is_restored()
+    snapext.get_after_restore().pop()
+    snapstart.after_restore()
+    assert snapext.is_restored()
 
 
 def test_what_ends_a_test_goes_through(snapstart):
