@@ -58,16 +58,6 @@ class Finished(Outcome):
         return tuple([HookTiming(*timing) for timing in zip(self._names, self._times_ms, strict=True)])
 
 
-class Restored:
-    """What View takes for the order."""
-
-    type = AFTER_RESTORE
-    generation = GENERATION
-
-
-RESTORED = Restored()
-
-
 def prepare(
     view: View, told: Told, channel: Channel, mask: set[int], conclude: Callable[..., None]
 ) -> Callable[[bytes], bool] | None:
@@ -213,5 +203,5 @@ class Straight:
             channel.send_line((self._answer % (number, duration_ms, *times_ms)).encode())
             main.phase_is_answered()
 
-        view.phase_ends(RESTORED, ok=True, answer=answer)
+        view.phase_ends(AFTER_RESTORE, GENERATION, ok=True, answer=answer)
         return True

@@ -125,7 +125,8 @@ class SnapStart:
 
     def _ends(self, order: Order, outcome: Outcome) -> tuple[str, ...]:
         __tracebackhide__ = True
-        self._isolation.view.phase_ends(order, ok=outcome.error is None, answer=lambda: None)
+        view, ok = self._isolation.view, outcome.error is None
+        view.phase_ends(order.type, order.generation, ok=ok, answer=lambda: None)
         if outcome.error is not None:
             raised, outcome.raised = outcome.raised, None
             if raised is None:
