@@ -105,9 +105,7 @@ class Extension:
 
     def run(self) -> int:
         if self._config.snap_start:
-            why_not = self._clock.start()
-            if why_not is not None:
-                self._log.write("debug", "clock_not_watched", reason=why_not)
+            self._watch_clock()
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None or self._observes:
@@ -134,6 +132,13 @@ class Extension:
         identity = new_identity()
         self._restored_monotonic = identity.restored_monotonic
         return identity
+
+    def _watch_clock(self) -> None:
+        reason = self._clock.start()
+        if reason is not None:
+            level = "warning" if self._observes else "debug"  # else nothing but the log needs it
+            message = f"the wall clock is not watched, and shows no restore: {reason}"
+            self._log.write(level, "clock_not_watched", reason=reason, message=message)
 
     def _on_clock_set(self, by_s: float) -> None:
         """Somebody set the wall clock: a time that was read before is wrong by that much."""
