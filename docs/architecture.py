@@ -52,7 +52,7 @@ ARROWS = {
     "snapext.pytest_plugin": ("snapext.testing",),
     "snapext.__main__": ("snapext.command", "snapext.errors", "snapext_layer", "snapext_tools"),
     AUTOSTART: ("snapext", "_snapext_autostart"),
-    "snapext_extension.data": (),
+    "snapext_extension.data": ("snapext.wire",),
     "snapext_extension.boundary": ("snapext.wire", "snapext_extension.data"),
     "snapext_extension.kernel": (
         *("snapext.wire", "snapext_extension.boundary", "snapext_extension.data", "snapext_extension.reactor"),

@@ -195,7 +195,7 @@ def unknown_integrations(environ: Mapping[str, str]) -> str | None:
     value = environ.get(ENV_INTEGRATIONS, "none")
     if value in ("none", "auto", ""):
         return None
-    from snapext.integrations import table  # only who names libraries pays for their table
+    from snapext.integrations import table  # only a setting that names libraries pays for their table
 
     unknown = table.named(value)[1]
     return table.why_unknown(unknown) if unknown else None

@@ -74,22 +74,21 @@ class Extension:
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
         self._signals: SignalSearch | None = None
         if config.snap_start and config.signals is not None:
-            from snapext_extension.peers.search import (
-                SignalSearch,  # most functions have no use for regular expressions
-            )
+            # Most functions send no signals, and need none of what it imports.
+            from snapext_extension.peers.search import SignalSearch
 
             self._signals = SignalSearch(config.socket_path, config.signals, os.geteuid(), self._reactor, log, self)
         self._probe = AppProbe(config.readiness, self._reactor, self._on_app_ready)
         self._clock = ClockWatch(self._reactor, self._on_clock_set)
         self._restored_monotonic: float | None = None
+        self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
+        self._board = Board(MAX_CONNECTIONS, lambda pid: pid not in self._lost and watch.has_ended(pid))
         self._lifecycle = Lifecycle(
-            self._settings(), self._new_identity, lambda: self._probe.last_answer, self._hook_on_board
+            self._settings(), self._new_identity, lambda: self._probe.last_answer, self._board.hook
         )
         self._looker: Looker | None = None
         self._watch = ProcessWatch(self._reactor, self._ended)
-        self._board: Board | None = None
         self._images: dict[int, watch.Image | None] = {}
-        self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
         if config.mode == "gate":
@@ -106,9 +105,7 @@ class Extension:
 
     def run(self) -> int:
         if self._config.snap_start:
-            why_not = self._clock.start()
-            if why_not is not None:
-                self._log.write("debug", "clock_not_watched", reason=why_not)
+            self._watch_clock()
         self._reactor.on_signal(signal.SIGTERM, self._on_sigterm)
         self._carry_out(self._lifecycle.start(now_ms()))
         if self._gate is not None or self._observes:
@@ -124,8 +121,7 @@ class Extension:
         self._clock.close()
         self._watch.close()
         self._bridge.close()
-        if self._board is not None:
-            self._board.close()
+        self._board.close()
         if self._signals is not None:
             self._signals.close()
         if self._gate is not None:
@@ -136,6 +132,13 @@ class Extension:
         identity = new_identity()
         self._restored_monotonic = identity.restored_monotonic
         return identity
+
+    def _watch_clock(self) -> None:
+        reason = self._clock.start()
+        if reason is not None:
+            level = "warning" if self._observes else "debug"  # else nothing but the log needs it
+            message = f"the wall clock is not watched, and shows no restore: {reason}"
+            self._log.write(level, "clock_not_watched", reason=reason, message=message)
 
     def _on_clock_set(self, by_s: float) -> None:
         """Somebody set the wall clock: a time that was read before is wrong by that much."""
@@ -222,13 +225,11 @@ class Extension:
         executes_another = image is not None and now is not None and image != now
         if executes_another or not self._watch.watch(pid, image):
             self._event(events.Left(key))
-            if self._board is not None:
-                self._board.hung_up(key, ended=True)
+            self._board.hung_up(key, ended=True)
             return
         self._lost[pid] = key
         self._event(events.Left(key, alive=True))
-        if self._board is not None:
-            self._board.hung_up(key, ended=False)
+        self._board.hung_up(key, ended=False)
         self._watch_no_more_than_is_owed()
 
     def _watch_no_more_than_is_owed(self) -> None:
@@ -242,19 +243,13 @@ class Extension:
         key = self._lost.pop(pid, None)
         if key is not None:
             self._event(events.Left(key))
-            if self._board is not None:
-                self._board.ended(pid)
+            self._board.ended(pid)
 
     def _give_line(self, key: int, pid: int, image: object) -> None:
         """A process that can write the hooks that run on the board gets a line of it."""
-        if self._board is None:
-            self._board = Board(MAX_CONNECTIONS, lambda pid: pid not in self._lost and watch.has_ended(pid))
         line = self._board.claim(key, pid, image)
         if line is not None and self._board.descriptor is not None:
             self._bridge.give_line(key, line, self._board.descriptor)
-
-    def _hook_on_board(self, pid: int, generation: int) -> str | None:
-        return None if self._board is None else self._board.hook(pid, generation)
 
     def _look(self, look: actions.Look) -> None:
         for pid in self._watch.changed():  # it executes another program: what it owed is gone with the one before

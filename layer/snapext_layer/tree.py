@@ -14,6 +14,8 @@ FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 PACKAGES = "snapext/python"
 """Where both packages are, below /opt. Not in python/, which other layers share: that has a forwarder."""
 AUTOSTART = f"{PACKAGES}/snapext/autostart"
+FOR_TESTS = ("snapext/testing/", "snapext/pytest_plugin.py")
+"""What is left out: no function runs its tests."""
 
 
 class LayerError(SnapextError):
@@ -45,10 +47,6 @@ def layer_tree(precompile: Sequence[str] = ()) -> list[Entry]:
             raise LayerError(f"{interpreter} compiles nothing: is it a Python?")
         entries |= compiled
     return sorted(entries.values(), key=lambda entry: entry.path)
-
-
-FOR_TESTS = ("snapext/testing/", "snapext/pytest_plugin.py")
-"""No function runs its tests."""
 
 
 def _programs() -> Iterator[Entry]:

@@ -113,7 +113,7 @@ class Attendance:
         ]
 
     def listening_elsewhere(self) -> Process | None:
-        """One that listens, where nobody holds the app's port: that is another one than we were told of."""
+        """A process that listens while none holds the app's port: the app may have another than the settings say."""
         if self._holders():
             return None
         return next((sighting.process for sighting in self._seen.values() if sighting.listens), None)

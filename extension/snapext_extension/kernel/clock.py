@@ -28,7 +28,7 @@ class ClockWatch:
         self._offset_s = 0.0
 
     def start(self) -> str | None:
-        """Begin to watch; returns why it cannot, if so. Nothing but the log needs it, so this never raises."""
+        """Begin to watch; returns why it cannot, if so. Never raises: a restore is shown by other things as well."""
         try:
             self._fd = _timer()
             self._offset_s = _offset_s()

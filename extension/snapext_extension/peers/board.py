@@ -28,14 +28,15 @@ class _Owner:
 
 
 class Board:
-    """size: how many lines there are. has_ended: whether a process is gone, and nobody is interested in it any more.
+    """size: how many lines there are. has_ended: whether a process has ended, and the boundary waits for it no more.
 
-    descriptor: of the file; None where there is none, because the kernel has no such files or no descriptor is left.
+    descriptor: of the file, which is made with the first line. None before, and where there is none, because the kernel
+    has no such files or no descriptor is left: processes then send `running`.
     """
 
     def __init__(self, size: int, has_ended: Callable[[int], bool]) -> None:
-        self.descriptor = _make(size)
-        self._size = size if self.descriptor is not None else 0
+        self.descriptor: int | None = None
+        self._size = size
         self._has_ended = has_ended
         self._owners: dict[int, _Owner] = {}
         self._pids: dict[int, int] = {}  # by connection
@@ -44,6 +45,10 @@ class Board:
 
     def claim(self, key: int, pid: int, image: object) -> int | None:
         """The line of a process for its connection, the same when it comes back; None if there is none for it."""
+        if self.descriptor is None:
+            self.descriptor = _make(self._size)
+        if self.descriptor is None:
+            return None
         owner = self._owners.get(pid)
         if owner is not None and owner.image != image:
             self._give_back(pid)  # the process that had this number has ended, or this one has executed another program
@@ -85,7 +90,7 @@ class Board:
     def close(self) -> None:
         if self.descriptor is not None:
             os.close(self.descriptor)
-            self.descriptor, self._size = None, 0
+            self.descriptor = None
 
     def _next_free(self) -> int | None:
         """A line that is empty. Whether those that live without a connection have ended is looked at when needed."""
@@ -113,7 +118,7 @@ def _make(size: int) -> int | None:
     """Pages are made as they are written to. The size is sealed: a process that maps the file can rely on it."""
     descriptor = -1
     try:
-        import fcntl  # with the first process that joins: none needs it where none has hooks
+        import fcntl  # here: none needs it where none has hooks
 
         descriptor = os.memfd_create("snapext-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, size * LINE_BYTES)

@@ -53,7 +53,7 @@ class SignalSearch:
         self._transport.close()
 
     def _warn_of_those_that_wait(self, phase: str, number: int, waiting: list[processes.Stat]) -> None:
-        """Who waits for `snapext checkpoint` is not signalled: if it catches the signal, say that it was not told."""
+        """A process that waits for `snapext checkpoint` is not signalled: if it catches the signal, say so."""
         for stat in waiting:
             if (stat.pid, phase) not in self._warned_of and processes.catches(stat.pid, number):
                 self._warned_of.add((stat.pid, phase))

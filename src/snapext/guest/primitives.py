@@ -49,7 +49,8 @@ class Lock:
     """A re-entrant lock: a signal handler may fork, or ask for the status, in the middle of one of our own calls.
 
     To take it is a single operation on a dict, which a handler cannot interrupt. It is held for some microseconds, and
-    never while anything is waited for, so a thread that finds it taken looks again.
+    never while anything is waited for (View.importing alone is held for an import), so a thread that finds it taken
+    looks again.
     """
 
     __slots__ = ("_nested", "_owner")
@@ -58,26 +59,22 @@ class Lock:
         self._owner: dict[int, tuple[int, object]] = {}
         self._nested = 0
 
-    def acquire(self) -> None:
+    def acquire(self, timeout_s: float | None = None) -> bool:
+        """Take it, and return whether it is ours: not so if another thread holds it for `timeout_s` seconds."""
         mine = (get_ident(), object())
+        deadline = None
         while True:
             owner = self._owner.setdefault(0, mine)
             if owner is mine:
-                return
+                return True
             if owner[0] == mine[0]:
                 self._nested += 1
-                return
+                return True
+            if timeout_s is not None:
+                deadline = deadline or monotonic() + timeout_s
+                if monotonic() >= deadline:
+                    return False
             sleep(SPIN_S)
-
-    def acquire_within(self, timeout_s: float) -> bool:
-        """The same, for this long at most. Returns whether it is taken."""
-        deadline = monotonic() + timeout_s
-        while not self.is_mine() and self._owner and monotonic() < deadline:
-            sleep(SPIN_S)
-        if self._owner and not self.is_mine():
-            return False
-        self.acquire()
-        return True
 
     def release(self) -> None:
         if self._nested:

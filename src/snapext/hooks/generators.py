@@ -140,9 +140,7 @@ def _renewal(generator: Any) -> Renew | None:
     if hasattr(generator, "getrandbits") and hasattr(generator, "seed"):  # random.Random, and what is like it
         return _called_with_seed(generator.seed)  # of a SystemRandom it does nothing, as it has nothing to renew
     source = getattr(generator, "bit_generator", generator)
-    if hasattr(source, "random_raw") and hasattr(
-        source, "__setstate__"
-    ):  # numpy.random.Generator, or PCG64 and the like
+    if hasattr(source, "random_raw") and hasattr(source, "__setstate__"):  # numpy.random.Generator, PCG64 and the like
         return lambda: _renew_numpy(source)
     if hasattr(generator, "random_sample") and hasattr(generator, "seed"):  # numpy.random.RandomState
         return lambda: _seed_numpy(generator, generator.seed)

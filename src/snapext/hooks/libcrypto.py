@@ -296,7 +296,6 @@ def _name(unreached: list[bytes]) -> None:
         notice.once(
             "generator not reached",
             f"process {os.getpid()} has copies of OpenSSL whose random generator cannot be renewed after a restore: "
-            f"{_named(unreached)}. "
-            "If one is used before the snapshot, its keys and nonces repeat in every clone: use it "
-            "first after the restore (docs/generators.md)",
+            f"{_named(unreached)}. If one is used before the snapshot, its keys and nonces repeat in every clone: use "
+            "it first after the restore (docs/generators.md)",
         )

@@ -35,7 +35,7 @@ MAX_DESCRIPTORS = 8
 
 
 class Channel:
-    """A connection. A writer holds `lock`: the app's own threads tell of their hooks."""
+    """A connection. A writer holds `lock`: the app's own threads send how many hooks there are."""
 
     def __init__(self, peer: Socket, lock: Lock) -> None:
         self._peer = peer

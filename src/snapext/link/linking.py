@@ -75,9 +75,9 @@ def _never_raising(call: Callable[[], None]) -> None:
 
 
 def _before_fork() -> None:
-    _link.view.lock.acquire()
     global _waited_for_import
-    _waited_for_import = _link.view.importing.acquire_within(IMPORT_WAIT_S)
+    _link.view.lock.acquire()
+    _waited_for_import = _link.view.importing.acquire(IMPORT_WAIT_S)
 
 
 def _after_fork_in_parent() -> None:

@@ -88,7 +88,7 @@ class Orders:
             self._told.record(order, outcome)
             self._told.main.phase_is_answered()
 
-        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)
+        self._view.phase_ends(order.type, order.generation, ok=outcome.error is None, answer=answer)
         return outcome
 
     def _run(self, order: Order, *, by_signal: bool) -> runner.Outcome:
@@ -128,4 +128,4 @@ class Orders:
                     self._hang_up(channel)
             self._told.main.phase_is_answered()
 
-        self._view.phase_ends(order, ok=outcome.error is None, answer=answer)
+        self._view.phase_ends(order.type, order.generation, ok=outcome.error is None, answer=answer)

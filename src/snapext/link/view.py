@@ -13,18 +13,9 @@ from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
     from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
-
-    class Ended(Protocol):
-        """What has ended."""
-
-        @property
-        def type(self) -> str: ...
-        @property
-        def generation(self) -> int: ...
-
 
 CLOCK_WAS_SET_S = 1.0
 """Below it the clocks have drifted apart, and the moment stays what it was."""
@@ -92,15 +83,15 @@ class View:
             self.environment_id = environment_id or None  # without an extension there is none
             self._restored_at, self._restored_monotonic = restored_at, restored_monotonic
 
-    def phase_ends(self, order: Ended, *, ok: bool, answer: Callable[[], None]) -> None:
+    def phase_ends(self, phase: str, generation: int, *, ok: bool, answer: Callable[[], None]) -> None:
         """Take over what has come of a phase, then have `answer` say so."""
         self._answering = True
         try:
-            if order.type == BEFORE_SNAPSHOT:
+            if phase == BEFORE_SNAPSHOT:
                 self.phase = "snapshot"
             elif ok:
                 with self.lock:  # before the answer: the next request to be served may ask is_restored()
-                    self.phase, self.generation = "ready", max(self.generation, order.generation)
+                    self.phase, self.generation = "ready", max(self.generation, generation)
             answer()
         finally:
             self._answering = False

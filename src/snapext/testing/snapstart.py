@@ -130,7 +130,8 @@ class SnapStart:
             late = _late(outcome, order.timeout_ms)
             if late is not None:
                 outcome.error, outcome.raised = late, None
-        self._isolation.view.phase_ends(order, ok=outcome.error is None, answer=lambda: None)
+        view, ok = self._isolation.view, outcome.error is None
+        view.phase_ends(order.type, order.generation, ok=ok, answer=lambda: None)
         if outcome.error is not None:
             raised, outcome.raised = outcome.raised, None
             if raised is None:

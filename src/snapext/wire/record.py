@@ -21,20 +21,62 @@ else:
 
 
 _fill = object.__setattr__
-"""How a record gets its values, which nobody can set afterwards."""
+"""How a value is set, which nobody can set afterwards."""
 
 
 @dataclass_transform(
     frozen_default=True, field_specifiers=(choice, flag, mapping, names, natural, number, part, parts, text)
 )
-class Record:
-    """Values with names, which do not change. Two are equal if they are of one class and have equal values."""
+class Frozen:
+    """Values with names, which do not change. Two are equal if they are of one class and have equal values.
+
+    A class says which names it has, and what is taken for those that a constructor is not given.
+    """
+
+    __slots__ = ()
+    _names: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        fields = self._names
+        if named or len(values) != len(fields):
+            given = {**dict(zip(fields, values, strict=False)), **named}
+            filled = {**self._defaults, **given}
+            if len(given) != len(values) + len(named) or filled.keys() != {*fields}:
+                raise TypeError(f"{type(self).__name__} takes {', '.join(fields)}")
+            values = tuple([filled[field] for field in fields])
+        for field, value in zip(fields, values, strict=True):
+            _fill(self, field, value)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same, with other values for these fields."""
+        return type(self)(**{**dict(zip(self._names, self._values(), strict=True)), **changes})
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, field) for field in self._names])
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} does not change")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} does not change")
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{f}={getattr(self, f)!r}' for f in self._names)})"
+
+
+class Record(Frozen):
+    """One that JSON is read into and written from. Its fields are those of snapext.wire.fields."""
 
     title: ClassVar[str]
     """What an error calls it."""
     _fields: ClassVar[tuple[Field, ...]]
-    _names: ClassVar[tuple[str, ...]]
-    _defaults: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, *, title: str = "") -> None:
         cls.title = title
@@ -43,15 +85,6 @@ class Record:
         cls._defaults = {field.name: field.default for field in cls._fields if field.default is not NOTHING}
         for name in cls._names:
             delattr(cls, name)
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        filled = dict(zip(self._names, values, strict=False))
-        if named or len(values) != len(self._names):
-            given = {**filled, **named}
-            filled = {**self._defaults, **given}
-            if len(given) != len(values) + len(named) or filled.keys() != {*self._names}:
-                raise TypeError(f"{type(self).__name__} takes {', '.join(self._names)}")
-        _fill(self, "__dict__", filled)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
@@ -85,25 +118,6 @@ class Record:
             if field.said or not (value is None or value is False):
                 data[field.name] = value if field.write is None else field.write(value)
         return data
-
-    def replace(self, **changes: Any) -> Self:
-        """The same, with other values for these fields."""
-        return type(self)(**{**vars(self), **changes})
-
-    def __setattr__(self, name: str, _value: object) -> None:
-        raise AttributeError(f"{type(self).__name__}.{name} does not change")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__}.{name} does not change")
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((type(self), *map(vars(self).get, self._names)))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={vars(self)[name]!r}' for name in self._names)})"
 
 
 def _malformed(title: str, field: Field, value: object) -> RemoteProtocolError:

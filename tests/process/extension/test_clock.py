@@ -101,6 +101,22 @@ def test_without_a_timer_nothing_is_watched(reactor: Reactor, monkeypatch: pytes
     assert timers() == []
 
 
+@pytest.mark.parametrize(("observes", "level"), [(False, "debug"), (True, "warning")])
+def test_an_extension_that_observes_warns_of_a_clock_that_it_cannot_watch(observes: bool, level: str) -> None:
+    """Its after-restore hooks may then run only with the first invocation."""
+    said: list[tuple[str, str, dict[str, str]]] = []
+    extension = Extension.__new__(Extension)
+    vars(extension).update(
+        _observes=observes,
+        _clock=SimpleNamespace(start=lambda: "no timer"),
+        _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
+    )
+    extension._watch_clock()
+    ((said_level, event, more),) = said
+    assert (said_level, event, more["reason"]) == (level, "clock_not_watched", "no timer")
+    assert more["message"] == "the wall clock is not watched, and shows no restore: no timer"
+
+
 @pytest.mark.parametrize(
     ("restored_ago_s", "fields"),
     [

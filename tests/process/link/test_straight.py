@@ -406,3 +406,23 @@ def test_a_fault_of_ours_fails_the_restore(memory: int, monkeypatch: pytest.Monk
 
     assert (played.straight, played.ran) == (1, [])
     assert (done["ok"], done["error"]["type"], done["error"]["hook"]) == (False, "LookupError", None)
+
+
+@pytest.mark.parametrize("kinds", [[], ["plain"]])
+def test_a_hook_that_the_renewal_registers_runs_in_its_place(
+    memory: int, monkeypatch: pytest.MonkeyPatch, kinds: list[str]
+) -> None:
+    """An app's own `reseed` function may do that, also where there was no hook."""
+
+    def first() -> None:
+        """A hook."""
+
+    def renew(_environment_id: str) -> None:
+        registry.insert(registry.get_after_restore(), 0, (first, (), {}))
+
+    monkeypatch.setattr(straight.around, "renewal", lambda: renew)
+    played = both(memory, making(kinds), [line(RESTORE)])
+    hooks = json.loads(played.said.splitlines()[-1])["hooks"]
+
+    assert played.straight == 1
+    assert [hook["name"].rpartition(".")[2] for hook in hooks] == ["first", *kinds]

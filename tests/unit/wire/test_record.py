@@ -112,7 +112,7 @@ def test_what_says_nothing_is_left_out():
     ],
 )
 def test_an_error_names_the_type_and_the_field(kind, changes, error):
-    """So that who wrote a client in another language need not guess."""
+    """The author of a client in another language need not guess."""
     said = {
         Hello: HELLO,
         Welcome: Welcome(1, "init", 0, None),
