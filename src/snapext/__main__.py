@@ -24,7 +24,7 @@ SnapStart hooks in every process of a web server on AWS Lambda.
   status [--json] [--watch]    show the connected processes and their hooks, and how far the environment is
   layer build|install          make the Lambda layer, or install its files into a container image
 
-{", ".join(NEED_TOOLS)}, shell completion and the help of each command need the tools:
+{", ".join(NEED_TOOLS)}, layer publish, shell completion and the help of each command need the tools:
   {INSTALL}
 """
 
@@ -53,6 +53,8 @@ def _run_without_tools(arguments: list[str], missing: list[str]) -> int:
     match arguments:
         case ["--version"]:
             return _print_version()
+        case ["layer", "publish", *_]:
+            return inside.fail(f"layer publish needs {without}", inside.EXIT_USAGE)
         case ["layer", *rest] if not _not_installed(("snapext_layer",)):
             return _run_layer(rest)
         case [name, *_] if name in NEED_TOOLS or name == "layer":

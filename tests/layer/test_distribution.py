@@ -125,12 +125,21 @@ def test_the_version_is_said_as_with_the_tools(command: list[str]) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", with_tools.stdout)
 
 
-@pytest.mark.parametrize("words", [["simulate", "--", "true"], ["simulate", "--help"], ["doctor"], ["signal", "--all"]])
-def test_a_tool_is_one_line_that_names_the_extra(command: list[str], words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("simulate", ["--", "true"]),
+        ("simulate", ["--help"]),
+        ("doctor", []),
+        ("signal", ["--all"]),
+        ("layer publish", ["--region", "eu-west-1"]),
+    ],
+)
+def test_a_tool_is_one_line_that_names_the_extra(command: list[str], tool: str, words: list[str]) -> None:
     """And the status of wrong usage."""
     check_one_line(
-        run(command, *words),
-        f"{words[0]} needs packages",
+        run(command, *tool.split(), *words),
+        f"{tool} needs packages",
         "(click, psutil, requests, ruamel, urllib3, yaml)",
         INSTALL,
         status=2,

@@ -42,6 +42,8 @@ def answered(member: Member, phase: str, done: Done) -> Report:
     }
     if done.error is not None:
         fields["failed_hook"] = done.error.hook
+        if done.error.duration_ms is not None:
+            fields["failed_hook_ms"] = done.error.duration_ms
     if member.signal is not None:
         fields["signal"] = member.signal
     return Report("debug" if done.ok else "error", phase, fields)

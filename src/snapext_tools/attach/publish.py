@@ -34,15 +34,21 @@ def command(region: str, processors: Sequence[str], *, name: str, zip_file: Path
 def shown(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
     """The commands as lines for a shell: the zip first, where it does not exist."""
     if not zip_file.is_file():
-        yield shlex.join(["snapext", "layer", "build", "-o", str(zip_file)])
+        yield _build(zip_file)
     for region in regions:
         yield shlex.join(command(region, processors, name=name, zip_file=zip_file))
+
+
+def _build(zip_file: Path) -> str:
+    """What makes the zip, for a shell; `layer build` makes no folder."""
+    build = shlex.join(["snapext", "layer", "build", "-o", str(zip_file)])
+    return build if zip_file.parent.is_dir() else f"mkdir -p {shlex.quote(str(zip_file.parent))} && {build}"
 
 
 def run(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
     """Run them, and yield each region's ARN. Raises PublishError at the first that fails."""
     if not zip_file.is_file():
-        raise PublishError(f"{zip_file} does not exist; make it: snapext layer build -o {zip_file}")
+        raise PublishError(f"{zip_file} does not exist; make it: {_build(zip_file)}")
     for region in regions:
         words = command(region, processors, name=name, zip_file=zip_file)
         try:

@@ -47,7 +47,8 @@ def _signalled(recorder: Recorder, at_ms: float, record: Record) -> None:
 
 
 def _ran(recorder: Recorder, at_ms: float, record: Record) -> None:
-    fields = {key: record[key] for key in ("ok", "duration_ms", "hooks", "failed_hook", "signal") if key in record}
+    keys = ("ok", "duration_ms", "hooks", "failed_hook", "failed_hook_ms", "signal")
+    fields = {key: record[key] for key in keys if key in record}
     recorder.ran(at_ms, record["event"], record["pid"], **fields)
 
 

@@ -99,7 +99,8 @@ class Story:
         ]
         if not fields["ok"]:
             name = fields.get("failed_hook") or (f"handler of {fields['signal']}" if "signal" in fields else "failed")
-            lines.append(f"{who} {_mark(False)} {name:<30} {_duration(fields['duration_ms'], budget_ms)}")
+            ran_ms = fields.get("failed_hook_ms", fields["duration_ms"])  # of the whole phase, where it is not said
+            lines.append(f"{who} {_mark(False)} {name:<30} {_duration(ran_ms, budget_ms)}")
         if not lines and "signal" in fields:
             what = f"handler of {fields['signal']}"
             return [f"{who} {_mark(True)} {what:<30} {_duration(fields['duration_ms'], budget_ms)}"]

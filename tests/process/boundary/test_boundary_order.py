@@ -250,3 +250,4 @@ def test_a_failed_hook_is_said_to_have_failed_after_its_own_time(simulate: Simul
     assert life.status == 1
     assert "hook raw.hook in process" in life.document["errors"][0]["message"]
     assert "failed after 41 ms: ValueError: no" in life.document["errors"][0]["message"]
+    assert [event["failed_hook_ms"] for event in life.document["events"] if not event.get("ok", True)] == [41]

@@ -377,7 +377,7 @@ def test_the_layer_is_published_by_commands_that_are_printed(folder):
     build, first, second = out.splitlines()
 
     assert status == 0
-    assert build == "snapext layer build -o dist/snapext-layer.zip"
+    assert build == "mkdir -p dist && snapext layer build -o dist/snapext-layer.zip"
     assert first.startswith(
         "aws lambda publish-layer-version --region eu-west-1 --layer-name snapext --zip-file fileb://"
     )

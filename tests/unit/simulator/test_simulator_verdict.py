@@ -270,10 +270,12 @@ def test_the_last_line_names_three_reasons_and_counts_the_rest() -> None:
         ({"failed_hook": "app.close_pool", "signal": "USR1"}, "✗ app.close_pool"),
         ({"failed_hook": None, "signal": "USR1"}, "✗ handler of USR1"),
         ({"failed_hook": None}, "✗ failed"),
+        ({"failed_hook": "app.close_pool", "failed_hook_ms": 0.4}, " 0.4 ms"),
+        ({"failed_hook": "app.close_pool"}, " 1.0 ms"),
     ],
 )
 def test_the_line_of_a_failed_phase_names_the_hook_or_the_handler(fields: dict[str, Any], shown: str) -> None:
-    """With the known fields."""
+    """With the hook's own time, where the process says it; else with that of the phase."""
     life = Life()
     life.ran("before_snapshot", 1, ok=False, **fields)
 
