@@ -48,7 +48,8 @@ class Story:
     def verdict(self, recorder: Recorder) -> None:
         """The last line: whether every check passed, and if not, which failed."""
         requests = sum(happening.event == "invoke" for happening in recorder.happenings)
-        parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
+        parts = ["SNAPEXT_MODE=off"] if recorder.is_off else []
+        parts += [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
             parts.append(f"restored in {recorder.restore_ms:.1f} ms")
         parts.append(_count(requests, "request") + " served")
