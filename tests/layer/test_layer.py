@@ -519,7 +519,7 @@ class TestWrapper:
 
     @pytest.mark.parametrize("mode", ["off", "false"])
     def test_with_mode_off_it_starts_the_script_and_leaves_nothing(self, opt: Path, tmp_path: Path, mode: str) -> None:
-        """Not even where signals are set and the place cannot be written. An app that imports snapext still finds it."""
+        """Not even where signals are set and the place cannot be written. What imports snapext still finds it."""
         script = tmp_path / "run.sh"
         script.write_text('#!/bin/sh\necho "$PYTHONPATH"\n')
         script.chmod(0o755)

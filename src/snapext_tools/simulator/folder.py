@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext_extension.observing import ENV_INITIALIZATION_TYPE
+from snapext_extension.observing import DEFAULT_PORT, ENV_INITIALIZATION_TYPE, READINESS_PORT
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
 from snapext_tools.simulator.errors import SimulationError
 
@@ -75,7 +75,6 @@ def extension_environment(
     credentials: those of the platform's endpoint. With them the processes can reach no others.
     """
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
     env = {
         **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
         **({} if credentials is None else credentials.variables(address)),
@@ -88,13 +87,13 @@ def extension_environment(
         "AWS_DEFAULT_REGION": region,
         "AWS_LWA_PORT": str(plan.port),
         "PORT": str(plan.port),
-        "SNAPEXT_PORT": gate_port,
         "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
     }
     if plan.adapter == NO_ADAPTER:
         env.setdefault("SNAPEXT_MODE", "explicit")
-    elif environ.get("SNAPEXT_MODE") not in ("explicit", "observe"):
-        env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
+    elif _is_gate(environ):
+        port = environ.get("SNAPEXT_PORT") or str(_free_port())
+        env["SNAPEXT_PORT"] = env[READINESS_PORT] = port
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)
     if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
@@ -127,6 +126,15 @@ def runtime_environment(
     else:
         env.pop("SNAPEXT_LOG_LEVEL", None)
     return env
+
+
+def _is_gate(environ: Mapping[str, str]) -> bool:
+    """Whether the web adapter's readiness check is to point at us: set so, or not set at all. A free port will do then.
+
+    Anything else stays as it is set: the extension names the port of a function in what it says.
+    """
+    ours = environ.get("SNAPEXT_PORT") or DEFAULT_PORT
+    return environ.get("SNAPEXT_MODE") not in ("explicit", "observe") and environ.get(READINESS_PORT, ours) == ours
 
 
 def _autostart_folder() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
-from snapext_extension.observing import is_off
+from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, is_off, observes
 from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
 from snapext_tools.simulator.errors import SimulationError
@@ -125,8 +125,10 @@ class Simulation:
 
     def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
-        gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
-        self._mode = "off" if is_off(env) else "gate" if gate else env.get("SNAPEXT_MODE", "auto")
+        gate = env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT)
+        observed = observes(env, extensions_folder)
+        mode = env.get("SNAPEXT_MODE", "auto")
+        self._mode = "off" if is_off(env) else "gate" if gate else "observe" if observed else mode
         self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))

@@ -162,6 +162,13 @@ def test_a_check_by_tcp_is_accepted_when_the_app_accepts_it(tmp_path: Path) -> N
             app.accept()[0].close()
 
 
+def all_is_seen(port: int) -> None:
+    """Connections are accepted in turn, and this one ends as soon as it is read."""
+    with socket.create_connection(("127.0.0.1", port), LIMIT_S) as last:
+        last.sendall(b"no request\r\n\r\n")
+        assert last.recv(1) == b""
+
+
 @pytest.fixture
 def loop() -> Iterator[Loop]:
     loop = Loop()
@@ -170,16 +177,25 @@ def loop() -> Iterator[Loop]:
 
 
 def test_a_check_that_was_dropped_asks_the_app_no_more(loop: Loop) -> None:
-    """The app accepts the first and never answers; the adapter gives up, and its next check is asked anew."""
+    """The app accepts the question and never answers; the adapter gives up, and its next check is asked anew.
+
+    While another check is held, the question stays.
+    """
     port, app = free_port(), AppServer(free_port())
     rule = readiness({"PORT": str(app.server.getsockname()[1])})
     relay = loop.call(lambda: Relay(port, rule, loop.reactor, MemoryLog(), tcp=False))
-    first, other = Check(port).ask(), Check(port).ask()
-    stuck = app.accept()
-    other.close()
-    first.close()
-    assert stuck.recv(1) == b""
-    stuck.close()
+    first = Check(port).ask()
+    with app.accept() as asked:
+        other = Check(port).ask()
+        all_is_seen(port)
+        other.close()
+        all_is_seen(port)
+        asked.sendall(b"HTTP/1.1 202 X\r\n\r\n")
+        assert first.status() == 202
+    first.ask()
+    with app.accept() as stuck:
+        first.close()
+        assert stuck.recv(1) == b""
 
     answered = threading.Thread(target=app.answer, args=(200,))
     answered.start()
