@@ -99,13 +99,12 @@ def extension_environment(
     }
     if not plan.with_snapext:
         return _without_our_gate(env)
-    gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
-    env["SNAPEXT_PORT"] = gate_port
     env["SNAPEXT_SOCKET"] = environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock")
     if plan.adapter == NO_ADAPTER:
         env.setdefault("SNAPEXT_MODE", "explicit")
-    elif environ.get("SNAPEXT_MODE") not in ("explicit", "observe"):
-        env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
+    elif _is_gate(environ):
+        port = environ.get("SNAPEXT_PORT") or str(_free_port())
+        env["SNAPEXT_PORT"] = env[READINESS_PORT] = port
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)
     if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
@@ -145,6 +144,15 @@ def runtime_environment(
     else:
         env.pop("SNAPEXT_LOG_LEVEL", None)
     return env
+
+
+def _is_gate(environ: Mapping[str, str]) -> bool:
+    """Whether the web adapter's readiness check is to point at us: set so, or not set at all. A free port will do then.
+
+    Anything else stays as it is set: the extension names the port of a function in what it says.
+    """
+    ours = environ.get("SNAPEXT_PORT") or DEFAULT_PORT
+    return environ.get("SNAPEXT_MODE") not in ("explicit", "observe") and environ.get(READINESS_PORT, ours) == ours
 
 
 def _autostart_folder() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
+from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, observes
 from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
 from snapext_tools.simulator.errors import SimulationError
@@ -126,7 +127,7 @@ class Simulation:
 
     def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
-        self._mode = _mode(env) if self._plan.with_snapext else WITHOUT_SNAPEXT
+        self._mode = _mode(env, extensions_folder) if self._plan.with_snapext else WITHOUT_SNAPEXT
         ours = self._plan.installed_layer is None and self._plan.with_snapext
         self._runtime_env = runtime_environment(env, self._environ, autostart=ours)
         log = self._sandbox.output(self._on_extension_line)
@@ -324,9 +325,10 @@ class Simulation:
         return max(0.1, self._deadline - time.monotonic())
 
 
-def _mode(env: Mapping[str, str]) -> str:
-    gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
-    return "gate" if gate else env.get("SNAPEXT_MODE", "auto")
+def _mode(env: Mapping[str, str], extensions_folder: str) -> str:
+    if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
+        return "gate"
+    return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")
 
 
 def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:

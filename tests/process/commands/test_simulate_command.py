@@ -456,9 +456,9 @@ from snapext_tools.cli.simulate import simulate
 from snapext_tools.simulator import platform
 from snapext_tools.simulator import simulation
 whole = {moment}
-def interrupted(*args):
+def interrupted(*args, **named):
     os.kill(os.getpid(), signal.SIGTERM)
-    return whole(*args)
+    return whole(*args, **named)
 {moment} = interrupted
 simulate.main(sys.argv[1:], prog_name="simulate")
 """
