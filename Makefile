@@ -54,9 +54,8 @@ $(BYTECODE): $(STAMP)
 	  { cat build/collect.log; exit 1; }
 	@touch $@
 
-demo: $(DEMO) ## simulate the life of a FastAPI app under gunicorn with 4 workers
-	cd examples/fastapi_app && PATH="$(abspath $(BIN)):$$PATH" snapext simulate --workers 4 --port 8000 --freeze 1 \
-	  --request 'GET /' --request 'GET /' -- gunicorn -k uvicorn_worker.UvicornWorker -w 4 -b 127.0.0.1:8000 app:app
+demo: $(DEMO) ## two lives of a FastAPI app under gunicorn with 4 workers: without snapext, and with it
+	@$(BIN)/python examples/demo/demo.py
 
 docs: $(DOCS) ## write the docs site into build/site; a broken link, or a page that the menu lacks, is an error
 	$(write_docs)
