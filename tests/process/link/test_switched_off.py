@@ -6,8 +6,6 @@ import json
 
 from clients import HOOKS, Start
 from helpers import Listener
-from snapext.guest import own
-from snapext_extension import observing
 
 CALLS = """
 loaded_by_hooks = "snapext.link" in sys.modules
@@ -103,12 +101,3 @@ def test_no_call_links_the_process_and_none_waits(listener: Listener, start: Sta
             err.splitlines()[1],
         ]
         assert "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH" in err
-
-
-def test_client_and_extension_know_it_by_the_same_words() -> None:
-    """An unquoted off in YAML is false, and CloudFormation gives the function that word."""
-    for word in ("off", "false", "", "auto", "OFF", "0"):
-        environ = {own.ENV_MODE: word}
-        assert own.is_off(environ) is observing.is_off(environ) is (word in ("off", "false"))
-    assert not own.is_off({})
-    assert not own.is_expected({"SNAPEXT_MODE": "off", "SNAPEXT_SOCKET": "/s", "AWS_LAMBDA_INITIALIZATION_TYPE": "x"})
