@@ -12,6 +12,7 @@ from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.reach import ForeignError
 from snapext.link.view import View
+from snapext.wire import VERSION
 from snapext.wire.messages import (
     APP,
     PROTOCOL_VERSION,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from snapext.link.reach import Reached
     from snapext.link.told import Order
 
-CLIENT = "snapext-python/0.1.0"
+CLIENT = f"snapext-python/{VERSION}"
 SIGNAL_TIMEOUT_S = 5.0
 """The sender of the signal waits for us: it takes no time to be told what for."""
 MAX_NAMES = 250
