@@ -186,10 +186,10 @@ class Simulation:
             time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
             self._deadline += self._plan.freeze_s
             self._sandbox.thaw()
-        self._add("restore")
+        restored_at_ms = self._now_ms()
+        self.recorder.add(restored_at_ms, "restore")
         self._doing = "the restore"
         self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
-        restored_at_ms = self._now_ms()
         self._platform.restore()
         restore_ms = self._platform.wait_ready(self._left_s())
         self._sandbox.drain()
@@ -246,6 +246,7 @@ class Simulation:
 
     def _fail(self, failure: Failure) -> None:
         """Reset the environment as the platform does after a failure: waiting extensions get SHUTDOWN and have 2 s."""
+        at_ms = self._now_ms()
         if failure.error_type == "Sandbox.Timeout":
             said = self.recorder.last_message("waiting")  # the extension knows more than the platform
             message = f"gave up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
@@ -258,7 +259,7 @@ class Simulation:
         if not in_time and self._platform.is_to_end(EXTENSION):
             message = "the extension did not end in time, and was killed"
             self._add("warning", about="killed", message=message)
-        self._add_failure(failure)
+        self._add_failure(at_ms, failure)
 
     def _end_everything(self) -> None:
         self._ending = True
@@ -307,7 +308,7 @@ class Simulation:
     def _add(self, event: str, **fields: Any) -> None:
         self.recorder.add(self._now_ms(), event, **fields)
 
-    def _add_failure(self, failure: Failure) -> None:
+    def _add_failure(self, at_ms: float, failure: Failure) -> None:
         """Add a failure that the platform saw, unless the extension reported one: its report says more."""
         if self.recorder.ok:
             seen = seen_by_users(failure.phase, failure.error_type)
@@ -318,7 +319,7 @@ class Simulation:
             trace = failure.body.get("stackTrace")
             stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
             what = (failure.phase, None, None, failure.error_type, failure.message, stack, seen)
-            self.recorder.trouble(Trouble(*what, self._now_ms()))
+            self.recorder.trouble(Trouble(*what, at_ms))
 
     def _add_invoke_trouble(self, request: Request | Event, kind: str, message: str) -> None:
         text = f"{request}: {message}"
