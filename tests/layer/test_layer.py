@@ -517,6 +517,20 @@ class TestWrapper:
             assert self.start(opt, "true", **env, **init_type).returncode == 0
             assert not (tmp_path / "bridge").exists()
 
+    @pytest.mark.parametrize("mode", ["off", "false"])
+    def test_with_mode_off_it_starts_the_script_and_leaves_nothing(self, opt: Path, tmp_path: Path, mode: str) -> None:
+        """Not even where signals are set and the place cannot be written. What imports snapext still finds it."""
+        script = tmp_path / "run.sh"
+        script.write_text('#!/bin/sh\necho "$PYTHONPATH"\n')
+        script.chmod(0o755)
+        env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "run.sh", "SNAPEXT_MODE": mode, "SNAPEXT_SIGNALS": "1"}
+        snap_start = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+        done = self.start(opt, **env, **snap_start, SNAPEXT_SOCKET="/proc/none/bridge.sock")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{opt}/snapext/python/snapext/autostart\n"
+        self.start(opt, **env, **snap_start, SNAPEXT_SOCKET=str(tmp_path / "bridge" / "bridge.sock"))
+        assert not (tmp_path / "bridge").exists()
+
     def test_the_user_site_is_ours_only_where_it_is_unset(self, opt: Path, tmp_path: Path) -> None:
         """Set to nothing is unset, as for Python."""
         script = tmp_path / "run.sh"

@@ -9,6 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+OFF: Mapping[str, Any] = {
+    "mode": "off",
+    "phase": None,
+    "generation": 0,
+    "environment_id": None,
+    "processes": [],
+    "boundary": {},
+    "waiting": None,
+    "not_linked": [],
+}
+"""What there is to say with SNAPEXT_MODE=off, where no extension answers."""
+
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """`status`: as in docs/protocol.md."""

@@ -7,7 +7,7 @@ import os
 import sys
 
 from snapext.guest import notice
-from snapext.guest.own import is_own_process
+from snapext.guest.own import is_off, is_own_process
 from snapext.hooks import loops
 from snapext.link import main_thread, process
 from snapext.link.link import Link
@@ -44,7 +44,7 @@ def hook_registered() -> None:
 
 def join() -> None:
     """Link this process: by the thread, or, where it cannot have one, by handlers of the two signals."""
-    if is_own_process():
+    if is_own_process() or is_off(os.environ):
         return
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
