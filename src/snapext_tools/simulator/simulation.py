@@ -28,7 +28,7 @@ from snapext_tools.simulator.folder import (
     runtime_environment,
 )
 from snapext_tools.simulator.notices import ERROR_CALLS
-from snapext_tools.simulator.plan import Event, Plan, Request
+from snapext_tools.simulator.plan import WITHOUT_SNAPEXT, Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext_tools.simulator.recorder import Happening, Recorder, Trouble, seen_by_users
 from snapext_tools.simulator.sandbox import Sandbox
@@ -39,7 +39,6 @@ SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
 RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
 RUNTIME = "runtime"
-WITHOUT_SNAPEXT = "without snapext"
 HASTY_END = (
     "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"

@@ -20,6 +20,8 @@ _OPTIONS = (
     *("--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
+_TALL = 8000
+"""A window as tall as any page: nothing of it is scrolled away."""
 
 
 class Browser:
@@ -70,7 +72,7 @@ class Browser:
     def show(self, path: Path, width: int, scheme: str) -> None:
         """Open a file at a width in CSS pixels, and with a colour scheme: light or dark."""
         self.requests, self.complaints = [], []
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=_TALL, deviceScaleFactor=1, mobile=False)
         self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._ask("Page.navigate", url=path.as_uri())
         while self._next().get("method") != "Page.loadEventFired":

@@ -86,12 +86,30 @@ def test_a_handler_of_a_signal_and_hooks_without_a_list() -> None:
             [*("init", "requests", "shutdown")],
         ),
         (
-            document([event(900.0, "snapshot", freeze_s=0), event(900.0, "restore")]),
+            document([event(900.0, "snapshot", freeze_s=0), event(900.2, "restore")]),
             [*("init", "snapshot", "after_restore")],
         ),
+        (
+            document([event(900.0, "snapshot", freeze_s=1), event(1900.0, "restore"), event(1900.0, "ready")]),
+            [*("init", "frozen", "requests")],
+        ),
         (document([], [process(1)], [error(2000.0, "before_snapshot", 1, "app.x")]), ["init", "before_snapshot"]),
+        (
+            document([joined(900.0, 1)], [process(1)], [error(2000.0, "before_snapshot", 1, "app.hangs")]),
+            [*("init", "before_snapshot")],
+        ),
     ],
-    ids=["nothing", "usage", "init", "reset", "on-demand", "not-frozen", "first-hook"],
+    ids=[
+        "nothing",
+        "usage",
+        "init",
+        "reset",
+        "on-demand",
+        "not-frozen",
+        "without-snapext",
+        "first-hook",
+        "first-hook-hangs",
+    ],
 )
 def test_a_life_that_is_cut_short_has_the_chapters_that_it_got_to(told: dict, expected: list[str]) -> None:
     """No field of the document is required."""
@@ -136,3 +154,12 @@ def test_ticks_are_round_and_end_before_the_next_chapter() -> None:
     assert init == [1000.0, 2000.0, 3000.0]
     assert after == [2.0, 4.0, 6.0, 8.0, 10.0]
     assert list(Axis([Chapter("init", 0, 0)]).columns[0].ticks()) == []
+
+
+def test_the_text_of_the_last_tick_fits() -> None:
+    """However many round times there are."""
+    for length_ms in (1, 13, 634, 2_007, 99_999):
+        (column,) = Axis([Chapter("init", 0, length_ms)]).columns
+        ticks = [column.place(at_ms) for at_ms in column.ticks()]
+        assert ticks
+        assert max(ticks) <= 94

@@ -91,6 +91,13 @@ def test_the_page_lets_a_browser_fetch_and_run_nothing() -> None:
     assert "http:" not in text.replace('http-equiv="', "")
 
 
+def test_a_life_without_snapext_is_not_judged() -> None:
+    """As the story says."""
+    text = Read(page_of({**whole(), "mode": "without snapext"})).text
+    assert "NOT JUDGED" in text
+    assert "OK" not in text
+
+
 @pytest.mark.parametrize("told", [{}, {"ok": False, "errors": [error(None, "usage", message="no such option")]}])
 def test_wrong_usage_and_a_life_that_never_began_have_a_page_too(told: dict) -> None:
     """Without a timeline."""

@@ -10,17 +10,17 @@ from snapext_tools.simulator.report.parts import FROZEN, INIT, REQUESTS, SHUTDOW
 
 _SHARES = {
     INIT: 21,
-    BEFORE_SNAPSHOT: 17,
-    SNAPSHOT: 8,
-    FROZEN: 8,
+    BEFORE_SNAPSHOT: 18,
+    SNAPSHOT: 9,
+    FROZEN: 9,
     AFTER_RESTORE: 26,
     REQUESTS: 18,
-    SHUTDOWN: 10,
-    STOPPED: 10,
+    SHUTDOWN: 11,
+    STOPPED: 11,
 }
 _SHARE_OF_A_TICK = 7
-_LAST_TICK = 0.9
-"""A tick behind this part of its chapter would run into the next one."""
+_ROOM_FOR_A_TICK = 6
+"""Its text, in percent: a tick nearer to the end of its chapter would run into the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class Column:
         if most < 1 or self.length_ms <= 0:
             return
         step = _round_step(self.length_ms / most)
+        last_ms = self.length_ms * (1 - _ROOM_FOR_A_TICK / self.width)
         number = 1
-        while number * step < self.length_ms * _LAST_TICK:
+        while number * step <= last_ms:
             yield number * step
             number += 1
 

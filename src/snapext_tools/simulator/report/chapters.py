@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
@@ -26,33 +27,43 @@ def chapters_of(
     events: Sequence[Document], turns: Sequence[Turn], failures: Sequence[Failure], end_ms: float
 ) -> Iterator[Chapter]:
     """The chapters that the life has got to, each until the next begins."""
-    at = {event["event"]: event["at_ms"] for event in reversed(events)}  # the first of each name
+    first = {event["event"]: event for event in reversed(events)}
     begins = {INIT: 0.0}
-    restore_ms = at.get("restore", end_ms)
-    before = [turn.start_ms for turn in turns if turn.phase == BEFORE_SNAPSHOT and turn.start_ms <= restore_ms]
-    seen = [f.at_ms for f in failures if f.phase == BEFORE_SNAPSHOT and f.at_ms is not None]
-    before += [at_ms for at_ms in seen if at_ms <= restore_ms]
-    if before:
-        begins[BEFORE_SNAPSHOT] = min(before)
-    snapshot = next((event for event in events if event["event"] == "snapshot"), None)
-    if snapshot is not None:
-        begins[FROZEN if snapshot["freeze_s"] else SNAPSHOT] = snapshot["at_ms"]
-    if "restore" in at:
-        begins[AFTER_RESTORE] = at["restore"]
-    if "ready" in at:
-        begins[REQUESTS] = at["ready"]
-    shutdown = next((event for event in events if event["event"] == "shutdown"), None)
+    before_ms = _hooks_begin(events, turns, failures, first["restore"]["at_ms"] if "restore" in first else end_ms)
+    if before_ms is not None:
+        begins[BEFORE_SNAPSHOT] = before_ms
+    if "snapshot" in first:
+        begins[FROZEN if first["snapshot"]["freeze_s"] else SNAPSHOT] = first["snapshot"]["at_ms"]
+    if "restore" in first:
+        begins[AFTER_RESTORE] = first["restore"]["at_ms"]
+    if "ready" in first:
+        begins[REQUESTS] = first["ready"]["at_ms"]
     failed_at = [failure.at_ms for failure in failures if failure.at_ms is not None]
-    if shutdown is not None:
-        begins[SHUTDOWN] = shutdown["at_ms"] - shutdown["duration_ms"]
+    if "shutdown" in first:
+        begins[SHUTDOWN] = first["shutdown"]["at_ms"] - first["shutdown"]["duration_ms"]
     elif failed_at:
         begins[STOPPED] = max(failed_at)
-    starts, last = [], 0.0
-    for kind in CHAPTERS:
-        if kind in begins:
-            last = max(last, begins[kind])
-            starts.append((kind, last))
-    for index, (kind, start_ms) in enumerate(starts):
-        until_ms = starts[index + 1][1] if index + 1 < len(starts) else end_ms
-        if until_ms > start_ms or kind not in (STOPPED, INIT):
+    # Without snapext nobody asks for the restore, and there is no such phase.
+    empty = (INIT, STOPPED, AFTER_RESTORE) if "ready" in first else (INIT, STOPPED)
+    kinds = [kind for kind in CHAPTERS if kind in begins]
+    starts = list(accumulate((begins[kind] for kind in kinds), max))
+    for kind, start_ms, until_ms in zip(kinds, starts, [*starts[1:], end_ms], strict=True):
+        if until_ms > start_ms or kind not in empty:
             yield Chapter(kind, start_ms, until_ms)
+
+
+def _hooks_begin(
+    events: Sequence[Document], turns: Sequence[Turn], failures: Sequence[Failure], restore_ms: float
+) -> float | None:
+    """When the hooks before the snapshot began: with the first that finished.
+
+    If none did, the document does not say when: after the last process joined.
+    """
+    began = [turn.start_ms for turn in turns if turn.phase == BEFORE_SNAPSHOT and turn.start_ms <= restore_ms]
+    if began:
+        return min(began)
+    failed = [f.at_ms for f in failures if f.phase == BEFORE_SNAPSHOT and f.at_ms is not None and f.at_ms <= restore_ms]
+    if not failed:
+        return None
+    joined = [event["at_ms"] for event in events if event["event"] == "process_joined"]
+    return max((at_ms for at_ms in joined if at_ms <= failed[0]), default=failed[0])

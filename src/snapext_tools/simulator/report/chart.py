@@ -130,7 +130,7 @@ def _notes_row(axis: Axis, life: Life) -> Iterator[str]:
             lines = [_failed(failure), f"at {moment(failure.at_ms)}"]
             marks.append(_mark("sign bad", f"--l:{left:.3f}%", left, lines, "✗", number))
     if marks:
-        yield _row("notes", "<b>notices</b>", f"{_columns(axis, ice=False)}{''.join(marks)}")
+        yield _row("notes", "<b>notices</b>", f"{_columns(axis, ice=False)}{_columns(axis, ice=True)}{''.join(marks)}")
 
 
 def _lane_row(axis: Axis, life: Life, lane: Lane) -> str:

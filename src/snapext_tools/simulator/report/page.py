@@ -28,7 +28,7 @@ def page_of(document: Mapping[str, Any]) -> str:
         sections.requests(life),
         sections.notes(life),
     )
-    verdict = "OK" if life.ok else "FAILED"
+    verdict = sections.verdict_of(life)
     style = _STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

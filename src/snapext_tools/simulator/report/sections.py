@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from snapext_tools.simulator.plan import WITHOUT_SNAPEXT
 from snapext_tools.simulator.report.parts import FROZEN, Call, Failure, Lane, Life, Turn
 from snapext_tools.simulator.report.words import count, duration, moment, shown
 
@@ -16,11 +17,19 @@ BODY_LIMIT = 4_000
 
 def head(life: Life) -> str:
     """The verdict, the command, and the facts of the whole life."""
-    verdict = '<p class="verdict ok"><b>✓</b> OK</p>' if life.ok else '<p class="verdict bad"><b>✗</b> FAILED</p>'
+    kind, sign = {"OK": (" ok", "✓ "), "FAILED": (" bad", "✗ ")}.get(verdict_of(life), ("", ""))
+    verdict = f'<p class="verdict{kind}">{sign}{verdict_of(life)}</p>'
     title = f"<h1>{shown(title_of(life))}</h1>"
     command = f'<p class="command"><code>{shown(shlex.join(life.command))}</code></p>' if life.command else ""
     facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(life))
     return f"<header>{verdict}{title}{command}<dl>{facts}</dl></header>"
+
+
+def verdict_of(life: Life) -> str:
+    """As the last line of the story begins."""
+    if not life.ok:
+        return "FAILED"
+    return "NOT JUDGED" if life.mode == WITHOUT_SNAPEXT else "OK"
 
 
 def title_of(life: Life) -> str:
@@ -33,7 +42,7 @@ def _facts(life: Life) -> Iterator[tuple[str, str]]:
     linked = sum(lane.linked for lane in life.lanes)
     yield count(linked, "process", "processes").partition(" ")[2], str(linked)
     yield "hooks run", str(life.hooks_run)
-    if life.restore_ms is not None:
+    if life.restore_ms:  # without snapext there is no restore phase
         share = 100 * life.restore_ms / RESTORE_LIMIT_MS
         yield "restored in", f"{duration(life.restore_ms)} <small>{share:.2g} % of 10 s</small>"
     for chapter in life.chapters:
@@ -101,7 +110,7 @@ def _rows(turn: Turn) -> Iterator[str]:
         how = "" if hook.ok else (" ✗ failed" if hook.finished else " ✗ did not finish")
         took = duration(hook.end_ms - hook.start_ms)
         name = f"{shown(hook.name)}{f'<em>{how}</em>' if how else ''}"
-        yield f'<tr class="{turn.phase}"><th scope="row">{name}</th><td>{took}</td></tr>'
+        yield f'<tr class="{turn.phase}{"" if hook.ok else " bad"}"><th scope="row">{name}</th><td>{took}</td></tr>'
     if not turn.hooks:
         what = f"{count(turn.unlisted, 'hook')}, too many to name" if turn.unlisted else "no hooks"
         yield f'<tr class="{turn.phase}"><th scope="row">{what}</th><td></td></tr>'
