@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
+import pytest
+
 from docs import architecture
+from lifecycle_driver import Driver, settings
+from snapext_extension.boundary.actions import Report
+from snapext_extension.boundary.events import RestoreReturned
 from snapext_extension.config import DEFAULT_PORT, KNOWN
+from snapext_extension.log import Log
 
 ROOT = Path(__file__).resolve().parents[3]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -35,6 +42,28 @@ def test_one_page_lists_every_setting_and_no_other() -> None:
     section = section.partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(SNAPEXT_\w+)` \|", section, re.MULTILINE)) == sorted(KNOWN)
     assert f"`{DEFAULT_PORT}`" in section
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operating.md"])
+def test_the_two_lines_of_the_log_are_those_of_a_life(page: str) -> None:
+    """A person looks for them in the log of the real function."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.app_ready_and_settled()
+    driver.done(key)
+    driver.handle(RestoreReturned(200, ""))
+    driver.done(key)
+    read, write = os.pipe()
+    log = Log("info", write)
+    for report in driver.log:
+        if isinstance(report, Report):
+            log.write(report.level, report.event, **report.fields)
+    log.close()
+    os.close(write)
+    with open(read) as lines:
+        said = lines.read()
+    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert re.sub(r"[\d.]+", "0", shown) == re.sub(r"[\d.]+", "0", said)
 
 
 def test_every_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
