@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Listener, namespaces
+from snapext.wire import VERSION
 from snapext.wire.messages import Result
 from snapext_extension.kernel.processes import parse_stat
 from snapext_layer.interpreters import PTH_LINE, pth_files
@@ -697,6 +698,11 @@ class TestCommand:
         done = subprocess.run(["sh", "-c", "snapext"], env=env, capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("usage: snapext checkpoint | done")
+
+    def test_it_says_the_version_of_the_layer(self, opt: Path, folder: Path) -> None:
+        """A function has no metadata of a distribution that anybody could ask."""
+        done = self.start(opt, folder, "--version")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"snapext, version {VERSION}\n", "")
 
     def test_done_writes_the_pids_of_its_parents(self, opt: Path, folder: Path) -> None:
         """And what has failed."""

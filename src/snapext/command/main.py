@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: list[str]) -> int | None:
-    """Run one of them; returns the exit status, or None when the arguments are not plainly one of theirs."""
+    """Run one of them, or say the version; returns the exit status, or None when the arguments are not plainly such."""
     match arguments:
         case ["checkpoint"]:
             return checkpoint()
@@ -46,6 +46,8 @@ def run(arguments: list[str]) -> int | None:
             return done(message)
         case ["status", *options] if {"--json", "--watch"}.issuperset(options):
             return status(as_json="--json" in options, watch="--watch" in options)
+        case ["--version"]:
+            return version()
     return None
 
 
@@ -130,6 +132,13 @@ def _print(text: str) -> int:
         os.write(1, text.encode() + b"\n")
     except OSError as error:
         return fail(f"cannot write to standard output: {error.strerror}")
+    return 0
+
+
+def version() -> int:
+    from snapext.wire import VERSION
+
+    os.write(1, f"snapext, version {VERSION}\n".encode())
     return 0
 
 

@@ -27,6 +27,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"phase        {status['phase']} (mode {status['mode']})"
     yield f"generation   {status['generation']}"
     yield f"environment  {status['environment_id'] or '-'}"
+    if "version" in status:  # an extension before 0.2.0 does not say it
+        yield f"extension    snapext {status['version']}"
     boundary = status["boundary"]
     took = [f"{phase} {boundary[f'{phase}_ms']:.1f} ms" for phase in PHASES if f"{phase}_ms" in boundary]
     yield f"boundary     {', '.join(took) or '-'}"

@@ -65,7 +65,7 @@ def test_status_says_who_is_connected_and_how_far_we_are(simulate: Simulate, tmp
     assert life.status == 0, life.stderr
     status = json.loads((tmp_path / "trace.jsonl.json").read_text())
     assert set(status) == {
-        *("mode", "phase", "generation", "environment_id", "processes", "boundary", "waiting", "not_linked")
+        *("mode", "phase", "generation", "environment_id", "processes", "boundary", "waiting", "not_linked", "version")
     }
     assert (status["waiting"], status["not_linked"]) == (None, [])
     assert (status["mode"], status["phase"], status["generation"]) == ("explicit", "ready", 1)
