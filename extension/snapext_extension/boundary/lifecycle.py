@@ -625,9 +625,9 @@ class Lifecycle:
         if status != 200:
             self._fail(failures.restore_refused(status, body))
             return
-        self._ask_event()
         self._is_silent = False
         if self.state is State.SNAPSHOT:  # nothing has shown it before
+            self._ask_event()
             self._restored()
 
     def _on_restore_seen(self, by: str) -> None:

@@ -84,6 +84,18 @@ def test_the_invocation_does_not_end_before_the_hooks() -> None:
         assert driver.log.count(AskEventNext()) == 3
 
 
+def test_an_answer_to_restore_next_does_not_end_the_invocation() -> None:
+    """Our own, for a checkpoint: the hooks run already."""
+    driver = Observing(OBSERVE)
+    key = driver.reach_snapshot()
+    driver.command(Checkpoint())
+    driver.handle(INVOKE)
+    driver.handle(RestoreReturned(200, ""))
+    assert driver.log.count(AskEventNext()) == 1
+    driver.done(key)
+    assert driver.log.count(AskEventNext()) == 2
+
+
 def test_a_clock_that_is_set_before_the_snapshot_is_no_restore() -> None:
     """Nor in a mode in which the restore is told."""
     driver = Observing(OBSERVE)
