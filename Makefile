@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
+DOCS   := $(VENV)/.installed-docs
 STAMP  := $(VENV)/.installed
 BYTECODE := $(VENV)/.compiled
 BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test ready programs adapters emulator coverage lives test-all bench layer layer-psutil clean
+.PHONY: help demo docs lint format test ready programs adapters emulator coverage lives test-all bench layer layer-psutil clean
+.PHONY: docs-too
 
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,23 +36,31 @@ $(DEMO): pyproject.toml | $(VENV)/.made
 	$(call install,--group demo --editable '.[tools]')
 	@touch $@
 
+$(DOCS): pyproject.toml | $(VENV)/.made
+	$(call install,--group docs)
+	@touch $@
+
 $(STAMP): pyproject.toml | $(VENV)/.made
 	$(call install,--group dev --editable '.[tools]')
-	@touch $(DEMO) $@
+	@touch $(DEMO) $(DOCS) $@
 
 # uv leaves the compiling to the first import, which would be in a server under test. What no server imports stays so:
 # aws_cdk alone would take a minute. Nor does each of the tests' processes compile the tests: one collects them before.
 $(BYTECODE): $(STAMP)
 	@mkdir -p build
-	$(BIN)/python -m compileall -q -j 0 -x '/(aws_cdk|cfnlint|fontTools|networkx|sympy|tests?)/' \
+	$(BIN)/python -m compileall -q -j 0 -x '/(aws_cdk|babel|cfnlint|fontTools|networkx|sympy|tests?)/' \
 	  $(VENV)/lib/python3.*/site-packages src extension layer tests >build/compileall.log || true
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -p no:cacheprovider --collect-only tests >build/collect.log || \
 	  { cat build/collect.log; exit 1; }
 	@touch $@
 
-demo: $(DEMO) ## simulate the life of a FastAPI app under gunicorn with 4 workers
-	cd examples/fastapi_app && PATH="$(abspath $(BIN)):$$PATH" snapext simulate --workers 4 --port 8000 --freeze 1 \
-	  --request 'GET /' --request 'GET /' -- gunicorn -k uvicorn_worker.UvicornWorker -w 4 -b 127.0.0.1:8000 app:app
+demo: $(DEMO) ## two lives of a FastAPI app under gunicorn with 4 workers: without snapext, and with it
+	@$(BIN)/python examples/demo/demo.py
+
+docs: $(DOCS) ## write the docs site into build/site; a broken link, or a page that the menu lacks, is an error
+	$(write_docs)
+
+write_docs = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(STAMP) ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
@@ -71,7 +81,10 @@ else
 endif
 
 # Side by side: most of it waits for the network, or keeps one core busy. The adapters' build needs no environment.
-ready: programs adapters emulator lint $(BYTECODE)
+ready: programs adapters emulator lint docs-too $(BYTECODE)
+
+docs-too: $(STAMP) # not `docs`: its own installation would run beside the one of all the rest
+	$(write_docs)
 
 programs:
 	.ci/programs $(PYTHON)

@@ -223,6 +223,12 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     metavar="SECONDS",
     help="Give up after this time.",
 )
+@click.option(
+    "--without-snapext",
+    is_flag=True,
+    help="The same life as it is today, without the extension and what it links: whether an answer is stale is yours "
+    "to see, and only an answer of 500 or above, or an app that does not start, fails it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the rest goes to standard error.")
 @click.option(
     "--template",
@@ -243,6 +249,7 @@ def simulate(
     requests: tuple[Request | Event, ...],
     adapter: str,
     timeout: float,
+    without_snapext: bool,
     as_json: bool,
     command: tuple[str, ...],
     template: TemplateStart | None,
@@ -258,7 +265,10 @@ def simulate(
       snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
       snapext simulate --template template.yaml App
     """
-    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks)
+    plan = Plan(
+        *(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks),
+        with_snapext=not without_snapext,
+    )
     errors = Page(sys.stderr, os.environ)
     story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
     end_on_signals(signal.SIGINT)
@@ -275,14 +285,14 @@ def simulate(
     document: dict[str, Any] = {}
     try:
         document = simulation.run()
-        story.verdict(simulation.recorder)
+        story.verdict(simulation.recorder, with_snapext=plan.with_snapext)
     except SimulationError as error:
         usage = click.UsageError(str(error))
         document = _no_document(usage)
         raise usage from error
     except SystemExit:  # a signal: the last trouble says what it interrupted
         document = simulation.document()
-        story.verdict(simulation.recorder)
+        story.verdict(simulation.recorder, with_snapext=plan.with_snapext)
         raise
     except Exception as error:  # a bug of ours: readers of the document must see it there
         document = simulation.document()

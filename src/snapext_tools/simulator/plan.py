@@ -45,6 +45,7 @@ class Plan:
 
     expected_hooks: how many must run in total; None for at least one under SnapStart.
     installed_layer: an /opt with extensions, used as it is instead of our own.
+    with_snapext: False for the life of the function to which snapext is not attached.
     """
 
     command: tuple[str, ...]
@@ -57,3 +58,4 @@ class Plan:
     timeout_s: float
     expected_hooks: int | None = None
     installed_layer: str | None = None
+    with_snapext: bool = True

@@ -38,6 +38,7 @@ SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
 RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
 RUNTIME = "runtime"
+WITHOUT_SNAPEXT = "without snapext"
 HASTY_END = (
     "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"
@@ -108,7 +109,8 @@ class Simulation:
                     raise
                 finally:
                     self._end_everything()
-        judge(self.recorder, snap_start=snap_start, expected_hooks=self._plan.expected_hooks)
+        hooks_can_run = snap_start and self._plan.with_snapext
+        judge(self.recorder, snap_start=hooks_can_run, expected_hooks=self._plan.expected_hooks)
         return self.document()
 
     def document(self) -> dict[str, Any]:
@@ -117,7 +119,7 @@ class Simulation:
 
     def _lay_out(self, folder: str) -> Layout:
         if self._plan.installed_layer is None:
-            return lay_out(folder, self._plan.adapter)
+            return lay_out(folder, self._plan.adapter, with_snapext=self._plan.with_snapext)
         extensions = os.path.join(self._plan.installed_layer, "extensions")
         return Layout(extensions, tuple(sorted(os.listdir(extensions))))
 
@@ -125,10 +127,9 @@ class Simulation:
 
     def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
-        gate = env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT)
-        observed = observes(env, extensions_folder)
-        self._mode = "gate" if gate else "observe" if observed else env.get("SNAPEXT_MODE", "auto")
-        self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
+        self._mode = _mode(env, extensions_folder) if self._plan.with_snapext else WITHOUT_SNAPEXT
+        ours = self._plan.installed_layer is None and self._plan.with_snapext
+        self._runtime_env = runtime_environment(env, self._environ, autostart=ours)
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))
         adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
@@ -154,7 +155,7 @@ class Simulation:
 
     def _leave_start_command(self) -> None:
         """Record which process is the start command, as the layer's wrapper does; it does not run here."""
-        if self._plan.installed_layer is None:
+        if self._plan.installed_layer is None and self._plan.with_snapext:
             path = start_command_path(self._runtime_env["SNAPEXT_SOCKET"])
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError), open(f"/proc/{self._sandbox.pid(RUNTIME)}/stat") as stat:
@@ -322,6 +323,12 @@ class Simulation:
 
     def _left_s(self) -> float:
         return max(0.1, self._deadline - time.monotonic())
+
+
+def _mode(env: Mapping[str, str], extensions_folder: str) -> str:
+    if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
+        return "gate"
+    return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")
 
 
 def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:

@@ -13,6 +13,7 @@ from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Troub
 BUDGET_MS = 10_000
 TEXT_COLUMN = 28
 MAX_REASONS = 3
+UNJUDGED = "; whether an answer is from before the snapshot is yours to see"
 _CHAPTERS = {
     "extension_registered": "init",
     "process_joined": "init",
@@ -45,16 +46,24 @@ class Story:
         for text in _LINES.get(what.event, _plain)(self, what.fields):
             self._line(self._chapter_of(what), what.at_ms, text)
 
-    def verdict(self, recorder: Recorder) -> None:
-        """The last line: whether every check passed, and if not, which failed."""
-        requests = sum(happening.event == "invoke" for happening in recorder.happenings)
+    def verdict(self, recorder: Recorder, *, with_snapext: bool = True) -> None:
+        """The last line: whether every check passed, and if not, which failed.
+
+        Without snapext there is no OK: nothing here can see whether an answer is what it was before the snapshot.
+        """
+        requests = _count(sum(happening.event == "invoke" for happening in recorder.happenings), "request")
         parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
             parts.append(f"restored in {recorder.restore_ms:.1f} ms")
-        parts.append(_count(requests, "request") + " served")
-        word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
+        said = ", ".join([*parts, f"{requests} served"]) if with_snapext else f"{requests} served without snapext"
+        said += _reasons(recorder.troubles)
+        word = click.style("OK", fg="green", bold=True)
+        if not recorder.ok:
+            word = click.style("FAILED", fg="red", bold=True)
+        elif not with_snapext:
+            word, said = click.style("NOT JUDGED", fg="yellow", bold=True), said + UNJUDGED
         self._write("", 0)
-        self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
+        self._write(f"{word}: {said}", 0)
 
     def _chapter_of(self, what: Happening) -> str:
         if what.event in _CHAPTERS:

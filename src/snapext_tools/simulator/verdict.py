@@ -13,6 +13,7 @@ EXPECT_HOOKS = "--expect-hooks"
 def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -> None:
     """Add the troubles that no process reported.
 
+    snap_start: hooks are to run in this life, so that one without any is a failure.
     expected_hooks: how many hooks must run, in all processes and both phases; None for at least one under SnapStart.
     """
     found = [*_not_linked(recorder), *_not_in_time(recorder), *_joined_too_late(recorder)]

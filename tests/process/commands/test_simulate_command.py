@@ -135,6 +135,29 @@ def test_the_story_is_told_on_standard_output_and_the_app_is_kept_apart(tmp_path
     assert "OK: 1 process, 4 hooks run" in done.stdout.splitlines()[-1]
 
 
+def test_without_snapext_the_life_is_what_it_is_today_and_never_ok(tmp_path: Path) -> None:
+    """No extension, no link, no hook, and a readiness check that pointed at us is the app's own again."""
+    trace, port = tmp_path / "trace", str(free_port())
+    without = ("--without-snapext", "--port", port)
+    env = {"TRACE_FILE": str(trace), "AWS_LWA_READINESS_CHECK_PORT": "9555"}
+    done = run(*without, "--workers", "1", "--request", "/", "--", *SERVER, **env)
+    assert done.returncode == 0, done.stderr
+    chapters = [line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    assert chapters == ["init", "snapshot", "restore", "ready", "invoke", "shutdown", "NOT"]
+    assert "snapext registered" not in done.stdout
+    last = "NOT JUDGED: 1 request served without snapext; whether an answer is from before the snapshot is yours to see"
+    assert done.stdout.splitlines()[-1] == last
+    assert {json.loads(line)["phase"] for line in trace.read_text().splitlines()} == {"request"}
+
+    ours = ("SNAPEXT_PORT", "SNAPEXT_SOCKET", "SNAPEXT_MODE", "SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL")
+    look = f"from os import *; print(*[n in environ for n in {ours}], 'snapext' in environ.get('PYTHONPATH', ''))"
+    failed = run(*without, "--json", "--", sys.executable, "-c", f"{look}; _exit(3)")
+    document = json.loads(failed.stdout)
+    assert (failed.returncode, document["ok"], document["mode"]) == (1, False, "without snapext")
+    assert f"app |{' False' * 6}" in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("FAILED: 0 requests served without snapext; the runtime exited")
+
+
 def test_a_failure_shows_hook_process_stack_and_what_users_would_have_seen(tmp_path: Path) -> None:
     """In the story, not only in the document."""
     words = [f"{Path(sys.executable).parent}/waitress-serve", "--listen", "127.0.0.1:{port}", "misbehaving:app"]
@@ -433,9 +456,9 @@ from snapext_tools.cli.simulate import simulate
 from snapext_tools.simulator import platform
 from snapext_tools.simulator import simulation
 whole = {moment}
-def interrupted(*args):
+def interrupted(*args, **named):
     os.kill(os.getpid(), signal.SIGTERM)
-    return whole(*args)
+    return whole(*args, **named)
 {moment} = interrupted
 simulate.main(sys.argv[1:], prog_name="simulate")
 """

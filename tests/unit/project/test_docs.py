@@ -10,6 +10,8 @@ from docs import architecture
 from snapext_extension.config import DEFAULT_PORT, KNOWN
 
 ROOT = Path(__file__).resolve().parents[3]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|``.*?``|`[^`]*`", re.MULTILINE | re.DOTALL)
 
 
 def test_the_lifecycles_document_is_drawn_from_the_table() -> None:
@@ -27,9 +29,37 @@ def test_the_architectures_picture_is_drawn_from_the_imports() -> None:
     assert (ROOT / "docs" / "architecture.md").read_text() == architecture.document()
 
 
-def test_the_readme_lists_every_setting_and_no_other() -> None:
+def test_one_page_lists_every_setting_and_no_other() -> None:
     """One table of variables, and it is complete."""
-    _, _, section = (ROOT / "README.md").read_text().partition("\n## Configuration\n")
+    _, _, section = (ROOT / "docs" / "configuration.md").read_text().partition("\n## The variables\n")
     section = section.partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(SNAPEXT_\w+)` \|", section, re.MULTILINE)) == sorted(KNOWN)
     assert f"`{DEFAULT_PORT}`" in section
+
+
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
+    """In the README, beside it, in docs and in the examples: as GitHub follows them, with its anchors."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    assert len(pages) > 20
+    broken = [f"{page.relative_to(ROOT)}: {link}" for page in pages for link in links(page) if not leads(page, link)]
+    assert broken == []
+
+
+def links(page: Path) -> list[str]:
+    """The relative links of a page."""
+    return [link for link in LINK.findall(CODE.sub("`code`", page.read_text())) if "://" not in link]
+
+
+def leads(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path) if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings: small letters and digits, hyphens for spaces, and nothing of the rest."""
+    if page.is_dir():
+        page = page / "README.md"
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -15,6 +15,7 @@ class Settings:
     workers: int | None = None
     init_type: str = "snap-start"
     adapter: str = "builtin"
+    with_snapext: bool = True
 
 
 READINESS_PORT, OUR_PORT = NAMES = "AWS_LWA_READINESS_CHECK_PORT", "SNAPEXT_PORT"
@@ -52,3 +53,15 @@ def test_a_port_of_the_users_is_the_gates(tmp_path: Path, environ: dict[str, str
 def test_without_a_gate_no_port_is_set(tmp_path: Path, environ: dict[str, str], adapter: str) -> None:
     """The extension tells the user to set one: it has to be the one that a function takes."""
     assert ports(tmp_path, environ, adapter) == tuple(environ.get(name) for name in NAMES)
+
+
+@for_each("port, stays", [("9555", False), ("7000", False), ("8080", True)])
+def test_without_snapext_a_readiness_check_that_points_at_us_is_the_apps_again(
+    tmp_path: Path, port: str, stays: bool
+) -> None:
+    """Nobody would answer it there, under its new name nor under the older one. The user's other settings stay."""
+    user = {READINESS_PORT: port, "READINESS_CHECK_PORT": port, "SNAPEXT_RESEED": "0"}
+    user |= {OUR_PORT: "7000"} if port == "7000" else {}
+    env = extension_environment(user, "127.0.0.1:9", str(tmp_path), Settings(with_snapext=False), None)
+    assert [name in env for name in (READINESS_PORT, "READINESS_CHECK_PORT")] == [stays, stays]
+    assert {name for name in env if "SNAPEXT" in name} == {name for name in user if "SNAPEXT" in name}
