@@ -798,7 +798,7 @@ class World(Driver):
                 assert {TimerName.READY, TimerName.WAITING, TimerName.LOOK} <= running
         elif self.state is State.SNAPSHOT:
             assert self.event_asked or TimerName.EVENT_NEXT in running
-            assert self.restore_asked or not any(self.callers.values()), "a command waits, and nobody asks for restore/next"
+            assert self.restore_asked or not any(self.callers.values()), "a command waits, and nobody asks to restore"
         elif self.who_owes() or self.state is State.AFTER_RESTORE:
             assert TimerName.PHASE in running, f"{self.who_owes()} have no budget"
             assert not lost or TimerName.LOOK in running

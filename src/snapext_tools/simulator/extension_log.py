@@ -27,7 +27,8 @@ def hear(recorder: Recorder, at_ms: float, record: Record) -> None:
 
 def _joined(recorder: Recorder, at_ms: float, record: Record) -> None:
     forked = bool(record.get("forked"))
-    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
+    passed = record.get("passed")
+    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked, passed=passed)
 
 
 def _joined_too_late(recorder: Recorder, at_ms: float, record: Record) -> None:
@@ -39,7 +40,7 @@ def _left(recorder: Recorder, _at_ms: float, record: Record) -> None:
 
 
 def _hooks_changed(recorder: Recorder, _at_ms: float, record: Record) -> None:
-    recorder.hooks_changed(record["pid"], record["hooks"])
+    recorder.hooks_changed(record["pid"], record["hooks"], record.get("passed"))
 
 
 def _signalled(recorder: Recorder, at_ms: float, record: Record) -> None:

@@ -62,11 +62,12 @@ def seen_by_users(phase: str, error_type: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """After-restore hooks of one process that had not run when the runtime was ready."""
+    """After-restore hooks of one process that had not run when the runtime was ready. `ran`: those that had."""
 
     pid: int
     name: str
     hooks: int
+    ran: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Recorder:
 
     hooks_run: the hooks of all processes in both phases; a signal handler counts as one.
     debts: the hooks that had not run when the runtime was ready.
+    processes: `passed` is how many requests a middleware let pass before the hooks had run; None without one.
     latecomers: the processes that joined too late, and were alive when the runtime was ready.
     """
 
@@ -116,9 +118,18 @@ class Recorder:
             self.happenings.append(happening)
             self._tell(happening)
 
-    def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int], *, forked: bool = False) -> None:
+    def joined(
+        self,
+        at_ms: float,
+        pid: int,
+        name: str,
+        hooks: Mapping[str, int],
+        *,
+        forked: bool = False,
+        passed: int | None = None,
+    ) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
-        self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
+        self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks), "passed": passed}
         self._gone.discard(pid)
         (self._forked.add if forked else self._forked.discard)(pid)
 
@@ -139,7 +150,7 @@ class Recorder:
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
         """A process was signalled. If it connects to the socket in answer, it has also joined."""
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
-        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0)})
+        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0), "passed": None})
 
     def unconfirmed(self, at_ms: float, **fields: Any) -> None:
         """A handler that cannot report that it is done got a signal: it counts as run."""
@@ -160,8 +171,9 @@ class Recorder:
 
     def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
         """The runtime is ready: hooks that have not run, in a process that is not excused, are late."""
+        ran = self._ran_after_restore
         owed = (
-            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - self._ran_after_restore[pid])
+            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - ran[pid], ran[pid])
             for pid, process in list(self._processes.items())
         )
         self.debts = tuple(
@@ -171,9 +183,13 @@ class Recorder:
         self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
 
-    def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
+    def has_run_since(self, debt: Debt) -> bool:
+        """Whether a process has run by now what it had not run when the runtime was ready."""
+        return self._ran_after_restore[debt.pid] >= debt.ran + debt.hooks
+
+    def hooks_changed(self, pid: int, hooks: Mapping[str, int], passed: int | None = None) -> None:
         if pid in self._processes:
-            self._processes[pid]["hooks"] = dict(hooks)
+            self._processes[pid].update(hooks=dict(hooks), passed=passed)
 
     def last_message(self, event: str) -> str | None:
         """The message of the last event of that name."""
