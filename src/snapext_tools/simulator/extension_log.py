@@ -76,7 +76,8 @@ def _restored(recorder: Recorder, _at_ms: float, record: Record) -> None:
 
 def _failed(recorder: Recorder, _at_ms: float, record: Record) -> None:
     what = (record["phase"], record.get("pid"), record["hook"], record["type"], record["message"], record["stack"])
-    recorder.trouble(Trouble(*what, seen_by_users(record["phase"], record["error_type"])))
+    is_known = record.get("reported_to") is not None
+    recorder.trouble(Trouble(*what, seen_by_users(record["phase"], record["error_type"], is_known=is_known)))
 
 
 _HEARD: Mapping[str, Callable[[Recorder, float, Record], None]] = {

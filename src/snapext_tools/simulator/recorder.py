@@ -49,14 +49,19 @@ class Trouble:
         }
 
 
-def seen_by_users(phase: str, error_type: str) -> str:
-    """What Lambda would have told the users of the function."""
+def seen_by_users(phase: str, error_type: str, *, is_known: bool = True) -> str:
+    """What Lambda would have told the users of the function.
+
+    is_known: the Runtime API knows of the failure. Else the extension ends by it, and no restore fails.
+    """
     if error_type == "Runtime.RestoreHookUserTimeout":
         return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", AFTER_RESTORE):
+    if phase in ("restore", AFTER_RESTORE) and is_known:
         return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", BEFORE_SNAPSHOT):
+    if phase in ("init", BEFORE_SNAPSHOT, "restore"):  # that one: restore/next was refused
         return "no version is published: its initialisation failed, and it never serves a request"
+    if phase == AFTER_RESTORE:
+        return "the environment is reset; the request in it fails, or gets 503 from the middleware"
     return "the environment is reset, and the invocation in it fails"
 
 
