@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DOCS   := $(VENV)/.installed-docs
+DEV    := $(VENV)/.installed-dev
 STAMP  := $(VENV)/.installed
 BYTECODE := $(VENV)/.compiled
 BENCH  := .venv-bench
@@ -18,18 +19,19 @@ help: ## print this help
 # uv installs in a tenth of the processor time that pip takes. It reads none of pip's settings, a mirror for example: where
 # it fails, pip has its turn.
 define install
-$(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) || { \
+@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) || { \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); }
 endef
 
-# The tools and the demo's server are enough for the demo and the layer (100 MB, half of it uv); for the rest the same
-# environment gets all that the tests run (700 MB).
+# The tools and the demo's server are enough for the demo and the layer (83 MB, half of it uv). Then the same environment
+# gets what the rest needs, and for the tests alone CDK (425 MB).
 $(VENV)/.made:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/programs $(PYTHON)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	@echo "installing into $(VENV), once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/programs $(PYTHON)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@touch $@
 
 $(DEMO): pyproject.toml | $(VENV)/.made
@@ -40,9 +42,13 @@ $(DOCS): pyproject.toml | $(VENV)/.made
 	$(call install,--group docs)
 	@touch $@
 
-$(STAMP): pyproject.toml | $(VENV)/.made
+$(DEV): pyproject.toml | $(VENV)/.made
 	$(call install,--group dev --editable '.[tools]')
 	@touch $(DEMO) $(DOCS) $@
+
+$(STAMP): $(DEV)
+	$(call install,--group cdk)
+	@touch $@
 
 # uv leaves the compiling to the first import, which would be in a server under test. What no server imports stays so:
 # aws_cdk alone would take a minute. Nor does each of the tests' processes compile the tests: one collects them before.
@@ -62,12 +68,12 @@ docs: $(DOCS) ## write the docs site into build/site; a broken link, or a page t
 
 write_docs = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-lint: $(STAMP) ## ruff (lint and format) and mypy --strict
+lint: $(DEV) ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP) ## let ruff rewrite what it can
+format: $(DEV) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -83,7 +89,7 @@ endif
 # Side by side: most of it waits for the network, or keeps one core busy. The adapters' build needs no environment.
 ready: programs adapters emulator lint docs-too $(BYTECODE)
 
-docs-too: $(STAMP) # not `docs`: its own installation would run beside the one of all the rest
+docs-too: $(DEV) # not `docs`: its own installation would run beside the one of all the rest
 	$(write_docs)
 
 programs:
@@ -95,12 +101,12 @@ adapters:
 emulator: | $(VENV)/.made
 	.ci/e2e-tools $(BIN)/python emulator
 
-coverage: $(STAMP) ## branch coverage of the machines by the tests that play them event by event; it must not fall
+coverage: $(DEV) ## branch coverage of the machines by the tests that play them event by event; it must not fall
 	@mkdir -p build
 	$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/unit/boundary tests/unit/wire
 	$(BIN)/coverage report
 
-lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
+lives: $(DEV) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
 	$(BIN)/python -m tests.limited.limited_lives $(or $(ARGS),40)
 
 dist/psutil: $(DEMO)

@@ -23,6 +23,8 @@ URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
 DRAWING = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"<(?:script|img|iframe)\b[^>]+\bsrc=\W?(?:https?:)?//[^>]+|<link[^>]+\bstylesheet\b[^>]+//[^>]+")
 """What a browser would fetch from another host."""
+WIDE = re.compile(r"^\|(?: *-+ *\|){5}", re.MULTILINE)
+"""A table of five columns or more."""
 FROM_ABOVE = {name: original for original, name in links.ABOVE.items()}
 
 
@@ -51,6 +53,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             return link  # MkDocs says on which page it stands
         return links.on_site(path) or links.in_repository(path, ROOT, URLS["Repository"])
 
+    if WIDE.search(markdown) or "\n## " not in markdown:
+        page.meta["hide"] = ["toc"]  # its column goes to the rest
     return DRAWING.sub(as_table, links.rewrite(markdown, change))
 
 

@@ -44,8 +44,8 @@ def make_token():
     return token
 
 
+state = {"token": make_token()}  # before the connection, which says that this worker is up: see ready()
 database = Database()
-state = {"token": make_token()}
 
 
 @register_before_snapshot

@@ -18,6 +18,7 @@ import pytest
 
 from helpers import Listener, clean_environ
 from snapext.__main__ import NEED_TOOLS, TOOLS
+from snapext.wire import VERSION
 from snapext.wire.messages import Result
 from snapext_tools.cli import COMMANDS
 
@@ -137,11 +138,13 @@ def test_help_lists_what_there_is_and_names_the_extra(command: list[str]) -> Non
     assert nothing.stderr == done.stdout
 
 
-def test_the_version_is_said_as_with_the_tools(command: list[str]) -> None:
-    """Word for word; of the installed distribution."""
+def test_the_version_is_said_as_with_the_tools(command: list[str], wheel: Path) -> None:
+    """Word for word, and the wheel has it."""
     done = run(command, "--version")
     with_tools = run([sys.executable, "-m", "snapext"], "--version")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", with_tools.stdout)
+    assert done.stdout == f"snapext, version {VERSION}\n"
+    assert wheel.name.startswith(f"lambda_snapext-{VERSION}-")
 
 
 @pytest.mark.parametrize(

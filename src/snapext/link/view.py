@@ -33,8 +33,6 @@ class View:
         passed: int | None = None,
     ) -> None:
         self.lock = Lock()
-        self.importing = Lock()
-        """Held while our thread imports: a fork in the middle would leave the import's lock taken in the child."""
         self.phase = "init"
         self.generation = generation
         self.environment_id = environment_id
@@ -49,9 +47,14 @@ class View:
 
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
+<<<<<<< HEAD
         self.lock, self.importing = Lock(), Lock()  # of the parent's threads none is left to release them
         passed = None if self.passed is None else 0
         return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic, passed)
+=======
+        self.lock = Lock()  # of the parent's threads none is left to release it
+        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
+>>>>>>> main
 
     # --- what happens ----------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def flag(**options: Any) -> Any:
 
 
 def natural(**options: Any) -> Any:
-    """A whole number, zero or more; with null=True, or null."""
+    """A whole number, zero or more."""
     return Field(int, check=_natural, **options)
 
 
@@ -111,8 +111,8 @@ def parts(kind: type[Record], **options: Any) -> Any:
     return Field(list, check=check, write=lambda items: [item.write() for item in items], **options)
 
 
-def _natural(value: int | None) -> int | None:
-    if value is None or 0 <= value < LIMIT:
+def _natural(value: int) -> int:
+    if 0 <= value < LIMIT:
         return value
     raise ValueError("must not be negative, nor 2**63 or more")
 

@@ -87,7 +87,7 @@ class Hello(Message, title="hello", senders=(APP, CONTROL)):
     signalled: bool = flag(default=False, absent=False)
     importing: bool = flag(default=False, absent=False, said=False)
     board: bool = flag(default=False, absent=False, said=False)
-    passed: int | None = natural(null=True, default=None, absent=None, said=False)
+    passed: int | None = natural(default=None, absent=None, said=False)
 
 
 class Welcome(Message, title="welcome", senders=(EXTENSION,)):
@@ -115,7 +115,7 @@ class Hooks(Message, title="hooks", senders=(APP,)):
 
     hooks: HookCounts = part(HookCounts)
     importing: bool = flag(default=False, absent=False, said=False)
-    passed: int | None = natural(null=True, default=None, absent=None, said=False)
+    passed: int | None = natural(default=None, absent=None, said=False)
 
 
 class BeforeSnapshot(Message, title=BEFORE_SNAPSHOT, senders=(EXTENSION,)):
@@ -153,13 +153,17 @@ class Running(Message, title="running", senders=(APP,)):
 
 
 class Done(Message, title="done", senders=(APP,)):
-    """A process has finished a phase. `hooks` are those that ran to their end, in the order in which they ran."""
+    """A process has finished a phase. `hooks` are those that ran to their end, in the order in which they ran.
+
+    registered: how many hooks of this phase there were when the process looked for the last time: all that it has run.
+    """
 
     id: int = natural()
     ok: bool = flag()
     duration_ms: float = number()
     hooks: tuple[HookTiming, ...] = parts(HookTiming, default=(), absent=())
     error: HookFailure | None = part(HookFailure, unless="ok", default=None, said=False)
+    registered: int | None = natural(default=None, absent=None, said=False)
 
 
 class Describe(Message, title="describe", senders=(EXTENSION,)):

@@ -196,6 +196,11 @@ class Recorder:
         if pid in self._processes:
             self._processes[pid].update(hooks=dict(hooks), passed=passed)
 
+    @property
+    def is_off(self) -> bool:
+        """Whether the extension has said that it does nothing (SNAPEXT_MODE=off)."""
+        return any(each.event == "warning" and each.fields["about"] == "off" for each in list(self.happenings))
+
     def last_message(self, event: str) -> str | None:
         """The message of the last event of that name."""
         said = [happening.fields["message"] for happening in self.happenings if happening.event == event]

@@ -15,7 +15,7 @@ from typing import Any
 
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
-from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, observes
+from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, is_off, observes
 from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
 from snapext_tools.simulator.errors import SimulationError
@@ -327,6 +327,8 @@ class Simulation:
 
 
 def _mode(env: Mapping[str, str], extensions_folder: str) -> str:
+    if is_off(env):
+        return "off"
     if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
         return "gate"
     return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")

@@ -52,7 +52,8 @@ class Story:
         Without snapext there is no OK: nothing here can see whether an answer is what it was before the snapshot.
         """
         requests = _count(sum(happening.event == "invoke" for happening in recorder.happenings), "request")
-        parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
+        parts = ["SNAPEXT_MODE=off"] if recorder.is_off else []
+        parts += [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
             parts.append(f"restored in {recorder.restore_ms:.1f} ms")
         said = ", ".join([*parts, f"{requests} served"]) if with_snapext else f"{requests} served without snapext"

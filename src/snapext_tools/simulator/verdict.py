@@ -79,7 +79,8 @@ def _number(number: int, what: str) -> str:
 def _count(recorder: Recorder, expected: int | None, *, snap_start: bool) -> Iterator[Trouble]:
     ran = recorder.hooks_run
     if expected is None and snap_start and ran == 0:
-        yield Trouble("verdict", None, None, "HookCount", f"no hook ran ({EXPECT_HOOKS} 0 if none should)", "")
+        why = ", because of SNAPEXT_MODE=off" if recorder.is_off else ""
+        yield Trouble("verdict", None, None, "HookCount", f"no hook ran{why} ({EXPECT_HOOKS} 0 if none should)", "")
     elif expected is not None and ran != expected:
         ran_words = "1 hook ran" if ran == 1 else f"{ran} hooks ran"
         yield Trouble("verdict", None, None, "HookCount", f"{ran_words}, not {expected} ({EXPECT_HOOKS})", "")

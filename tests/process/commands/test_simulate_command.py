@@ -243,6 +243,30 @@ def test_an_app_without_hooks_is_ok_only_where_none_is_expected(words: list[str]
     assert said in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("adapter", "words", "status", "said"),
+    [
+        ("builtin", [], 1, "served; no hook ran, because of SNAPEXT_MODE=off (--expect-hooks 0 if none should)"),
+        ("builtin-1.1", ["--expect-hooks", "0"], 0, "OK: SNAPEXT_MODE=off, 0 processes, 0 hooks run"),
+    ],
+)
+def test_with_mode_off_an_app_with_hooks_lives_as_without_snapext(
+    adapter: str, words: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    """No hook runs, by no way: not by the socket, not by a signal. The first line and the last say why."""
+    trace = tmp_path / "trace"
+    env = {"SNAPEXT_MODE": "off", "SNAPEXT_SIGNALS": "1", "SNAPEXT_WORKERS": "7", "TRACE_FILE": str(trace)}
+    done = run("--adapter", adapter, *words, "--port", str(free_port()), "--", *SERVER, **env)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout.splitlines()[-1]
+    assert "1 request served" in done.stdout.splitlines()[-1]
+    (line,) = [line for line in done.stdout.splitlines() if "! " in line]
+    assert "SNAPEXT_MODE=off: no process is linked" in line
+    phases = [json.loads(line)["phase"] for line in trace.read_text().splitlines()]
+    assert set(phases) == {"request"}
+    assert len(phases) == 2 + (adapter == "builtin-1.1")  # as many checks of the app as the adapter makes of us
+
+
 def test_a_number_of_hooks_that_is_expected_is_held_to(tmp_path: Path) -> None:
     """Of all processes and both phases together."""
     for number, status in (("4", 0), ("5", 1)):

@@ -50,6 +50,17 @@ def own(clocks, monkeypatch):
     return own
 
 
+def test_with_mode_off_everything_passes_whatever_the_clocks_say(clocks):
+    """No hook runs, so no request waits for one. The adapter's two POSTs still have their routes."""
+    path = {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/after"}
+    own = Guard({**SNAP_START, **path, "SNAPEXT_MODE": "off"}, clocks.reader())
+    clocks.offset_s += 40
+
+    assert own.may_pass()
+    assert own.routes.paths == {"/after": "after_restore"}
+    assert not Guard({**path, "SNAPEXT_MODE": "off"}, clocks.reader()).routes.paths
+
+
 def test_until_the_restore_a_request_costs_two_readings(own, clocks):
     """The first request is looked at; after that, nothing but the clocks."""
     assert own.may_pass()
@@ -143,6 +154,26 @@ def test_a_restore_that_is_said_during_a_look_closes_the_guard(own, clocks):
     own._reader.wall = said_meanwhile
     assert not own.may_pass()
     assert not own.may_pass()
+
+
+def test_what_passes_between_the_two_phases_is_counted(own, clocks, monkeypatch):
+    """Not before the snapshot, nor what is held; a child begins anew."""
+    link = Link(takes_part=False)
+    monkeypatch.setattr(linking, "_link", link)
+    assert own.may_pass()
+    assert link.view.passed is None  # no middleware was made for this one
+    link.view.passed = 0
+    link.view.phase = "before_snapshot"
+    assert own.may_pass()
+    assert link.view.passed == 0
+    link.view.phase = "snapshot"
+    assert own.may_pass()
+    assert own.may_pass()
+    assert link.view.passed == 2
+    assert link.view.child().passed == 0
+    clocks.offset_s += 30
+    assert not own.may_pass()
+    assert link.view.passed == 2
 
 
 def test_outside_of_snap_start_no_clock_is_read_for_a_request(clocks):
