@@ -47,14 +47,9 @@ class View:
 
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
-<<<<<<< HEAD
-        self.lock, self.importing = Lock(), Lock()  # of the parent's threads none is left to release them
+        self.lock = Lock()  # of the parent's threads none is left to release it
         passed = None if self.passed is None else 0
         return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic, passed)
-=======
-        self.lock = Lock()  # of the parent's threads none is left to release it
-        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
->>>>>>> main
 
     # --- what happens ----------------------------------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ def test_with_json_standard_output_is_one_document(tmp_path: Path) -> None:
     assert document["hooks_run"] == 4
     assert (document["mode"], document["init_type"], document["adapter"]) == ("gate", "snap-start", "builtin")
     (process,) = document["processes"]
-    assert set(process) == {"pid", "name", "hooks"}
+    assert set(process) == {"pid", "name", "hooks", "passed"}
     assert process["hooks"] == {"before_snapshot": 2, "after_restore": 2}
     names = [event["event"] for event in document["events"]]
     assert names == [
