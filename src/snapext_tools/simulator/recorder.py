@@ -28,7 +28,10 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A failure. `seen` is what Lambda would have told the users of the function."""
+    """A failure. `seen` is what Lambda would have told the users of the function.
+
+    at_ms: when it was seen, in ms after the start; None where only the end of the life shows it.
+    """
 
     phase: str
     pid: int | None
@@ -37,15 +40,18 @@ class Trouble:
     message: str
     stack: str
     seen: str = ""
+    at_ms: float | None = None
 
     def as_document(self) -> dict[str, Any]:
         return {
+            "at_ms": None if self.at_ms is None else round(self.at_ms, 3),
             "phase": self.phase,
             "pid": self.pid,
             "hook": self.hook,
             "type": self.type,
             "message": self.message,
             "stack": self.stack,
+            "seen": self.seen,
         }
 
 
@@ -91,6 +97,7 @@ class Recorder:
     debts: the hooks that had not run when the runtime was ready.
     processes: `passed` is how many requests a middleware let pass before the hooks had run; None without one.
     latecomers: the processes that joined too late, and were alive when the runtime was ready.
+    last_ms: the time of the latest event.
     """
 
     def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
@@ -103,6 +110,7 @@ class Recorder:
         self.hooks_run = 0
         self.debts: tuple[Debt, ...] = ()
         self.latecomers: list[Latecomer] = []
+        self.last_ms = 0.0
         self._is_ready = False
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
@@ -121,6 +129,7 @@ class Recorder:
         with self._lock:
             happening = Happening(at_ms, event, fields)
             self.happenings.append(happening)
+            self.last_ms = max(self.last_ms, at_ms)
             self._tell(happening)
 
     def joined(
@@ -134,7 +143,7 @@ class Recorder:
         passed: int | None = None,
     ) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
-        self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks), "passed": passed}
+        self._process(pid, name).update(name=name, hooks=dict(hooks), passed=passed, ended_at_ms=None)
         self._gone.discard(pid)
         (self._forked.add if forked else self._forked.discard)(pid)
 
@@ -147,15 +156,22 @@ class Recorder:
             self.latecomers.append(Latecomer(pid, name, self._is_ready))
         self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
-    def left(self, pid: int, *, alive: bool) -> None:
+    def left(self, at_ms: float, pid: int, *, alive: bool) -> None:
         """A connection ended. If its process ended or executes another program, no clone contains its hooks."""
         if not alive:
             self._gone.add(pid)
+            if pid in self._processes:
+                self._processes[pid]["ended_at_ms"] = round(at_ms, 3)
+
+    def started(self, pid: int, at_ms: float) -> None:
+        """When a process that takes part was started, as the kernel has it."""
+        if pid in self._processes:
+            self._processes[pid]["started_at_ms"] = round(max(0.0, at_ms), 3)
 
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
         """A process was signalled. If it connects to the socket in answer, it has also joined."""
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
-        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0), "passed": None})
+        self._process(pid, name)
 
     def unconfirmed(self, at_ms: float, **fields: Any) -> None:
         """A handler that cannot report that it is done got a signal: it counts as run."""
@@ -191,6 +207,11 @@ class Recorder:
     def has_run_since(self, debt: Debt) -> bool:
         """Whether a process has run by now what it had not run when the runtime was ready."""
         return self._ran_after_restore[debt.pid] >= debt.ran + debt.hooks
+
+    def _process(self, pid: int, name: str) -> dict[str, Any]:
+        """A process as the document has it."""
+        new = {"hooks": dict.fromkeys(PHASES, 0), "passed": None, "started_at_ms": None, "ended_at_ms": None}
+        return self._processes.setdefault(pid, {"pid": pid, "name": name, **new})
 
     def hooks_changed(self, pid: int, hooks: Mapping[str, int], passed: int | None = None) -> None:
         if pid in self._processes:
