@@ -64,9 +64,15 @@ def named(setting: str) -> tuple[frozenset[str], list[str]]:
 
 
 def why_unknown(unknown: list[str]) -> str:
-    """One line about names that nothing is done for."""
-    names = ", ".join(entry.name for entry in TABLE)
-    return f"{ENV} names {', '.join(map(repr, unknown))}, and snapext knows {AUTO}, {NONE} and: {names}"
+    """One line about names that nothing is done for, with the names that may be meant."""
+    from difflib import get_close_matches  # only who has misspelt one pays for it
+
+    names = [entry.name for entry in TABLE]
+    said = []
+    for word in unknown:
+        near = get_close_matches(word, [*names, AUTO, NONE], 1)
+        said.append(f"{word!r} (do you mean {near[0]!r}?)" if near else repr(word))
+    return f"{ENV} names {', '.join(said)}, and snapext knows {AUTO}, {NONE} and: {', '.join(names)}"
 
 
 attended: set[str] = set()
