@@ -30,7 +30,7 @@ snapshot of them; meanwhile the database closes connections that are idle. Then 
 NEXT = """
 Next, after `. .venv/bin/activate`:
   your app        snapext simulate --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
-                  (as it is today: the same with --without-snapext before --port)
+                  before --port: --without-snapext (as it is today), --report life.html (a picture of it)
   your template   snapext doctor template.yaml
                   snapext attach --template template.yaml"""
 
