@@ -134,10 +134,13 @@ def test_the_log_says_by_how_much_and_when(
     vars(extension).update(
         _observes=False,
         _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
-        _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
+        _log=SimpleNamespace(
+            write=lambda level, event, **more: said.append((level, event, more)),
+            release=lambda: said.append(("", "released", {})),
+        ),
     )
     extension._on_clock_set(24.5)
-    assert said == [("info", "clock_set", fields)]
+    assert said == [("", "released", {}), ("info", "clock_set", fields)]  # metrics have waited for the right time
 
 
 def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -> None:
