@@ -148,7 +148,10 @@ def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -
     heard: list[object] = []
     extension = Extension.__new__(Extension)
     vars(extension).update(
-        _observes=True, _restored_monotonic=None, _log=SimpleNamespace(write=lambda *_, **__: None), _event=heard.append
+        _observes=True,
+        _restored_monotonic=None,
+        _log=SimpleNamespace(write=lambda *_, **__: None, release=lambda: None),
+        _event=heard.append,
     )
     for by_s in (0.9, -30.0, 24.5):
         extension._on_clock_set(by_s)

@@ -16,31 +16,10 @@ from helpers import LIMIT_S, ROOT, wait_until
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Checkpoint, Done, HookFailure, HookTiming, Result
 
 METRICS = {"SNAPEXT_METRICS": "emf", "AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_FUNCTION_VERSION": "7"}
-NO_FIELDS = set(
-    [
-        "and",
-        "as",
-        "avg",
-        "asc",
-        "bin",
-        "by",
-        "count",
-        "desc",
-        "fields",
-        "filter",
-        "in",
-        "limit",
-        "max",
-        "min",
-        "not",
-        "or",
-        "pct",
-        "sort",
-        "source",
-        "stats",
-        "sum",
-    ]
-) - {"source"}
+NO_FIELDS = {
+    *("filter", "fields", "stats", "sort", "limit", "count", "max", "pct", "bin"),
+    *("and", "as", "by", "desc", "in"),
+}
 
 
 @pytest.fixture
@@ -89,7 +68,7 @@ def queries(page: str) -> list[tuple[str, set[str]]]:
 def test_a_life_has_the_metrics_that_the_page_names_and_the_fields_that_the_queries_ask_for(
     stack: ExitStack, tmp_path: Path
 ) -> None:
-    """A restore that goes well and one that fails, together: no query of the documents names a field that no line has."""
+    """A restore that goes well and one that fails, together: no query names a field that no line has."""
     lines = []
     for name, ok in (("well", True), ("badly", False)):
         (tmp_path / name).mkdir()
