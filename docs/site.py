@@ -70,6 +70,8 @@ def as_table(drawing: re.Match[str]) -> str:
         for part, name in re.findall(r"(\w+)\[\"(.+?)\"\]", parts):
             imports = [f"`{names[to]}`" for to in re.findall(rf"^    {part} --> (\w+)$", text, re.MULTILINE)]
             rows.append(f"| `{name}` | {', '.join(imports)} |")
+    if not rows:
+        raise PluginError("a drawing has no parts: docs/architecture.py writes it otherwise than docs/site.py reads it")
     return "\n".join(["| part | imports |", "| --- | --- |", *rows])
 
 

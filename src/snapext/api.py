@@ -71,9 +71,9 @@ def register_generator(generator: G, reseed: Callable[[int], object] | None = No
     anything else `reseed` is called with a whole number below 2 ** 512. A fork has its parent's. It is kept for as long
     as the process lives. Never raises and never blocks; one that could not be renewed fails the boundary.
     """
-    from snapext.link import linking
+    from snapext.guest.primitives import importing
 
-    with linking.current().view.importing:
+    with importing:
         from snapext.hooks import generators
 
     generators.register(generator, reseed)
@@ -233,9 +233,10 @@ def reseed() -> None:
     Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0. docs/generators.md has the whole
     list. Raises RuntimeError, after all others are renewed, if a registered generator could not be.
     """
+    from snapext.guest.primitives import importing
     from snapext.link import linking
 
-    with linking.current().view.importing:
+    with importing:
         from snapext.hooks import reseed
 
     reseed.reseed(linking.current().view.environment_id)

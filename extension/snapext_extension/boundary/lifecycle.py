@@ -355,8 +355,10 @@ class Lifecycle:
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(failures.raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
-        else:
-            self._end_phase_if_done()
+            return
+        if done.registered is not None and getattr(member.hooks, phase) > done.registered:
+            self._registered_late(member, phase)  # by another thread, when it had looked for the last time
+        self._end_phase_if_done()
 
     def _hear_answer(self, member: Member, phase: str, done: messages.Done) -> None:
         if self._measures is not None:

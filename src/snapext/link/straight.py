@@ -53,6 +53,7 @@ class Finished(Outcome):
     def __init__(self, duration_ms: float, names: list[str], times_ms: list[float]) -> None:
         self.duration_ms = duration_ms
         self.error = self.raised = None
+        self.registered = len(names)
         self._names = names
         self._times_ms = times_ms
 
@@ -110,7 +111,8 @@ class Straight:
         self._renew = around.renewal()
         self._at_generators = written(GENERATION, around.GENERATORS)
         timings = ",".join([f'{{"name":{quote(name).replace("%", "%%")},"duration_ms":%s}}' for name in self._names])
-        self._answer = f'{{"type":"done","id":%s,"ok":true,"duration_ms":%s,"hooks":[{timings}]}}\n'
+        self._answer = f'{{"type":"done","id":%s,"ok":true,"duration_ms":%s,"hooks":[{timings}]'
+        self._answer += f',"registered":{len(hooks)}}}\n'
         self.answer_bytes = len(self._answer) + TIME_BYTES * len(hooks)
         told.main.settle()
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from snapext_tools.simulator import apigw
 from snapext_tools.simulator.states import InitType
 
+WITHOUT_SNAPEXT = "without snapext"
+"""The mode of a life to which snapext is not attached, in its document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -27,7 +27,8 @@ from snapext_tools.simulator.folder import (
     lay_out,
     runtime_environment,
 )
-from snapext_tools.simulator.plan import Event, Plan, Request
+from snapext_tools.simulator.notices import ERROR_CALLS
+from snapext_tools.simulator.plan import WITHOUT_SNAPEXT, Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext_tools.simulator.recorder import Happening, Recorder, Trouble, seen_by_users
 from snapext_tools.simulator.sandbox import Sandbox
@@ -38,12 +39,10 @@ SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
 RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
 RUNTIME = "runtime"
-WITHOUT_SNAPEXT = "without snapext"
 HASTY_END = (
     "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"
 )
-ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
 
 class Simulation:
@@ -66,6 +65,7 @@ class Simulation:
         self._restored_ticks: int | None = None
         self._ending = False
         self._started_s = time.monotonic()
+        self._now_ms: Callable[[], float] = lambda: (time.monotonic() - self._started_s) * 1000
         self._deadline = time.monotonic() + plan.timeout_s
         self.recorder = Recorder(tell)
 
@@ -94,6 +94,7 @@ class Simulation:
                 credentials=credentials,
                 on_event=self._on_platform_event,
             ) as self._platform:
+                self._now_ms = self._platform.now_ms
                 self._sandbox = Sandbox(self._on_exit)
                 try:
                     if credentials is not None and credentials.doubt:
@@ -115,7 +116,9 @@ class Simulation:
 
     def document(self) -> dict[str, Any]:
         """The document of everything so far."""
-        return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
+        plan = self._plan
+        about = {"command": list(plan.command), "init_type": str(plan.init_type), "adapter": plan.adapter}
+        return self.recorder.document(mode=self._mode, **about)
 
     def _lay_out(self, folder: str) -> Layout:
         if self._plan.installed_layer is None:
@@ -185,14 +188,17 @@ class Simulation:
             time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
             self._deadline += self._plan.freeze_s
             self._sandbox.thaw()
-        self._add("restore")
+        restored_at_ms = self._now_ms()
+        self.recorder.add(restored_at_ms, "restore")
         self._doing = "the restore"
         self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         self._platform.restore()
         restore_ms = self._platform.wait_ready(self._left_s())
         self._sandbox.drain()
         self.recorder.restore_ms = round(restore_ms, 3)
-        self.recorder.ready(self._platform.now_ms(), self._owes_nothing, duration_ms=round(restore_ms, 3))
+        # It was ready before we have heard so, and before the log of what it waited for was written.
+        at_ms = max(restored_at_ms + restore_ms, self.recorder.last_ms)
+        self.recorder.ready(at_ms, self._owes_nothing, duration_ms=round(restore_ms, 3))
 
     def _owes_nothing(self, pid: int) -> bool:
         """Whether a process has ended, or started after the restore: then no clone contains its hooks."""
@@ -205,7 +211,7 @@ class Simulation:
         result = self._platform.invoke(request.payload, self._left_s())
         if not result.ok:
             message = result.body.decode("utf-8", "replace")
-            self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
+            self._add_invoke_trouble(request, result.error_type or "Unknown", message)
             return
         if isinstance(request, Event):
             body = result.body.decode("utf-8", "replace")
@@ -214,14 +220,14 @@ class Simulation:
         try:
             response = apigw.parse_response(result.body)
         except SimulationError as error:
-            self.recorder.trouble(_invoke_trouble(request, "Runtime.BadAnswer", str(error)))
+            self._add_invoke_trouble(request, "Runtime.BadAnswer", str(error))
             return
         body = response.body.decode("utf-8", "replace")
         duration_ms = round(result.duration_ms, 3)
         fields = {"method": request.method, "path": request.path, "status": response.status}
         self._add("invoke", **fields, ok=response.status < 500, duration_ms=duration_ms, body=body)
         if response.status >= 500:
-            self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
+            self._add_invoke_trouble(request, f"HTTP {response.status}", body[:500])
 
     def _shut_down(self, reason: str) -> tuple[bool, float]:
         """End the runtime's process group, then the extensions, as AWS's emulator does; also after a failure.
@@ -242,6 +248,7 @@ class Simulation:
 
     def _fail(self, failure: Failure) -> None:
         """Reset the environment as the platform does after a failure: waiting extensions get SHUTDOWN and have 2 s."""
+        at_ms = self._now_ms()
         if failure.error_type == "Sandbox.Timeout":
             said = self.recorder.last_message("waiting")  # the extension knows more than the platform
             message = f"gave up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
@@ -254,7 +261,7 @@ class Simulation:
         if not in_time and self._platform.is_to_end(EXTENSION):
             message = "the extension did not end in time, and was killed"
             self._add("warning", about="killed", message=message)
-        self._add_failure(failure)
+        self._add_failure(at_ms, failure)
 
     def _end_everything(self) -> None:
         self._ending = True
@@ -267,7 +274,9 @@ class Simulation:
     # --- what is heard ---------------------------------------------------------------------------------------------
 
     def _on_platform_event(self, event: PlatformEvent) -> None:
-        if event.name == "extension_registered":
+        if event.name == "runtime_started":
+            self.recorder.add(event.at_ms, event.name)
+        elif event.name == "extension_registered":
             self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
         elif event.name in ERROR_CALLS:
             self.recorder.add(event.at_ms, event.name, error_type=event.detail["error_type"])
@@ -292,13 +301,16 @@ class Simulation:
     def _on_record(self, record: dict[str, Any]) -> None:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
         extension_log.hear(self.recorder, at_ms, record)
+        if record["event"] in ("process_joined", "process_signalled") and (stat := processes.stat(record["pid"])):
+            ago_s = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / os.sysconf("SC_CLK_TCK")
+            self.recorder.started(record["pid"], self._now_ms() - ago_s * 1000)
 
     # --- small things ----------------------------------------------------------------------------------------------
 
     def _add(self, event: str, **fields: Any) -> None:
-        self.recorder.add(self._platform.now_ms(), event, **fields)
+        self.recorder.add(self._now_ms(), event, **fields)
 
-    def _add_failure(self, failure: Failure) -> None:
+    def _add_failure(self, at_ms: float, failure: Failure) -> None:
         """Add a failure that the platform saw, unless the extension reported one: its report says more."""
         if self.recorder.ok:
             seen = seen_by_users(failure.phase, failure.error_type)
@@ -308,7 +320,13 @@ class Simulation:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")
             trace = failure.body.get("stackTrace")
             stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
-            self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
+            what = (failure.phase, None, None, failure.error_type, failure.message, stack, seen)
+            self.recorder.trouble(Trouble(*what, at_ms))
+
+    def _add_invoke_trouble(self, request: Request | Event, kind: str, message: str) -> None:
+        text = f"{request}: {message}"
+        seen = "the caller got this answer"
+        self.recorder.trouble(Trouble("invoke", None, None, kind, text, "", seen, self._now_ms()))
 
     def _add_interruption(self, stop: BaseException, missing: list[str]) -> None:
         """Report an interruption: what was going on, and what it was waiting for."""
@@ -316,7 +334,7 @@ class Simulation:
         name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
         message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
         text = f"{message}: {'; '.join(missing)}" if missing else message
-        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, ""))
+        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, "", at_ms=self._now_ms()))
 
     def _phase(self) -> str:
         return {"init": "init", "the restore": "restore", "the shutdown": "shutdown"}.get(self._doing, "interrupted")
@@ -331,11 +349,6 @@ def _mode(env: Mapping[str, str], extensions_folder: str) -> str:
     if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
         return "gate"
     return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")
-
-
-def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
-    text = f"{request}: {message}"
-    return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
 
 
 __all__ = ["Event", "Plan", "Request", "Simulation"]

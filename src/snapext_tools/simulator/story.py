@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
+from snapext_tools.simulator.notices import ERROR_CALLS, WARNINGS, words_of
 from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
@@ -20,10 +21,7 @@ _CHAPTERS = {
     "not_linked": "init",
     "waiting": "init",
     "invoke": "invoke",
-    "init_error": "failed",
-    "restore_error": "failed",
-    "extension_init_error": "failed",
-    "extension_exit_error": "failed",
+    **dict.fromkeys(ERROR_CALLS, "failed"),
 }
 
 
@@ -43,7 +41,12 @@ class Story:
         if isinstance(what, Trouble):
             self._tell_trouble(what)
             return
-        for text in _LINES.get(what.event, _plain)(self, what.fields):
+        words = words_of(what.event, what.fields)
+        if words is not None:
+            lines = self._notice(what.event, what.fields, words)
+        else:
+            lines = _LINES.get(what.event, _plain)(self, what.fields)
+        for text in lines:
             self._line(self._chapter_of(what), what.at_ms, text)
 
     def verdict(self, recorder: Recorder, *, with_snapext: bool = True) -> None:
@@ -138,27 +141,12 @@ class Story:
         how = "all processes ended" if fields["ok"] else "processes did not end in time and were killed"
         return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
 
-    def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"{_mark(False)} {fields['error_type']} reported to the platform"]
-
-    def _warning(self, fields: Mapping[str, Any]) -> list[str]:
-        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key != "about")
-        text = fields.get("message") or f"{fields['about']}: {details}"
-        return [click.style(f"! {text}", fg="yellow")]
-
-    def _not_linked(self, fields: Mapping[str, Any]) -> list[str]:
-        self._names.setdefault(fields["pid"], fields["name"])
-        words = filter(None, (fields["cause"], fields["remedy"]))
-        command = f", which runs {fields['command']}" if fields["command"] else ""
-        text = f"process {fields['pid']} ({fields['name']}){command}, is not linked: {'; '.join(words)}"
-        return [click.style(f"! {text}", fg="yellow")]
-
-    def _notice(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"… {fields['message']}"]
-
-    def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
-        since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
-        return [f"… {fields['message']}{since}"]
+    def _notice(self, event: str, fields: Mapping[str, Any], text: str) -> list[str]:
+        if event == "not_linked":
+            self._names.setdefault(fields["pid"], fields["name"])
+        if event in ERROR_CALLS:
+            return [f"{_mark(False)} {text}"]
+        return [click.style(f"! {text}", fg="yellow") if event in WARNINGS else f"… {text}"]
 
     def _tell_trouble(self, trouble: Trouble) -> None:
         self._write("", 0)
@@ -178,6 +166,7 @@ def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
 
 _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "extension_registered": Story._registered,
+    "runtime_started": lambda _story, _fields: [],
     "process_joined": Story._joined,
     "process_signalled": Story._signalled,
     BEFORE_SNAPSHOT: Story._before,
@@ -187,14 +176,6 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "ready": Story._ready,
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,
-    "warning": Story._warning,
-    "not_linked": Story._not_linked,
-    "waiting": Story._waiting,
-    **dict.fromkeys(NOTICES, Story._notice),
-    "init_error": Story._error_call,
-    "restore_error": Story._error_call,
-    "extension_init_error": Story._error_call,
-    "extension_exit_error": Story._error_call,
 }
 
 

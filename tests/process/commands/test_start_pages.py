@@ -46,6 +46,8 @@ def test_the_page_goes_from_a_judged_to_an_attached_app_that_has_lived(
             break
         elif language == "sh":
             printed = "".join(run(line) for line in text.splitlines())
+        elif language == "diff":
+            assert text in printed
         else:
             for line in text.splitlines():
                 assert re.search(shown(line), printed), f"{line!r} of the page is not in:\n{printed}"

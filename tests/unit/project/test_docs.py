@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
-from docs import architecture
+import pytest
+
+from docs import architecture, links
+from lifecycle_driver import Driver, settings
+from snapext_extension.boundary.actions import Report
+from snapext_extension.boundary.events import RestoreReturned
 from snapext_extension.config import DEFAULT_PORT, KNOWN
+from snapext_extension.log import Log
 
 ROOT = Path(__file__).resolve().parents[3]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -37,15 +44,45 @@ def test_one_page_lists_every_setting_and_no_other() -> None:
     assert f"`{DEFAULT_PORT}`" in section
 
 
+def test_the_menu_of_the_site_has_every_page() -> None:
+    """`make docs` fails otherwise: add a line to nav in mkdocs.yml."""
+    menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    above = {name for original, name in links.ABOVE.items() if (ROOT / original).exists()}
+    assert sorted(re.findall(r": ([\w-]+\.md)$", menu, re.MULTILINE)) == sorted(pages | above)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operating.md"])
+def test_the_two_lines_of_the_log_are_those_of_a_life(page: str) -> None:
+    """A person looks for them in the log of the real function."""
+    driver = Driver(settings())
+    key = driver.join()
+    driver.app_ready_and_settled()
+    driver.done(key)
+    driver.handle(RestoreReturned(200, ""))
+    driver.done(key)
+    read, write = os.pipe()
+    log = Log("info", write)
+    for report in driver.log:
+        if isinstance(report, Report):
+            log.write(report.level, report.event, **report.fields)
+    log.close()
+    os.close(write)
+    with open(read) as lines:
+        said = lines.read()
+    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert re.sub(r"[\d.]+", "0", shown) == re.sub(r"[\d.]+", "0", said)
+
+
 def test_every_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
     """In the README, beside it, in docs and in the examples: as GitHub follows them, with its anchors."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
     assert len(pages) > 20
-    broken = [f"{page.relative_to(ROOT)}: {link}" for page in pages for link in links(page) if not leads(page, link)]
+    broken = [f"{page.relative_to(ROOT)}: {link}" for page in pages for link in links_of(page) if not leads(page, link)]
     assert broken == []
 
 
-def links(page: Path) -> list[str]:
+def links_of(page: Path) -> list[str]:
     """The relative links of a page."""
     return [link for link in LINK.findall(CODE.sub("`code`", page.read_text())) if "://" not in link]
 
