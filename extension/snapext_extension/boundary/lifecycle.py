@@ -42,7 +42,6 @@ from snapext_extension.boundary.commands import Commands
 from snapext_extension.boundary.events import Event, TimerFired
 from snapext_extension.boundary.failures import EXIT_OTHER, Failure
 from snapext_extension.boundary.init import Init
-from snapext_extension.boundary.measures import Measures
 from snapext_extension.boundary.member import Key, Member, SignalledPid, counts
 from snapext_extension.boundary.outbox import Outbox
 from snapext_extension.boundary.phase import Phase
@@ -54,6 +53,8 @@ from snapext_extension.boundary.states import ENDED, TRANSITIONS, State, Trigger
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from snapext_extension.boundary.measures import Measures
 
 MAX_ANSWER_CHARS = 4_000
 MAX_NOT_LINKED = 20
@@ -94,7 +95,11 @@ class Lifecycle:
         self._hooks_have_run = False  # those before the snapshot, in all members
         self._has_asked_event = self._has_asked_restore = False
         self._durations_ms: dict[str, float] = {}
-        self._measures = Measures() if settings.metrics else None
+        self._measures: Measures | None = None
+        if settings.metrics:
+            from snapext_extension.boundary.measures import Measures  # most functions have no metrics
+
+            self._measures = Measures()
         self._hears_answers = settings.debug or settings.metrics
         self._awaits_shutdown: Failure | None = None
         self._is_silent = settings.observes  # the Runtime API takes no report of ours: the runtime waits in no restore
