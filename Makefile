@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
+DOCS   := $(VENV)/.installed-docs
+DEV    := $(VENV)/.installed-dev
 STAMP  := $(VENV)/.installed
 BYTECODE := $(VENV)/.compiled
 BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint format test ready programs adapters emulator coverage lives test-all bench layer layer-psutil clean
+.PHONY: help demo docs lint format test ready programs adapters emulator coverage lives test-all bench layer layer-psutil clean
+.PHONY: docs-too
 
 help: ## print this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -16,48 +19,61 @@ help: ## print this help
 # uv installs in a tenth of the processor time that pip takes. It reads none of pip's settings, a mirror for example: where
 # it fails, pip has its turn.
 define install
-$(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) || { \
+@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) || { \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); }
 endef
 
-# The tools and the demo's server are enough for the demo and the layer (100 MB, half of it uv); for the rest the same
-# environment gets all that the tests run (700 MB).
+# The tools and the demo's server are enough for the demo and the layer (83 MB, half of it uv). Then the same environment
+# gets what the rest needs, and for the tests alone CDK (425 MB).
 $(VENV)/.made:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/programs $(PYTHON)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	@echo "installing into $(VENV), once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/programs $(PYTHON)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@touch $@
 
 $(DEMO): pyproject.toml | $(VENV)/.made
 	$(call install,--group demo --editable '.[tools]')
 	@touch $@
 
-$(STAMP): pyproject.toml | $(VENV)/.made
+$(DOCS): pyproject.toml | $(VENV)/.made
+	$(call install,--group docs)
+	@touch $@
+
+$(DEV): pyproject.toml | $(VENV)/.made
 	$(call install,--group dev --editable '.[tools]')
-	@touch $(DEMO) $@
+	@touch $(DEMO) $(DOCS) $@
+
+$(STAMP): $(DEV)
+	$(call install,--group cdk)
+	@touch $@
 
 # uv leaves the compiling to the first import, which would be in a server under test. What no server imports stays so:
 # aws_cdk alone would take a minute. Nor does each of the tests' processes compile the tests: one collects them before.
 $(BYTECODE): $(STAMP)
 	@mkdir -p build
-	$(BIN)/python -m compileall -q -j 0 -x '/(aws_cdk|cfnlint|fontTools|networkx|sympy|tests?)/' \
+	$(BIN)/python -m compileall -q -j 0 -x '/(aws_cdk|babel|cfnlint|fontTools|networkx|sympy|tests?)/' \
 	  $(VENV)/lib/python3.*/site-packages src extension layer tests >build/compileall.log || true
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -p no:cacheprovider --collect-only tests >build/collect.log || \
 	  { cat build/collect.log; exit 1; }
 	@touch $@
 
-demo: $(DEMO) ## simulate the life of a FastAPI app under gunicorn with 4 workers
-	cd examples/fastapi_app && PATH="$(abspath $(BIN)):$$PATH" snapext simulate --workers 4 --port 8000 --freeze 1 \
-	  --request 'GET /' --request 'GET /' -- gunicorn -k uvicorn_worker.UvicornWorker -w 4 -b 127.0.0.1:8000 app:app
+demo: $(DEMO) ## two lives of a FastAPI app under gunicorn with 4 workers: without snapext, and with it
+	@$(BIN)/python examples/demo/demo.py
 
-lint: $(STAMP) ## ruff (lint and format) and mypy --strict
+docs: $(DOCS) ## write the docs site into build/site; a broken link, or a page that the menu lacks, is an error
+	$(write_docs)
+
+write_docs = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+lint: $(DEV) ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP) ## let ruff rewrite what it can
+format: $(DEV) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -71,7 +87,10 @@ else
 endif
 
 # Side by side: most of it waits for the network, or keeps one core busy. The adapters' build needs no environment.
-ready: programs adapters emulator lint $(BYTECODE)
+ready: programs adapters emulator lint docs-too $(BYTECODE)
+
+docs-too: $(DEV) # not `docs`: its own installation would run beside the one of all the rest
+	$(write_docs)
 
 programs:
 	.ci/programs $(PYTHON)
@@ -82,12 +101,12 @@ adapters:
 emulator: | $(VENV)/.made
 	.ci/e2e-tools $(BIN)/python emulator
 
-coverage: $(STAMP) ## branch coverage of the machines by the tests that play them event by event; it must not fall
+coverage: $(DEV) ## branch coverage of the machines by the tests that play them event by event; it must not fall
 	@mkdir -p build
 	$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests/unit/boundary tests/unit/wire
 	$(BIN)/coverage report
 
-lives: $(STAMP) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
+lives: $(DEV) ## play forty lives with 30, 15 and 7 % of a CPU (ARGS=100: as many)
 	$(BIN)/python -m tests.limited.limited_lives $(or $(ARGS),40)
 
 dist/psutil: $(DEMO)

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.stage import REAL, has_awslambdaric
+from snapext.wire import VERSION
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("uvicorn", "h11", "requests", "matplotlib")
@@ -26,7 +27,7 @@ def describe() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "load before the run": f"{os.getloadavg()[0]:.2f}",
         "Python": f"{platform.python_version()}, {Path(sys.executable).resolve()}",
-        "snapext": f"{_version('lambda-snapext')}, commit {_commit()}",
+        "snapext": f"{VERSION}, commit {_commit()}",
         "web adapter": f"{REAL} (real), 1.1 (stand-in and bare)",
         "awslambdaric": runtime_client,
         **{name: _version(name) for name in _PACKAGES},

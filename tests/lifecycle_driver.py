@@ -188,8 +188,8 @@ class Driver:
         """The phases that a process was told of."""
         return [message for message in self.messages(key) if isinstance(message, (BeforeSnapshot, AfterRestore))]
 
-    def done(self, key: int, id_offset: int = 0) -> list[Action]:
-        return self.handle(Said(key, Done(self.told(key)[-1].id + id_offset, True, 1.0)))
+    def done(self, key: int, id_offset: int = 0, registered: int | None = None) -> list[Action]:
+        return self.handle(Said(key, Done(self.told(key)[-1].id + id_offset, True, 1.0, registered=registered)))
 
     def fail(self, key: int, hook: str, kind: str, message: str) -> list[Action]:
         error = HookFailure(kind, message, "the stack", hook)

@@ -7,7 +7,7 @@ the rest afterwards.
 import os
 import sys
 
-from snapext_extension.observing import observes
+from snapext_extension.observing import is_off, observes
 from snapext_extension.platform.lambda_api import HttpError, LambdaApi
 
 TYPE_CHECKING = False
@@ -66,6 +66,11 @@ def _run(api: LambdaApi, folder: str) -> int:
     api.reserve = Reserve()
     log = Log()
     try:
+        if is_off(os.environ):
+            from snapext_extension.off import Off, log_level
+
+            log = Log(log_level(os.environ))
+            return Off(os.environ, api, log).run()
         settings = config.parse(os.environ, os.geteuid())
         log = Log(settings.log_level)
         for unknown in config.unknown_names(os.environ):

@@ -21,7 +21,7 @@ from snapext_extension.adapter_config import (
 )
 from snapext_extension.data import Data
 from snapext_extension.log import LEVELS
-from snapext_extension.observing import is_snap_start
+from snapext_extension.observing import is_off, is_snap_start
 from snapext_extension.values import choice, first, integer, optional
 
 ENV_MODE = "SNAPEXT_MODE"
@@ -70,7 +70,8 @@ class Config(Data):
     """What the extension runs with. Times are in milliseconds.
 
     mode: `gate` when the adapter's readiness check points at us; `explicit` when the function is to run `snapext
-        checkpoint`; `auto` when it may, and no hook runs in time if it does not; `observe` as in observing.py.
+        checkpoint`; `auto` when it may, and no hook runs in time if it does not; `observe` as in observing.py; `off`
+        where there is nothing to run (off.py), whatever the rest says.
     signals: the numbers of the signals before the snapshot and after the restore, or None.
     signal_ack: whether a signalled process must say that it is done.
     restore_caller: `extension`, `adapter`, or None to look at the adapter's binary.
@@ -212,7 +213,9 @@ def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
 
 def _mode(environ: Mapping[str, str], port: int, readiness: Readiness) -> str:
     """What starts the boundary. SNAPEXT_MODE=gate and =explicit insist; auto is the gate if the check points at us."""
-    mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit", "observe"))
+    if is_off(environ):
+        return "off"
+    mode = choice(environ, ENV_MODE, "auto", ("auto", "gate", "explicit", "observe", "off"))
     variable, value = first(environ, ENV_LWA_READINESS_PORT, "READINESS_CHECK_PORT")
     ours = value == str(port)
     if mode == "gate" and not ours:

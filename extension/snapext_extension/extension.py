@@ -300,8 +300,7 @@ class Extension:
     def _on_event_next(self, response: Response) -> None:
         event = decode(response.body.decode()) if response.status == 200 else {}
         if event.get("eventType") == "INVOKE" and self._observes:
-            self._ask(EVENT_NEXT, self._on_event_next)  # the platform waits for it at the end of every invocation
-            self._event(events.RestoreSeen("the first invocation came"))
+            self._event(events.Invoked())
             return
         if event.get("eventType") != "SHUTDOWN":
             raise HttpError(f"event/next was answered with {response.status}: {response.body[:300]!r}")

@@ -15,11 +15,18 @@ ADAPTER_FILE = "lambda-adapter"
 # As config and adapter_config have them, which take too long to import here.
 READINESS_PORT, OLDER_READINESS_PORT = "AWS_LWA_READINESS_CHECK_PORT", "READINESS_CHECK_PORT"
 DEFAULT_PORT = "9555"
+OFF = ("off", "false")
+"""YAML 1.1 reads an `off` without quotes as false, and CloudFormation gives the function that word."""
 
 
 def is_snap_start(environ: "Mapping[str, str]") -> bool:
     """Whether a restore may come. The client has the same rule in snapext.guest.own, which we do not import."""
     return environ.get(ENV_INITIALIZATION_TYPE) == "snap-start"
+
+
+def is_off(environ: "Mapping[str, str]") -> bool:
+    """Whether snapext is to do nothing in this function. The client has the same rule in snapext.guest.own."""
+    return environ.get("SNAPEXT_MODE") in OFF
 
 
 def observes(environ: "Mapping[str, str]", folder: str) -> bool:

@@ -51,8 +51,6 @@ def _run_without_tools(arguments: list[str], missing: list[str]) -> int:
     if "_SNAPEXT_COMPLETE" in os.environ:
         return inside.fail(f"shell completion needs {without}", inside.EXIT_USAGE)
     match arguments:
-        case ["--version"]:
-            return _print_version()
         case ["layer", "publish", *_]:
             return inside.fail(f"layer publish needs {without}", inside.EXIT_USAGE)
         case ["layer", *rest] if not _not_installed(("snapext_layer",)):
@@ -78,13 +76,6 @@ def _run_layer(arguments: list[str]) -> int:
     except SnapextError as error:
         return inside.fail(str(error))
     return status
-
-
-def _print_version() -> int:
-    from importlib.metadata import version
-
-    os.write(1, f"snapext, version {version('lambda-snapext')}\n".encode())
-    return 0
 
 
 def _not_installed(packages: tuple[str, ...]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from snapext.guest import notice
-from snapext.guest.own import is_expected, is_own_process, is_snap_start
+from snapext.guest.own import awaits_restore, is_expected, is_off, is_own_process
 from snapext.hooks import registry
 from snapext.hooks.registry import get_after_restore, get_before_snapshot
 
@@ -71,9 +71,9 @@ def register_generator(generator: G, reseed: Callable[[int], object] | None = No
     anything else `reseed` is called with a whole number below 2 ** 512. A fork has its parent's. It is kept for as long
     as the process lives. Never raises and never blocks; one that could not be renewed fails the boundary.
     """
-    from snapext.link import linking
+    from snapext.guest.primitives import importing
 
-    with linking.current().view.importing:
+    with importing:
         from snapext.hooks import generators
 
     generators.register(generator, reseed)
@@ -99,6 +99,8 @@ def fresh(func: F) -> F:
 
 def _link_this_process() -> None:
     """Link this process on its first hook, and tell the link about each hook. Registering never raises."""
+    if is_off(os.environ):
+        return
     try:
         # On first use: it imports sockets and threads, which `import snapext` must not.
         from snapext.link import linking
@@ -113,12 +115,15 @@ def install_all() -> None:
 
     The same as SNAPEXT_INTEGRATIONS=auto. docs/integrations.md says what is done for each, and what cannot be. Each
     closes what must not be frozen when the app's own before-snapshot hooks are done, and renews it before the app's
-    after-restore hooks, wherever this is called. Called twice it does nothing more. Never raises and never blocks.
+    after-restore hooks, wherever this is called. Called twice it does nothing more, and with SNAPEXT_MODE=off nothing.
+    Never raises and never blocks.
     """
     _install("auto")
 
 
 def _install(setting: str) -> None:
+    if is_off(os.environ):
+        return
     try:
         from snapext.integrations import frame
 
@@ -183,11 +188,11 @@ def is_restored() -> bool:
 
     True from the start in a process that started after the restore: it has nothing to run. The first call asks the
     extension, and may wait some milliseconds for the answer (at most a second). Always False in an environment that
-    was not initialised for SnapStart.
+    was not initialised for SnapStart, and with SNAPEXT_MODE=off, where nobody says whether it is a restored one.
     """
     from snapext.link import linking
 
-    if not linking.current().view.generation and is_snap_start(os.environ):
+    if not linking.current().view.generation and awaits_restore(os.environ):
         connect()
         linking.current().ask_generation()
     return linking.current().view.generation > 0
@@ -196,11 +201,12 @@ def is_restored() -> bool:
 def wait_restored(timeout: float | None = None) -> bool:
     """Wait until `is_restored()` is true, at most `timeout` seconds (None: no limit), and return its value.
 
-    Returns False at once where no restore will come: AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`.
+    Returns False at once where no restore will come, or nobody says so: AWS_LAMBDA_INITIALIZATION_TYPE is not
+    `snap-start`, or SNAPEXT_MODE=off.
     """
     from snapext.link import linking
 
-    if not is_snap_start(os.environ):
+    if not awaits_restore(os.environ):
         return is_restored()
     connect()  # a process without hooks has no link yet, and would never learn of the restore
     return linking.current().view.wait_restored(timeout)
@@ -210,8 +216,9 @@ def checkpoint() -> None:
     """Report that this function is up, and wait until it is restored and every hook in every process has run.
 
     For a runtime of your own (SNAPEXT_MODE=explicit): call it once the server listens, before the first
-    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`. While it waits, hooks
-    of this process run on another thread (with SNAPEXT_TRANSPORT=signal, in the main thread).
+    `invocation/next`. Returns at once where AWS_LAMBDA_INITIALIZATION_TYPE is not `snap-start`, and with
+    SNAPEXT_MODE=off, which it says in one line. While it waits, hooks of this process run on another thread (with
+    SNAPEXT_TRANSPORT=signal, in the main thread).
 
     Raises CheckpointError (snapext.errors) when a hook fails or there is no extension.
     """
@@ -226,9 +233,10 @@ def reseed() -> None:
     Called automatically before the first after-restore hook, unless SNAPEXT_RESEED=0. docs/generators.md has the whole
     list. Raises RuntimeError, after all others are renewed, if a registered generator could not be.
     """
+    from snapext.guest.primitives import importing
     from snapext.link import linking
 
-    with linking.current().view.importing:
+    with importing:
         from snapext.hooks import reseed
 
     reseed.reseed(linking.current().view.environment_id)

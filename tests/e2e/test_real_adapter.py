@@ -53,6 +53,17 @@ def test_on_demand_runs_no_hook_and_serves(function: Function, adapter: str) -> 
     assert life.events("invoke")[0]["status"] == 200
 
 
+def test_with_mode_off_the_wrapper_starts_the_app_and_the_adapter_serves(function: Function) -> None:
+    """A rollback by one variable: the readiness port still points at snapext, which hands each check to the app."""
+    life = function.live(LWA_VERSIONS[0], workers=7, SNAPEXT_MODE="off", SNAPEXT_SIGNALS="1")
+    assert life.hooks() == {}
+    assert life.events("invoke")[0]["status"] == 200
+    assert [error["message"] for error in life.document["errors"]] == [
+        "no hook ran, because of SNAPEXT_MODE=off (--expect-hooks 0 if none should)"
+    ]
+    assert life.document["mode"] == "off"
+
+
 @pytest.mark.parametrize("phase", ["before", "after"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_failing_hook_means_that_the_adapter_never_asks_for_an_invocation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import email
+import email.message
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from helpers import Listener, clean_environ
 from snapext.__main__ import NEED_TOOLS, TOOLS
+from snapext.wire import VERSION
 from snapext.wire.messages import Result
 from snapext_tools.cli import COMMANDS
 
@@ -83,11 +85,29 @@ def modules(requirements: list[str]) -> set[str]:
     return {MODULES.get(name, name) for name in names}
 
 
-def test_the_wheel_requires_nothing_without_the_extra(wheel: Path) -> None:
-    """pip installs snapext alone, and with `[tools]` what the tools import."""
+def metadata_of(wheel: Path) -> email.message.Message:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata = email.message_from_bytes(archive.read(name))
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_links_of_its_page_on_pypi_lead_to_the_project(wheel: Path) -> None:
+    """All are absolute: to a page of the docs site or a file of the repository. pyproject.toml has both addresses."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        urls = tomllib.load(file)["project"]["urls"]
+    page = metadata_of(wheel).get_payload()
+    assert isinstance(page, str)
+    links = re.findall(r"\]\(([^)\s]+)\)", page)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith((urls["Documentation"], urls["Repository"] + "/"))] == []
+    assert f"[docs/guarantees.md]({urls['Documentation']}guarantees/)" in page
+    assert f"({urls['Repository']}/tree/HEAD/examples/infra)" in page
+    assert f"({urls['Documentation']}changelog/)" in page
+
+
+def test_the_wheel_requires_nothing_without_the_extra(wheel: Path) -> None:
+    """pip installs snapext alone, and with `[tools]` what the tools import."""
+    metadata = metadata_of(wheel)
     required = metadata.get_all("Requires-Dist") or []
     assert [line for line in required if not line.endswith("extra == 'tools'")] == []
     assert modules(required) | {"snapext_tools"} == set(TOOLS)
@@ -118,11 +138,13 @@ def test_help_lists_what_there_is_and_names_the_extra(command: list[str]) -> Non
     assert nothing.stderr == done.stdout
 
 
-def test_the_version_is_said_as_with_the_tools(command: list[str]) -> None:
-    """Word for word; of the installed distribution."""
+def test_the_version_is_said_as_with_the_tools(command: list[str], wheel: Path) -> None:
+    """Word for word, and the wheel has it."""
     done = run(command, "--version")
     with_tools = run([sys.executable, "-m", "snapext"], "--version")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", with_tools.stdout)
+    assert done.stdout == f"snapext, version {VERSION}\n"
+    assert wheel.name.startswith(f"lambda_snapext-{VERSION}-")
 
 
 @pytest.mark.parametrize(

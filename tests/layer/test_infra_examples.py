@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from cfnlint.api import lint_file
 from cfnlint.config import ManualArgs
 from cfnlint.decode import decode
 
-from helpers import need
+from helpers import leave_out, need
 from snapext_extension.config import DEFAULT_PORT
 from snapext_tools.doctor.examine import diagnose
 from snapext_tools.doctor.template import read_template
@@ -105,6 +106,8 @@ def sam_template() -> dict[str, Any]:
 def cdk_template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The template of a copy of the CDK app, beside two zips in place of those of package.sh."""
     need("node")
+    if importlib.util.find_spec("aws_cdk") is None:
+        leave_out("aws-cdk-lib is not installed: `make test` does that, from the group `cdk`")
     root = tmp_path_factory.mktemp("cdk")
     folder = root / "examples" / "infra" / "cdk"
     folder.mkdir(parents=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Listener, namespaces
+from snapext.wire import VERSION
 from snapext.wire.messages import Result
 from snapext_extension.kernel.processes import parse_stat
 from snapext_layer.interpreters import PTH_LINE, pth_files
@@ -517,6 +518,20 @@ class TestWrapper:
             assert self.start(opt, "true", **env, **init_type).returncode == 0
             assert not (tmp_path / "bridge").exists()
 
+    @pytest.mark.parametrize("mode", ["off", "false"])
+    def test_with_mode_off_it_starts_the_script_and_leaves_nothing(self, opt: Path, tmp_path: Path, mode: str) -> None:
+        """Not even where signals are set and the place cannot be written. What imports snapext still finds it."""
+        script = tmp_path / "run.sh"
+        script.write_text('#!/bin/sh\necho "$PYTHONPATH"\n')
+        script.chmod(0o755)
+        env = {"LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "run.sh", "SNAPEXT_MODE": mode, "SNAPEXT_SIGNALS": "1"}
+        snap_start = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+        done = self.start(opt, **env, **snap_start, SNAPEXT_SOCKET="/proc/none/bridge.sock")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{opt}/snapext/python/snapext/autostart\n"
+        self.start(opt, **env, **snap_start, SNAPEXT_SOCKET=str(tmp_path / "bridge" / "bridge.sock"))
+        assert not (tmp_path / "bridge").exists()
+
     def test_the_user_site_is_ours_only_where_it_is_unset(self, opt: Path, tmp_path: Path) -> None:
         """Set to nothing is unset, as for Python."""
         script = tmp_path / "run.sh"
@@ -683,6 +698,11 @@ class TestCommand:
         done = subprocess.run(["sh", "-c", "snapext"], env=env, capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("usage: snapext checkpoint | done")
+
+    def test_it_says_the_version_of_the_layer(self, opt: Path, folder: Path) -> None:
+        """A function has no metadata of a distribution that anybody could ask."""
+        done = self.start(opt, folder, "--version")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"snapext, version {VERSION}\n", "")
 
     def test_done_writes_the_pids_of_its_parents(self, opt: Path, folder: Path) -> None:
         """And what has failed."""

@@ -111,7 +111,8 @@ class Proc:
     stale: its memory is from before the snapshot, and no hook has changed that yet.
     visitor: it comes to the socket only when it is signalled. catches: it catches the signal.
     known: the hooks that it has told of, once it has joined. question: what it has been asked on its connection.
-    ran: the phases whose hooks have run in it. answered: those whose answer has arrived.
+    ran: the phases whose hooks have run in it, and how many those were when it looked for the last time. answered:
+    those whose answer has arrived.
     """
 
     pid: int
@@ -132,7 +133,7 @@ class Proc:
     names_hook: bool = False
     asked_when_lost: bool = False
     in_time: bool = False
-    ran: set[type] = field(default_factory=set)
+    ran: dict[type, int] = field(default_factory=dict)
     answered: set[type] = field(default_factory=set)
     told: dict[int, list[type]] = field(default_factory=dict)
     signalled: bool = False
@@ -332,19 +333,29 @@ class World(Driver):
             else:
                 self.handle(Left(SignalledPid(process.pid)))
 
+    def run_hooks(self, process: Proc) -> None:
+        """It has run its hooks, and looked for the last time whether there are more: those that come now do not run."""
+        if process.question is not None:
+            kind, hooks = process.question[1], process.hooks
+            process.ran.setdefault(kind, hooks.before_snapshot if kind is BEFORE else hooks.after_restore)
+
     def answer(self, process: Proc) -> None:
         """It has run its hooks, and says so."""
         if process.question is None:
             return
         number, kind = process.question
-        process.ran.add(kind)
+        self.run_hooks(process)
         if kind is AFTER:
             process.generation, process.stale = 1, False
         if process.key is None:
             return  # it has run them, and nobody has heard of it
         process.answered.add(kind)
         process.question = None
-        self.handle(Said(process.key, Done(number, True, 1.0)))
+        done = Said(process.key, Done(number, True, 1.0, registered=process.ran[kind]))
+        if kind is BEFORE and self.state is State.BEFORE_SNAPSHOT and process.hooks_of(kind) > process.ran[kind]:
+            self.must_fail(done, "a hook was registered after its process had looked for the last time")
+            return
+        self.handle(done)
         if process.visitor:
             self._hang_up(process)
 
@@ -372,8 +383,6 @@ class World(Driver):
         """Register more hooks, of which a process that has lost its link can tell only when it is back."""
         more = HookCounts(process.hooks.before_snapshot + before, process.hooks.after_restore + after)
         if process.key is None:
-            if process.is_lost and BEFORE in process.ran and BEFORE not in process.answered:
-                return  # nobody but itself can know that it is too late
             process.hooks = more
             return
         process.hooks = process.known = more

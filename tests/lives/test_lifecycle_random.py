@@ -97,6 +97,13 @@ class Life:
         if process := self._pick(lambda p: p.question is not None):
             self.world.answer(process)
 
+    def a_process_has_run_its_hooks(self) -> None:
+        """And has not said so yet. Another thread may register one in that moment."""
+        process = self._pick(lambda p: p.question is not None and not p.visitor)
+        if process is not None and self._goes_on:
+            self.world.run_hooks(process)
+            self.world.register(process, *self._choose([(0, 0), (1, 0), (0, 1)]))
+
     def everyone_answers(self) -> None:
         for process in list(self.world.processes):
             if process.alive and process.signalled and not self.world.over:

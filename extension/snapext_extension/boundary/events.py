@@ -133,6 +133,10 @@ class RestoreSeen(Data):
     by: str
 
 
+class Invoked(Data):
+    """The platform announced an invocation, as we ask it to when we observe. It ends when we ask for `event/next`."""
+
+
 class ShutdownAsked(Data):
     reason: str
     deadline_ms: int
@@ -156,5 +160,6 @@ Event = (
     | Looked
     | RestoreReturned
     | RestoreSeen
+    | Invoked
     | ShutdownAsked
 )

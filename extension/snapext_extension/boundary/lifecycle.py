@@ -191,6 +191,8 @@ class Lifecycle:
                 self._on_crowded(limit)
             case events.RestoreSeen(by):
                 self._on_restore_seen(by)
+            case events.Invoked():
+                self._on_invoked()
             case events.ShutdownAsked(reason, deadline_ms):
                 self._on_shutdown_asked(reason, deadline_ms)
 
@@ -350,8 +352,10 @@ class Lifecycle:
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(failures.raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
-        else:
-            self._end_phase_if_done()
+            return
+        if done.registered is not None and getattr(member.hooks, phase) > done.registered:
+            self._registered_late(member, phase)  # by another thread, when it had looked for the last time
+        self._end_phase_if_done()
 
     # --- processes leave -------------------------------------------------------------------------------------------
 
@@ -506,6 +510,7 @@ class Lifecycle:
                 self._outbox.do_all(self._commands.answer(Result(True)))
             self._durations_ms["after_restore_ms"] = duration_ms
             self._report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms)
+            self._ask_event()
         elif self.state is State.READY:
             self._outbox.do(CancelTimer(TimerName.PHASE))
 
@@ -632,6 +637,13 @@ class Lifecycle:
         if self._settings.observes and self.state is State.SNAPSHOT:
             self._report("info", "restore_seen", by=by, message=f"the environment has been restored: {by}")
             self._restored()
+
+    def _on_invoked(self) -> None:
+        """The platform freezes or ends us once every extension asks for its next event: not while hooks run."""
+        self._has_asked_event = False
+        self._on_restore_seen("the first invocation came")
+        if self.state is not State.AFTER_RESTORE:
+            self._ask_event()
 
     def _on_restored_said(self, key: int) -> None:
         """The web adapter (1.1) has told the app, whose middleware tells us; it asks for no invocation before."""

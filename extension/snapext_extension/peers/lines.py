@@ -43,7 +43,7 @@ def read_done(data: bytes) -> Done | None:
     if end != len(text) - 1 or value["type"] != "done":  # said twice, the last one counts
         return None
     number, duration_ms, hooks = value.get("id"), value.get("duration_ms"), value.get("hooks", ())
-    if value.get("ok") is not True or type(number) is not int or not 0 <= number < LIMIT:
+    if value.get("ok") is not True or not _is_natural(number) or not _is_natural(value.get("registered", 0)):
         return None
     if not _is_duration(duration_ms) or type(hooks) is not list:
         return None
@@ -51,7 +51,11 @@ def read_done(data: bytes) -> Done | None:
         if type(hook) is not dict or type(hook.get("name")) is not str or not _is_duration(hook.get("duration_ms")):
             return None
     timings = tuple([HookTiming(hook["name"], float(hook["duration_ms"])) for hook in hooks])
-    return Done(number, True, float(duration_ms), timings, None)
+    return Done(number, True, float(duration_ms), timings, None, value.get("registered"))
+
+
+def _is_natural(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LIMIT
 
 
 def _is_duration(value: Any) -> bool:

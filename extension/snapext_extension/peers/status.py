@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snapext.errors import LocalProtocolError
+from snapext.wire import VERSION
 from snapext.wire.messages import Describe, Described, Message, Result
 from snapext.wire.phases import PHASES
 from snapext_extension.reactor import Reactor
@@ -78,7 +79,7 @@ class StatusDesk:
 
     def _answer(self, number: int) -> None:
         request = self._close(number)
-        status = self._describe()
+        status = {**self._describe(), "version": VERSION}
         status["processes"] = [
             {**process, "hook_names": request.names.get(key)} for key, process in status["processes"].items()
         ]

@@ -34,13 +34,17 @@ class _Outcome:
 
 
 class AppProbe:
-    """Asks the app until it is ready, then calls `on_ready` with the status of its answer, once.
+    """Asks the app until it is ready, then calls `on_ready` with the status of its answer, once for each `start`.
 
+    tcp: the app is ready when it accepts a connection, and the status is 200.
     When the app accepts a connection and never answers, the probe waits, as the adapter would; `last_answer` says so.
     """
 
-    def __init__(self, rule: Readiness, reactor: Reactor, on_ready: Callable[[int], None]) -> None:
+    def __init__(
+        self, rule: Readiness, reactor: Reactor, on_ready: Callable[[int], None], *, tcp: bool = False
+    ) -> None:
         self._rule = rule
+        self._tcp = tcp
         self._reactor = reactor
         self._on_ready = on_ready
         self._socket: socket.socket | None = None
@@ -105,6 +109,8 @@ class AppProbe:
         try:
             if error := probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 return self._again(os.strerror(error))
+            if self._tcp:
+                return self._is_ready(200)
             probe.sendall(request.encode("latin-1", "replace"))
         except OSError as error:
             return self._again(_reason(error))
@@ -126,9 +132,11 @@ class AppProbe:
             return self._again("the app closed the connection without an answer")
         if status not in self._rule.healthy:
             return self._again(f"answered with {status}")
+        return self._is_ready(status)
+
+    def _is_ready(self, status: int) -> None:
         self.stop()
         self._on_ready(status)
-        return None
 
     def _again(self, text: str) -> None:
         outcome = self._outcomes.get(self._address)

@@ -48,9 +48,11 @@ _LIBRARIES = (
     "urllib3",
 )
 """What SNAPEXT_INTEGRATIONS takes care of, as far as it is no part of Python: importing one links the process then."""
-_LINKING = frozenset(
-    ("snapext",) + _ALIASES + (_LIBRARIES if os.environ.get("SNAPEXT_INTEGRATIONS", "none") not in ("none", "") else ())
+_HAS_INTEGRATIONS = (
+    os.environ.get("SNAPEXT_INTEGRATIONS", "none") not in ("none", "")
+    and os.environ.get("SNAPEXT_MODE") not in ("off", "false")  # as in snapext.guest.own
 )
+_LINKING = frozenset(("snapext",) + _ALIASES + (_LIBRARIES if _HAS_INTEGRATIONS else ()))
 
 
 class _LinkingLoader:

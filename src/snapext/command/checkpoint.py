@@ -6,13 +6,18 @@ import os
 import sys
 
 from snapext.errors import CheckpointError, ControlError
-from snapext.guest.own import is_snap_start
+from snapext.guest import notice
+from snapext.guest.own import awaits_restore, is_off
 from snapext.wire.ask import START_TIMEOUT_S, ask
+
+SAID_OFF = "SNAPEXT_MODE=off: no hook runs, and the checkpoint waits for nothing"
 
 
 def checkpoint() -> None:
     """Take this environment across the boundary. See `snapext.checkpoint`."""
-    if not is_snap_start(os.environ):
+    if is_off(os.environ):
+        notice.once("off", SAID_OFF)
+    if not awaits_restore(os.environ):
         return
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from snapext.errors import CheckpointError, ControlError
+from snapext.guest.own import is_off
 from snapext.wire.place import UntrustedError, acknowledgement_path, check_pipe, socket_path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: list[str]) -> int | None:
-    """Run one of them; returns the exit status, or None when the arguments are not plainly one of theirs."""
+    """Run one of them, or say the version; returns the exit status, or None when the arguments are not plainly such."""
     match arguments:
         case ["checkpoint"]:
             return checkpoint()
@@ -45,6 +46,8 @@ def run(arguments: list[str]) -> int | None:
             return done(message)
         case ["status", *options] if {"--json", "--watch"}.issuperset(options):
             return status(as_json="--json" in options, watch="--watch" in options)
+        case ["--version"]:
+            return version()
     return None
 
 
@@ -60,6 +63,9 @@ def checkpoint() -> int:
 
 def done(failed: str | None) -> int:
     """Report that the handler that runs this command is done: the extension finds it among our ancestors."""
+    if is_off(os.environ):
+        say("SNAPEXT_MODE=off: snapext has sent no signal, and waits for no answer")
+        return 0
     path = acknowledgement_path(socket_path(os.environ, os.geteuid()))
     if not path.startswith("/"):
         return fail(f"SNAPEXT_SOCKET={os.environ.get('SNAPEXT_SOCKET')!r} is not accepted: an absolute path")
@@ -84,7 +90,9 @@ def done(failed: str | None) -> int:
 
 
 def status(*, as_json: bool, watch: bool) -> int:
-    """Print the status once, or every second until no extension answers."""
+    """Print the status once, or every second until no extension answers. With SNAPEXT_MODE=off none does."""
+    if is_off(os.environ):
+        return _print_off(as_json)
     result = _print_status(as_json)
     if watch:
         import time
@@ -106,7 +114,20 @@ def _print_status(as_json: bool) -> int:
     except ControlError as error:
         return fail(f"{error}: run this inside a function, or in a process of `snapext simulate`")
     found = answer["status"]
-    text = json.dumps(found, indent=2) if as_json else "\n".join(lines(found))
+    return _print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+
+
+def _print_off(as_json: bool) -> int:
+    if not as_json:
+        return _print("mode off (SNAPEXT_MODE): no process is linked, and no hook runs")
+    import json
+
+    from snapext.command.status_report import OFF
+
+    return _print(json.dumps(OFF, indent=2))
+
+
+def _print(text: str) -> int:
     try:
         os.write(1, text.encode() + b"\n")
     except OSError as error:
@@ -114,9 +135,20 @@ def _print_status(as_json: bool) -> int:
     return 0
 
 
+def version() -> int:
+    from snapext.wire import VERSION
+
+    os.write(1, f"snapext, version {VERSION}\n".encode())
+    return 0
+
+
 def fail(message: str, status: int = EXIT_FAILED) -> int:
-    os.write(2, f"snapext: {message}\n".encode(errors="backslashreplace"))
+    say(message)
     return status
+
+
+def say(message: str) -> None:
+    os.write(2, f"snapext: {message}\n".encode(errors="backslashreplace"))
 
 
 def _start_ticks() -> int:

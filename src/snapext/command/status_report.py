@@ -9,12 +9,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+OFF: Mapping[str, Any] = {
+    "mode": "off",
+    "phase": None,
+    "generation": 0,
+    "environment_id": None,
+    "processes": [],
+    "boundary": {},
+    "waiting": None,
+    "not_linked": [],
+}
+"""What there is to say with SNAPEXT_MODE=off, where no extension answers."""
+
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """`status`: as in docs/protocol.md."""
     yield f"phase        {status['phase']} (mode {status['mode']})"
     yield f"generation   {status['generation']}"
     yield f"environment  {status['environment_id'] or '-'}"
+    if "version" in status:  # an extension before 0.2.0 does not say it
+        yield f"extension    snapext {status['version']}"
     boundary = status["boundary"]
     took = [f"{phase} {boundary[f'{phase}_ms']:.1f} ms" for phase in PHASES if f"{phase}_ms" in boundary]
     yield f"boundary     {', '.join(took) or '-'}"

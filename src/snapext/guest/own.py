@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
+ENV_MODE = "SNAPEXT_MODE"
+OFF = ("off", "false")
+"""YAML 1.1 reads an `off` without quotes as false, and CloudFormation gives the function that word."""
 MARK = "_snapext_own"
 """A launcher of ours sets `sys._snapext_own = True` before it imports us: such a process is never linked."""
 
@@ -54,9 +57,19 @@ def _is_our_command(arguments: list[str]) -> bool:
     return os.path.basename(arguments[0]) == "snapext"
 
 
+def is_off(environ: Mapping[str, str]) -> bool:
+    """Whether snapext is to do nothing in this function. The extension has the same rule in its observing."""
+    return environ.get(ENV_MODE) in OFF
+
+
 def is_expected(environ: Mapping[str, str]) -> bool:
     """Whether an extension is to be expected: a process of the app has to be linked, hooks or none."""
-    return is_snap_start(environ) or bool(environ.get("SNAPEXT_SOCKET"))
+    return not is_off(environ) and (is_snap_start(environ) or bool(environ.get("SNAPEXT_SOCKET")))
+
+
+def awaits_restore(environ: Mapping[str, str]) -> bool:
+    """Whether a restore may come, and hooks run after it."""
+    return is_snap_start(environ) and not is_off(environ)
 
 
 def is_snap_start(environ: Mapping[str, str]) -> bool:

@@ -49,8 +49,8 @@ class Lock:
     """A re-entrant lock: a signal handler may fork, or ask for the status, in the middle of one of our own calls.
 
     To take it is a single operation on a dict, which a handler cannot interrupt. It is held for some microseconds, and
-    never while anything is waited for (View.importing alone is held for an import), so a thread that finds it taken
-    looks again.
+    never while anything is waited for (`importing` alone is held for an import), so a thread that finds it taken looks
+    again.
     """
 
     __slots__ = ("_nested", "_owner")
@@ -89,6 +89,10 @@ class Lock:
         """
         return self._owner.setdefault, self._owner.clear
 
+    def free(self) -> None:
+        """In a fork: of the parent's threads none is left that could release it."""
+        self._owner, self._nested = {}, 0
+
     def is_mine(self) -> bool:
         owner = self._owner.get(0)
         return owner is not None and owner[0] == get_ident()
@@ -98,6 +102,10 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+importing = Lock()
+"""Held while our thread imports: a fork in the middle would leave the import's lock taken in the child."""
 
 
 class Alarm:

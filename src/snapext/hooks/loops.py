@@ -13,6 +13,7 @@ import time
 from _thread import get_ident
 
 from snapext.guest import descriptors, notice
+from snapext.guest.primitives import importing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def forget_loops() -> None:
 
 def run(awaitable: Awaitable[Any], deadline: float) -> None:
     """Wait for an awaitable until `deadline` (time.monotonic). Raises what it raises, or TimeoutError."""
-    import asyncio
+    with importing:
+        import asyncio
 
     loop = _bound
     if loop is not None and loop.is_running():
@@ -170,8 +172,9 @@ def _private_loop() -> asyncio.AbstractEventLoop:
     """One private loop for the process: what a before-snapshot hook made on it, an after-restore hook can use."""
     global _private, _private_selector
     if _private is None:
-        import asyncio
-        import selectors
+        with importing:
+            import asyncio
+            import selectors
 
         taken = descriptors.occupy_standard()  # the loop opens an epoll set and two sockets
         try:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from _functools import partial  # type: ignore[import-not-found]  # `functools` takes 4 ms to import
 
+from snapext.guest.primitives import importing
 from snapext.hooks import checks, loops, own_loops
 from snapext.wire.messages import HookFailure, HookTiming
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
     from typing import Any
 
@@ -35,9 +36,13 @@ RUNS_NOTHING = "HookRunsNothing"
 
 
 class Outcome:
-    """How a phase ended in this process; `error` is None when every hook ran, `raised` is what the one raised."""
+    """How a phase ended in this process; `error` is None when every hook ran, `raised` is what the one raised.
 
-    __slots__ = ("duration_ms", "error", "hooks", "raised")
+    registered: how many hooks there were when we looked for the last time. One that another thread has registered since
+    has not run, and the extension notices by this number. None where not all have run, or none was to.
+    """
+
+    __slots__ = ("duration_ms", "error", "hooks", "raised", "registered")
 
     def __init__(
         self,
@@ -45,11 +50,13 @@ class Outcome:
         hooks: tuple[HookTiming, ...],
         error: HookFailure | None,
         raised: BaseException | None = None,
+        registered: int | None = None,
     ) -> None:
         self.duration_ms = duration_ms
         self.hooks = hooks
         self.error = error
         self.raised = raised
+        self.registered = registered
 
 
 def call_here(_name: str, call: Callable[[], Any]) -> Any:
@@ -71,14 +78,14 @@ def before_snapshot(
     refused = _refuse(hooks, BEFORE_SNAPSHOT) or _refuse(after_restore_hooks, AFTER_RESTORE)
     if refused is not None:
         return Outcome(0.0, (), refused)
-    return (yield from _phase(_newest_first(hooks), timeout_ms, on_start, call))
+    return (yield from _phase(Pending(hooks, newest_first=True), timeout_ms, on_start, call))
 
 
 def after_restore(
     hooks: list[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller = call_here
 ) -> Phase:
     """The phase after the restore, in order of registration. See `_phase`."""
-    return (yield from _phase(_oldest_first(hooks), timeout_ms, on_start, call))
+    return (yield from _phase(Pending(hooks), timeout_ms, on_start, call))
 
 
 def run(phase: Phase) -> Outcome:
@@ -137,57 +144,56 @@ def hook_name(func: Callable[..., Any]) -> str:
         return f"?.{type(func).__qualname__}"[:MAX_NAME_CHARS]
 
 
-def _oldest_first(hooks: list[Hook]) -> Iterator[Hook]:
-    """Each hook once, in order; those that a hook registers meanwhile come last, and none is lost if it removes one."""
-    return _Pending(hooks).oldest_first()
+def behind(known: list[Hook], ran: int, hooks: list[Hook]) -> Pending:
+    """What is to run of `hooks`, once `ran` of those that there were have run."""
+    pending = Pending(known)
+    del pending.waiting[:ran]
+    pending.registry = hooks
+    return pending
 
 
-def behind(known: list[Hook], ran: int, hooks: list[Hook]) -> Iterator[Hook]:
-    """The same, once `ran` hooks of those that there were have run."""
-    pending = _Pending(known)
-    del pending.hooks[:ran]
-    pending.registered = hooks
-    pending.add_new()
-    yield from pending.oldest_first()
+class Pending:
+    """The hooks that have not run yet, each once, in the order of the registry, or with `newest_first` against it.
 
+    Those that a hook registers meanwhile come last, or next, as in the managed runtime. None is lost if one is removed.
+    """
 
-def _newest_first(hooks: list[Hook]) -> Iterator[Hook]:
-    """Each hook once, the newest first; those that a hook registers meanwhile come next, as in the managed runtime."""
-    pending = _Pending(hooks)
-    while pending.hooks:
-        yield pending.hooks.pop()
-        pending.add_new()
+    def __init__(self, registry: list[Hook], *, newest_first: bool = False) -> None:
+        self.registry = registry
+        self.waiting = list(registry)
+        self._next = -1 if newest_first else 0
+        self._last = list(registry)
+        self._seen = {id(hook): hook for hook in registry}
 
+    @property
+    def registered(self) -> int:
+        """How many there were when we looked for the last time."""
+        return len(self._last)
 
-class _Pending:
-    """The hooks that have not run yet, in the order of the registry."""
+    def __iter__(self) -> Pending:
+        return self
 
-    def __init__(self, registered: list[Hook]) -> None:
-        self.hooks = list(registered)
-        self.registered = registered
-        self._last = list(registered)
-        self._seen = {id(hook): hook for hook in registered}
+    def __next__(self) -> Hook:
+        self._add_new()
+        if not self.waiting:
+            raise StopIteration
+        return self.waiting.pop(self._next)
 
-    def oldest_first(self) -> Iterator[Hook]:
-        while self.hooks:
-            yield self.hooks.pop(0)
-            self.add_new()
-
-    def add_new(self) -> None:
-        """Have what a hook has put into the registry run in its place there: an integration puts its own in front."""
-        if self.registered == self._last:
+    def _add_new(self) -> None:
+        """Have what has come into the registry run in its place there: an integration puts its own in front."""
+        if self.registry == self._last:
             return
-        self._last = list(self.registered)
-        place = len(self.hooks)
+        self._last = list(self.registry)
+        place = len(self.waiting)
         for hook in reversed(self._last):
             if id(hook) in self._seen:
-                place = next((at for at, waiting in enumerate(self.hooks) if waiting is hook), place)
+                place = next((at for at, waiting in enumerate(self.waiting) if waiting is hook), place)
             else:
                 self._seen[id(hook)] = hook
-                self.hooks.insert(place, hook)
+                self.waiting.insert(place, hook)
 
 
-def _phase(hooks: Iterator[Hook], timeout_ms: int, on_start: Callable[[str], None], call: Caller) -> Phase:
+def _phase(hooks: Pending, timeout_ms: int, on_start: Callable[[str], None], call: Caller) -> Phase:
     """Call each hook; the first that raises ends the phase. `on_start` gets the name of each before it runs.
 
     `call` gets the name as well, and makes the call in the thread where a plain hook belongs.
@@ -206,9 +212,9 @@ class Course:
         self.names: list[str] = []
         self.times_ms: list[float] = []
 
-    def outcome(self, error: HookFailure | None = None, raised: BaseException | None = None) -> Outcome:
+    def outcome(self, error: HookFailure | None, raised: BaseException | None, registered: int) -> Outcome:
         timings = tuple([HookTiming(*timing) for timing in zip(self.names, self.times_ms, strict=True)])
-        return Outcome(_ms_since(self.started), timings, error, raised)
+        return Outcome(_ms_since(self.started), timings, error, raised, registered if error is None else None)
 
 
 class Called:
@@ -224,7 +230,7 @@ class Called:
 
 
 def go_on(
-    hooks: Iterator[Hook],
+    hooks: Pending,
     course: Course,
     on_start: Callable[[str], None],
     call: Caller,
@@ -261,7 +267,7 @@ def go_on(
             break
         course.names.append(name)
         course.times_ms.append(duration_ms)
-    return course.outcome(error, raised)
+    return course.outcome(error, raised, hooks.registered)
 
 
 def _called(hook: Hook, on_start: Callable[[str], None], call: Caller) -> Called:
@@ -292,7 +298,8 @@ def describe(
     error: BaseException, hook: str | None, message: str | None = None, duration_ms: float | None = None
 ) -> HookFailure:
     """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
-    import traceback  # costs 20 ms, and only a failure needs it
+    with importing:
+        import traceback  # costs 20 ms, and only a failure needs it
 
     stack = "".join(traceback.format_exception(type(error), error, from_the_hook_on(error.__traceback__)))
     return HookFailure(

@@ -12,6 +12,7 @@ import os
 import sys
 
 from snapext.guest import notice
+from snapext.guest.primitives import importing
 from snapext.hooks import registry
 from snapext.integrations import table
 from snapext.integrations.apps_loop import AppsLoop, kinds
@@ -172,7 +173,9 @@ def _look() -> None:
     """Before the snapshot, when the hooks of the app have run: install what is loaded by now."""
     for entry in table.TABLE:
         if entry.name in _wanted and is_loaded(entry):
-            importlib.import_module(entry.module).install()
+            with importing:
+                module = importlib.import_module(entry.module)
+            module.install()
 
 
 def _all_classes() -> Iterable[type]:

@@ -24,6 +24,8 @@ _FAILED = 2**64 - 1
 
 _mmap: Any = None
 _text_at: Any = None
+_pages: dict[tuple[int, int, int], int] = {}
+"""Where each page is mapped, by its file and its place there: a file that is mapped keeps its number to itself."""
 
 
 def can_write() -> bool:
@@ -49,20 +51,22 @@ class Line:
 def line(descriptor: int, number: int) -> Line | None:
     """Map a line of the board whose descriptor has come; the caller closes that. None where something is odd.
 
-    One page is mapped, and stays: a later board has another.
+    One page is mapped, and stays. A process that connects again has the same one; only another extension has others.
     """
     try:
-        _check(descriptor, number)
+        status = _check(descriptor, number)
         at, page = number * LINE_BYTES, os.sysconf("SC_PAGE_SIZE")
-        os.pwrite(descriptor, os.pread(descriptor, 1, at), at)  # it takes memory now, where a lack of it is an error
-        address = _mmap(at - at % page, page, descriptor)
-        return Line(_text_at(address + at % page))
+        key = status.st_dev, status.st_ino, at - at % page
+        if key not in _pages:
+            os.pwrite(descriptor, os.pread(descriptor, 1, at), at)  # it takes memory now, where a lack is an error
+            _pages[key] = _mmap(at - at % page, page, descriptor)
+        return Line(_text_at(_pages[key] + at % page))
     except (OSError, ValueError, ImportError) as error:
         notice.debug(f"the board is not used: {error!r}")
         return None
 
 
-def _check(descriptor: int, number: int) -> None:
+def _check(descriptor: int, number: int) -> os.stat_result:
     import fcntl
 
     status = os.fstat(descriptor)
@@ -72,6 +76,7 @@ def _check(descriptor: int, number: int) -> None:
         raise ValueError("its size is not sealed")
     if (number + 1) * LINE_BYTES > status.st_size:
         raise ValueError(f"it has no line {number}")
+    return status
 
 
 def _prepare() -> None:

@@ -6,12 +6,13 @@ import os
 
 from snapext.errors import LocalProtocolError, RemoteProtocolError
 from snapext.guest import notice
-from snapext.guest.primitives import monotonic, sleep
+from snapext.guest.primitives import importing, monotonic, sleep
 from snapext.hooks import registry
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.reach import ForeignError
 from snapext.link.view import View
+from snapext.wire import VERSION
 from snapext.wire.messages import (
     APP,
     PROTOCOL_VERSION,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from snapext.link.reach import Reached
     from snapext.link.told import Order
 
-CLIENT = "snapext-python/0.1.0"
+CLIENT = f"snapext-python/{VERSION}"
 SIGNAL_TIMEOUT_S = 5.0
 """The sender of the signal waits for us: it takes no time to be told what for."""
 MAX_NAMES = 250
@@ -145,7 +146,7 @@ class Conversation:
     def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
         """Do what a message says. Returns whether it goes on after this, so that the connection has to be kept."""
         if isinstance(message, Welcome):
-            with self._view.importing:
+            with importing:
                 channel.take_line(message.line)
             self._welcomed(message)
         elif isinstance(message, BeforeSnapshot | AfterRestore):
@@ -159,7 +160,7 @@ class Conversation:
     def _take_orders(self) -> Orders:
         """What runs hooks and renews generators is imported with the first phase: a start need not wait for it."""
         if self._orders is None:
-            with self._view.importing:
+            with importing:
                 from snapext.link.orders import Orders
 
             with self._view.lock:
@@ -192,7 +193,7 @@ class Conversation:
 
     def _describe(self, message: Describe, channel: Channel) -> None:
         """The names of the hooks of each phase, in the order in which they run; as many as one message holds."""
-        with self._view.importing:
+        with importing:
             from snapext.hooks.runner import hook_name
 
         before = [hook_name(hook[0]) for hook in reversed(registry.get_before_snapshot())]

@@ -5,7 +5,7 @@ phase, and hangs up.
 
 It must be as if it were not there when there is no extension: it never raises into the app and never makes it wait.
 What it needs only with an extension, and then only in a phase, its thread imports itself, when that comes: an app must
-not wait for it. A fork waits meanwhile (View.importing).
+not wait for it. A fork waits meanwhile (`importing`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
-from snapext.guest.primitives import Alarm, get_ident, monotonic, sleep, start_new_thread
+from snapext.guest.primitives import Alarm, get_ident, importing, monotonic, sleep, start_new_thread
 from snapext.link.reach import ForeignError, reach
 from snapext.link.view import View
 from snapext.wire.place import socket_path
@@ -171,7 +171,7 @@ class Link:
 
     def _converse(self) -> Conversation:
         if self._conversation is None:
-            with self.view.importing:
+            with importing:
                 from snapext.link.conversation import Conversation
 
             with self.view.lock:  # a request that finds no extension may want one, too

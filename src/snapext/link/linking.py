@@ -7,7 +7,8 @@ import os
 import sys
 
 from snapext.guest import notice
-from snapext.guest.own import is_own_process
+from snapext.guest.own import is_off, is_own_process
+from snapext.guest.primitives import importing
 from snapext.hooks import loops
 from snapext.link import main_thread, process
 from snapext.link.link import Link
@@ -44,7 +45,7 @@ def hook_registered() -> None:
 
 def join() -> None:
     """Link this process: by the thread, or, where it cannot have one, by handlers of the two signals."""
-    if is_own_process():
+    if is_own_process() or is_off(os.environ):
         return
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
@@ -77,12 +78,12 @@ def _never_raising(call: Callable[[], None]) -> None:
 def _before_fork() -> None:
     global _waited_for_import
     _link.view.lock.acquire()
-    _waited_for_import = _link.view.importing.acquire(IMPORT_WAIT_S)
+    _waited_for_import = importing.acquire(IMPORT_WAIT_S)
 
 
 def _after_fork_in_parent() -> None:
     if _waited_for_import:
-        _link.view.importing.release()
+        importing.release()
     _link.view.lock.release()
 
 
@@ -93,6 +94,7 @@ def _after_fork_in_child() -> None:
 
 def _renew_link() -> None:
     global _link
+    importing.free()
     _never_raising(loops.forget_loops)
     try:
         _link = _link.child()

@@ -129,3 +129,4 @@ class Orders:
             self._told.main.phase_is_answered()
 
         self._view.phase_ends(order.type, order.generation, ok=outcome.error is None, answer=answer)
+        self._tell_hook_counts()  # of those that were registered while the extension was too slow to be told

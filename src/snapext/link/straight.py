@@ -23,7 +23,7 @@ from snapext.hooks import around, checks, own_loops, registry, runner
 from snapext.hooks.runner import Called, Course, Outcome
 from snapext.link.told import Told
 from snapext.link.view import View
-from snapext.wire.board import written
+from snapext.wire.board import EMPTY, written
 from snapext.wire.json_text import quote
 from snapext.wire.messages import MAX_LINE_BYTES, AfterRestore, HookTiming
 from snapext.wire.phases import AFTER_RESTORE
@@ -52,6 +52,7 @@ class Finished(Outcome):
 
     def __init__(self, names: list[str]) -> None:
         self.error = self.raised = None
+        self.registered = len(names)
         self._names = names
         self.times = [0]
         """In microseconds: of all, and of each hook."""
@@ -97,7 +98,8 @@ def prepare(
 def _answer(names: list[str]) -> bytes:
     """`done` as a format: of the id, and of the microseconds that the phase and each hook have taken."""
     timings = ",".join([f'{{"name":{quote(name).replace("%", "%%")},"duration_ms":%de-3}}' for name in names])
-    return f'{{"type":"done","id":%b,"ok":true,"duration_ms":%de-3,"hooks":[{timings}]}}\n'.encode()
+    answer = f'{{"type":"done","id":%b,"ok":true,"duration_ms":%de-3,"hooks":[{timings}],"registered":{len(names)}}}\n'
+    return answer.encode()
 
 
 def _rehearse(channel: Channel, text: Any, renew: Callable[[bytes], None] | None) -> None:
@@ -148,7 +150,7 @@ def _taker(
     known, before, modules, line = list(hooks), registry.get_before_snapshot(), sys.modules, channel.line
     count, count_before, count_modules, pid = len(hooks), len(before), len(modules), os.getpid()
     steps = [(hook, written(GENERATION, name), name) for hook, name in zip(known, names, strict=True)]
-    at_generators = written(GENERATION, around.GENERATORS)
+    at_generators, nothing = written(GENERATION, around.GENERATORS), EMPTY
     main, finished, key, mine = told.main, Finished(names), (AFTER_RESTORE, GENERATION), object()
     is_left_alone, call = main.settle(), main.call
     state, outcomes, claims, asked = vars(view), told.outcomes, told.claims, told.asked
@@ -265,6 +267,8 @@ def _taker(
             state["answering"], state["phase"], state["generation"] = True, "ready", generation
             outcomes[key] = finished
             del asked[key]
+            if getpid() == pid:
+                text.raw = nothing
             is_sent = post(answer % (number, *times))
         finally:
             unlock()

@@ -19,7 +19,7 @@ from snapext.integrations import table
 from snapext.link import process
 from snapext.link.channel import Channel
 from snapext.link.main_thread import MainThread
-from snapext.wire.board import written
+from snapext.wire.board import EMPTY, written
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookFailure, Running
 
 TYPE_CHECKING = False
@@ -87,6 +87,7 @@ class Told:
         self.record(order, outcome)
         asked = self.asked.pop(_key(order), [])
         for channel, number in asked:
+            _empty_line(channel)
             _send_done(channel, number, outcome)
         return [channel for channel, _ in asked]
 
@@ -217,14 +218,20 @@ def _let_imports_end(order: Order, imports_are_over: Callable[[], None]) -> Hook
     return None
 
 
+def _empty_line(channel: Channel) -> None:
+    """No hook runs any more."""
+    if channel.line is not None:
+        channel.line.write(EMPTY)
+
+
 def _send_done(channel: Channel, number: int, outcome: Outcome) -> None:
     error = outcome.error
     try:
-        channel.send(Done(number, error is None, outcome.duration_ms, outcome.hooks, error))
+        channel.send(Done(number, error is None, outcome.duration_ms, outcome.hooks, error, outcome.registered))
     except LocalProtocolError:  # too much for one line: the answer matters, the timings and half a stack do not
         if error is not None:
             error = error.replace(stack=error.stack[-runner.MAX_STACK_CHARS // 2 :])
-        channel.send(Done(number, error is None, outcome.duration_ms, (), error))
+        channel.send(Done(number, error is None, outcome.duration_ms, (), error, outcome.registered))
 
 
 def _key(order: Order) -> tuple[str, int]:

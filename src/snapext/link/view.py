@@ -32,8 +32,6 @@ class View:
         restored_monotonic: float | None = None,
     ) -> None:
         self.lock = Lock()
-        self.importing = Lock()
-        """Held while our thread imports: a fork in the middle would leave the import's lock taken in the child."""
         self.phase = "init"
         self.generation = generation
         self._environment_id = environment_id
@@ -48,7 +46,7 @@ class View:
 
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
-        self.lock, self.importing = Lock(), Lock()  # of the parent's threads none is left to release them
+        self.lock = Lock()  # of the parent's threads none is left to release it
         return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
 
     # --- what happens ----------------------------------------------------------------------------------------------

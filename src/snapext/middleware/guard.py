@@ -11,7 +11,7 @@ import os
 from snapext.clock.reader import Reader
 from snapext.clock.restore import RestoreClock
 from snapext.guest import notice
-from snapext.guest.own import is_snap_start
+from snapext.guest.own import is_off, is_snap_start
 from snapext.guest.primitives import Lock
 from snapext.hooks import loops, registry
 from snapext.link import linking
@@ -30,13 +30,15 @@ CALM = frozenset({"init", BEFORE_SNAPSHOT, "snapshot"})
 
 
 class Guard:
-    """is_open: everything passes. Never so before the restore, where one may come."""
+    """is_open: everything passes. Never so before the restore, where one may come. is_off: no hook ever runs."""
 
     def __init__(self, environ: Mapping[str, str], reader: Reader | None = None) -> None:
-        self.is_open = not is_snap_start(environ)
+        may_restore = is_snap_start(environ)
+        self.is_off = is_off(environ)
+        self.is_open = self.is_off or not may_restore
         self._reader = reader or Reader()
         self._wall, self._steady = self._reader.wall, self._reader.steady
-        self.routes = Routes({} if self.is_open else environ)
+        self.routes = Routes(environ if may_restore else {})
         if self.routes.problem:
             notice.once("routes", self.routes.problem)
         self._clock = RestoreClock(self._reader.read())

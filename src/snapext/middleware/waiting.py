@@ -14,6 +14,7 @@ from snapext.link import linking
 from snapext.middleware import answers
 from snapext.middleware.guard import Guard
 from snapext.middleware.restoring import Restoring, run_alone
+from snapext.middleware.routes import ENV_PATHS
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
 TYPE_CHECKING = False
@@ -43,6 +44,8 @@ async def wait_here(guard: Guard) -> Answer | None:
 
 def adapter_says(guard: Guard, phase: str) -> Answer | None:
     """The web adapter posts a phase: run it, and answer when it is over. None: there is no such route (any more)."""
+    if guard.is_off:
+        return _answer_off(guard, phase)
     if not _takes(guard, phase):
         return None
     if phase == AFTER_RESTORE:
@@ -52,6 +55,8 @@ def adapter_says(guard: Guard, phase: str) -> Answer | None:
 
 async def adapter_says_here(guard: Guard, phase: str) -> Answer | None:
     """The same on a loop."""
+    if guard.is_off:
+        return _answer_off(guard, phase)
     if not _takes(guard, phase):
         return None
     if phase == AFTER_RESTORE:
@@ -67,6 +72,17 @@ def _takes(guard: Guard, phase: str) -> bool:
     if phase == AFTER_RESTORE and _is_before_the_snapshot(linking.current()):
         return False
     return guard.routes.take(phase)
+
+
+def _answer_off(guard: Guard, phase: str) -> Answer | None:
+    """Run nothing, and fail nothing: without an answer of 2xx the adapter fails the phase."""
+    if not guard.routes.take(phase):
+        return None
+    notice.once(
+        "off: POST",
+        f"SNAPEXT_MODE=off: process {os.getpid()} runs no hook when the web adapter posts to {ENV_PATHS[phase]}",
+    )
+    return _answer_adapter(phase, None)
 
 
 def _is_before_the_snapshot(link: Link) -> bool:

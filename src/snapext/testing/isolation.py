@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
-from snapext.guest.own import ENV_INITIALIZATION_TYPE
+from snapext.guest.own import ENV_INITIALIZATION_TYPE, ENV_MODE
 from snapext.hooks import generators, loops, registry
 from snapext.link import linking
 from snapext.link.link import Link
@@ -127,14 +127,16 @@ def _is_in_an_import(frame: FrameType | None) -> bool:
 
 
 def _environment() -> Callable[[], object]:
-    before = os.environ.get(ENV_INITIALIZATION_TYPE)
+    """As in a function with SnapStart, where snapext is not off."""
+    before = {name: os.environ.pop(name, None) for name in (ENV_INITIALIZATION_TYPE, ENV_MODE)}
     os.environ[ENV_INITIALIZATION_TYPE] = SNAP_START
 
     def undo() -> None:
-        if before is None:
-            os.environ.pop(ENV_INITIALIZATION_TYPE, None)
-        else:
-            os.environ[ENV_INITIALIZATION_TYPE] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     return undo
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 LINE_BYTES = 256
 """The line number N begins at the byte N * LINE_BYTES, and ends with the first NUL in it."""
 _CUT_OFF = "…".encode()
+EMPTY = b"\0"
+"""What to write when the last hook of a phase has ended: else one that loses its connection then names a wrong one."""
 
 
 def written(generation: int, hook: str) -> bytes:

@@ -149,13 +149,17 @@ class Running(Message, title="running", senders=(APP,)):
 
 
 class Done(Message, title="done", senders=(APP,)):
-    """A process has finished a phase. `hooks` are those that ran to their end, in the order in which they ran."""
+    """A process has finished a phase. `hooks` are those that ran to their end, in the order in which they ran.
+
+    registered: how many hooks of this phase there were when the process looked for the last time: all that it has run.
+    """
 
     id: int = natural()
     ok: bool = flag()
     duration_ms: float = number()
     hooks: tuple[HookTiming, ...] = parts(HookTiming, default=(), absent=())
     error: HookFailure | None = part(HookFailure, unless="ok", default=None, said=False)
+    registered: int | None = natural(default=None, absent=None, said=False)
 
 
 class Describe(Message, title="describe", senders=(EXTENSION,)):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from snapext.wire import VERSION
 from snapext_tools.doctor.documents import failed_document, json_document, sarif_document
 from snapext_tools.doctor.env_file import read_env_file, read_environ
 from snapext_tools.doctor.examine import Diagnosis, diagnose, uses_snapext
@@ -64,7 +64,7 @@ def doctor(
             click.echo(json.dumps(failed_document(str(error)), indent=2))
         raise _NothingToJudge(str(error)) from error
     if as_json or as_sarif:
-        document = json_document(diagnoses) if as_json else sarif_document(diagnoses, version("lambda-snapext"))
+        document = json_document(diagnoses) if as_json else sarif_document(diagnoses, VERSION)
         click.echo(json.dumps(document, indent=2))
     else:
         for line in lines(diagnoses):

@@ -6,6 +6,7 @@ import importlib
 
 import click
 
+from snapext.wire import VERSION
 from snapext_tools.cli import COMMANDS
 
 
@@ -21,7 +22,7 @@ class _Lazily(click.Group):
 
 
 @click.command(cls=_Lazily, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lambda-snapext", prog_name="snapext")
+@click.version_option(VERSION, prog_name="snapext")
 def snapext() -> None:
     """SnapStart hooks in every process of a web server on AWS Lambda.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from snapext_tools.cli import asked
+from snapext_tools.cli.documents import Documents, asked_for, error_of, no_life, writable
 from snapext_tools.cli.fail import end_on_signals
 from snapext_tools.cli.of_template import TemplateStart, start_of
 from snapext_tools.simulator.errors import SimulationError
 from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext_tools.simulator.plan import Event, Plan, Request
-from snapext_tools.simulator.recorder import Trouble
 from snapext_tools.simulator.simulation import Simulation
 from snapext_tools.simulator.states import InitType
 from snapext_tools.simulator.story import Story
@@ -33,7 +31,7 @@ ORDERED = (asked.REQUEST, asked.EVENT, asked.DATA, asked.HEADER)
 
 
 class _Simulate(click.Command):
-    """A command that knows the order of its options, and whose --json prints a document even for wrong usage."""
+    """A command that knows the order of its options, and which leaves its documents even for wrong usage."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -42,8 +40,7 @@ class _Simulate(click.Command):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            if "--json" in before_command:
-                _say_document(_no_document(error))
+            asked_for(before_command).write(no_life(error))
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -58,6 +55,8 @@ class _Simulate(click.Command):
             except click.UsageError as error:
                 error.ctx = ctx
                 raise
+            if ctx.params["report"] is not None and ctx.params["report"] == ctx.params["trace"]:
+                raise click.UsageError("--report and --trace name the same file", ctx=ctx)
             _take_template(ctx)
         return rest
 
@@ -77,18 +76,6 @@ def _take_template(context: click.Context) -> None:
         error.ctx = context
         raise
     context.params["command"], context.params["template"] = start.command, start
-
-
-def _no_document(error: click.ClickException) -> dict[str, Any]:
-    return {"ok": False, "errors": [_error("usage", "UsageError", error.format_message())]}
-
-
-def _error(phase: str, kind: str, message: str) -> dict[str, Any]:
-    return Trouble(phase, None, None, kind, message, "").as_document()
-
-
-def _say_document(document: Mapping[str, Any]) -> None:
-    Page(sys.stdout, os.environ).write_raw(json.dumps(document, indent=2))
 
 
 def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -112,6 +99,10 @@ def _free(port: int) -> int:
         except OSError as error:
             raise click.BadParameter(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from None
     return port
+
+
+def _file(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
+    return None if value is None or _context.resilient_parsing else writable(value)
 
 
 def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -223,7 +214,27 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     metavar="SECONDS",
     help="Give up after this time.",
 )
+@click.option(
+    "--without-snapext",
+    is_flag=True,
+    help="The same life as it is today, without the extension and what it links: whether an answer is stale is yours "
+    "to see, and only an answer of 500 or above, or an app that does not start, fails it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the rest goes to standard error.")
+@click.option(
+    "--report",
+    callback=_file,
+    shell_complete=_files,
+    metavar="FILE.html",
+    help="Write a page that shows the life: a lane for each process, its hooks, and each failure with its stack.",
+)
+@click.option(
+    "--trace",
+    callback=_file,
+    shell_complete=_files,
+    metavar="FILE.json",
+    help="Write the life as Chrome trace events, which ui.perfetto.dev opens.",
+)
 @click.option(
     "--template",
     type=click.Path(path_type=Path),
@@ -243,7 +254,10 @@ def simulate(
     requests: tuple[Request | Event, ...],
     adapter: str,
     timeout: float,
+    without_snapext: bool,
     as_json: bool,
+    report: Path | None,
+    trace: Path | None,
     command: tuple[str, ...],
     template: TemplateStart | None,
 ) -> None:
@@ -258,7 +272,11 @@ def simulate(
       snapext simulate --workers 4 --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
       snapext simulate --template template.yaml App
     """
-    plan = Plan(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks)
+    documents = Documents(as_json, report, trace)
+    plan = Plan(
+        *(command, port, workers, InitType(init_type), freeze, requests, adapter, timeout, expect_hooks),
+        with_snapext=not without_snapext,
+    )
     errors = Page(sys.stderr, os.environ)
     story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
     end_on_signals(signal.SIGINT)
@@ -275,21 +293,22 @@ def simulate(
     document: dict[str, Any] = {}
     try:
         document = simulation.run()
-        story.verdict(simulation.recorder)
+        story.verdict(simulation.recorder, with_snapext=plan.with_snapext)
     except SimulationError as error:
         usage = click.UsageError(str(error))
-        document = _no_document(usage)
+        document = no_life(usage)
         raise usage from error
     except SystemExit:  # a signal: the last trouble says what it interrupted
         document = simulation.document()
-        story.verdict(simulation.recorder)
+        story.verdict(simulation.recorder, with_snapext=plan.with_snapext)
         raise
     except Exception as error:  # a bug of ours: readers of the document must see it there
         document = simulation.document()
         document["ok"] = False
-        document["errors"].append(_error("simulate", type(error).__name__, str(error)))
+        document["errors"].append(error_of("simulate", type(error).__name__, str(error)))
         raise
     finally:
-        if as_json:
-            _say_document(document)
-    sys.exit(0 if document["ok"] else 1)
+        written = documents.write(document)
+    if not document["ok"]:
+        sys.exit(1)
+    sys.exit(0 if written else 2)

@@ -19,6 +19,11 @@ from snapext_tools.doctor.settings import Function, UnreadableError
 _ORDER = list(Severity)
 _OF_SNAPSTART = ("snapstart-off", "no-published-version")
 ATTACHED, BEFORE, ALWAYS = "attached", "before", "always"
+_WHEN_OFF = (
+    *("mode-off", "no-python", "native-handler", "image-without-snapext", "image-without-label", "no-layer"),
+    "unknown-setting",
+)
+"""What still matters where snapext is off, besides the rules for all functions: the extension runs, with its gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,10 @@ def examine(function: Function, *, attached: bool = True) -> Diagnosis:
     """Judge one function by every rule that applies."""
     findings: list[Finding] = []
     not_judged: list[tuple[str, str]] = []
+    is_off = own.is_off(function)
     for rule in RULES:
-        if rule.applies not in (ALWAYS, ATTACHED if attached else BEFORE):
+        applies = rule.id in _WHEN_OFF if is_off else rule.applies == (ATTACHED if attached else BEFORE)
+        if not applies and rule.applies != ALWAYS:
             continue
         try:
             for finding in rule.judge(function):
@@ -172,6 +179,7 @@ RULES = (
     Rule("handler-shebang", 9534, _W, "the handler script", script.handler_shebang, ALWAYS),
     Rule("replaced-pythonpath", 9535, _W, "the start command", starting.replaced_path),
     Rule("more-workers-than-set", 9536, _W, "the start command", starting.too_many_started),
+    Rule("mode-off", 9538, _W, "the mode", own.mode_off),
     Rule("image-without-label", 9537, _E, "the image", before.image_label, BEFORE),
     Rule("hooks-are-lost", 9540, _W, "what SnapStart loses", before.loses, BEFORE),
     Rule("not-attached", 9541, _N, "what SnapStart would lose", before.would_lose, BEFORE),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from snapext.wire.signal_names import ENV_SIGNALS
 from snapext_extension import config
+from snapext_extension.observing import OFF
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.ours import first_refused
 from snapext_tools.doctor.rules_adapter import READINESS_PORT, READINESS_PROTOCOL
@@ -18,6 +19,22 @@ SERVERS_USE = {
     "HUP": "gunicorn and nginx replace their workers on it, and the phase would have to wait for the new ones",
     "WINCH": "gunicorn and nginx stop their workers on it",
 }
+
+
+def is_off(function: Function) -> bool:
+    """Whether the function's settings say that snapext is to do nothing."""
+    return function.variables.get(config.ENV_MODE) in OFF
+
+
+def mode_off(function: Function) -> Iterator[Finding]:
+    """Somebody has turned snapext off, and may have forgotten it."""
+    if is_off(function):
+        yield Finding(
+            Severity.WARNING,
+            f"{config.ENV_MODE} is {function.variables[config.ENV_MODE]!r}: snapext is off",
+            "no hook runs, before the snapshot or after a restore, as if snapext were not attached",
+            function.remove_variable(config.ENV_MODE),
+        )
 
 
 def refused_settings(function: Function) -> Iterator[Finding]:

@@ -34,8 +34,8 @@ def _joined_too_late(recorder: Recorder, at_ms: float, record: Record) -> None:
     recorder.joined_too_late(at_ms, record["pid"], record["name"], lost=record["lost"])
 
 
-def _left(recorder: Recorder, _at_ms: float, record: Record) -> None:
-    recorder.left(record["pid"], alive=record["alive"])
+def _left(recorder: Recorder, at_ms: float, record: Record) -> None:
+    recorder.left(at_ms, record["pid"], alive=record["alive"])
 
 
 def _hooks_changed(recorder: Recorder, _at_ms: float, record: Record) -> None:
@@ -73,9 +73,9 @@ def _restored(recorder: Recorder, _at_ms: float, record: Record) -> None:
     recorder.environment_id = record["environment_id"]
 
 
-def _failed(recorder: Recorder, _at_ms: float, record: Record) -> None:
+def _failed(recorder: Recorder, at_ms: float, record: Record) -> None:
     what = (record["phase"], record.get("pid"), record["hook"], record["type"], record["message"], record["stack"])
-    recorder.trouble(Trouble(*what, seen_by_users(record["phase"], record["error_type"])))
+    recorder.trouble(Trouble(*what, seen_by_users(record["phase"], record["error_type"]), at_ms))
 
 
 _HEARD: Mapping[str, Callable[[Recorder, float, Record], None]] = {

@@ -11,7 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from snapext_extension.observing import ENV_INITIALIZATION_TYPE
+from snapext_extension.observing import (
+    DEFAULT_PORT,
+    ENV_INITIALIZATION_TYPE,
+    OLDER_READINESS_PORT,
+    READINESS_PORT,
+)
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
 from snapext_tools.simulator.errors import SimulationError
 
@@ -41,6 +46,8 @@ class Settings(Protocol):
     def init_type(self) -> str: ...
     @property
     def adapter(self) -> str: ...
+    @property
+    def with_snapext(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,16 @@ class Layout:
     extension_names: tuple[str, ...]
 
 
-def lay_out(folder: str, adapter: str) -> Layout:
+def lay_out(folder: str, adapter: str, *, with_snapext: bool = True) -> Layout:
     """Make the extensions' folder with snapext and an adapter, each under the name that it registers."""
     extensions = os.path.join(folder, "extensions")
     os.mkdir(extensions)
-    _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
+    ours = (EXTENSION,) if with_snapext else ()
+    if ours:
+        _write_launcher(os.path.join(extensions, EXTENSION), _extension_script())
     path = os.path.join(extensions, ADAPTER)
     if adapter == NO_ADAPTER:
-        return Layout(extensions, (EXTENSION,))
+        return Layout(extensions, ours)
     if adapter in BUILTIN_ADAPTERS:
         _write_launcher(path, _adapter_script(adapter))
     else:
@@ -64,7 +73,7 @@ def lay_out(folder: str, adapter: str) -> Layout:
         if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
             raise SimulationError(f"{adapter} is not an executable file")
         os.symlink(binary, path)
-    return Layout(extensions, (ADAPTER, EXTENSION))
+    return Layout(extensions, (ADAPTER, *ours))
 
 
 def extension_environment(
@@ -75,7 +84,6 @@ def extension_environment(
     credentials: those of the platform's endpoint. With them the processes can reach no others.
     """
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    gate_port = environ.get("SNAPEXT_PORT") or str(_free_port())
     env = {
         **{name: value for name, value in environ.items() if credentials is None or name not in DEVELOPERS_OWN},
         **({} if credentials is None else credentials.variables(address)),
@@ -88,18 +96,27 @@ def extension_environment(
         "AWS_DEFAULT_REGION": region,
         "AWS_LWA_PORT": str(plan.port),
         "PORT": str(plan.port),
-        "SNAPEXT_PORT": gate_port,
-        "SNAPEXT_SOCKET": environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock"),
     }
+    if not plan.with_snapext:
+        return _without_our_gate(env)
+    env["SNAPEXT_SOCKET"] = environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock")
     if plan.adapter == NO_ADAPTER:
         env.setdefault("SNAPEXT_MODE", "explicit")
-    elif environ.get("SNAPEXT_MODE") not in ("explicit", "observe"):
-        env.setdefault("AWS_LWA_READINESS_CHECK_PORT", gate_port)
+    elif _is_gate(environ):
+        port = environ.get("SNAPEXT_PORT") or str(_free_port())
+        env["SNAPEXT_PORT"] = env[READINESS_PORT] = port
     if plan.workers is not None:
         env["SNAPEXT_WORKERS"] = str(plan.workers)
     if environ.get("SNAPEXT_LOG_LEVEL", "info") in LOG_LEVELS:
         env["SNAPEXT_LOG_LEVEL"] = "debug"  # the story is made from its log
     return env
+
+
+def _without_our_gate(env: Mapping[str, str]) -> dict[str, str]:
+    """The same variables, but for a readiness check that points at our port: there nobody would ever answer it."""
+    ours = env.get("SNAPEXT_PORT", DEFAULT_PORT)
+    checks = (READINESS_PORT, OLDER_READINESS_PORT)
+    return {name: value for name, value in env.items() if name not in checks or value != ours}
 
 
 def runtime_environment(
@@ -127,6 +144,15 @@ def runtime_environment(
     else:
         env.pop("SNAPEXT_LOG_LEVEL", None)
     return env
+
+
+def _is_gate(environ: Mapping[str, str]) -> bool:
+    """Whether the web adapter's readiness check is to point at us: set so, or not set at all. A free port will do then.
+
+    Anything else stays as it is set: the extension names the port of a function in what it says.
+    """
+    ours = environ.get("SNAPEXT_PORT") or DEFAULT_PORT
+    return environ.get("SNAPEXT_MODE") not in ("explicit", "observe") and environ.get(READINESS_PORT, ours) == ours
 
 
 def _autostart_folder() -> str:

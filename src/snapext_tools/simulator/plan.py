@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from snapext_tools.simulator import apigw
 from snapext_tools.simulator.states import InitType
 
+WITHOUT_SNAPEXT = "without snapext"
+"""The mode of a life to which snapext is not attached, in its document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -45,6 +48,7 @@ class Plan:
 
     expected_hooks: how many must run in total; None for at least one under SnapStart.
     installed_layer: an /opt with extensions, used as it is instead of our own.
+    with_snapext: False for the life of the function to which snapext is not attached.
     """
 
     command: tuple[str, ...]
@@ -57,3 +61,4 @@ class Plan:
     timeout_s: float
     expected_hooks: int | None = None
     installed_layer: str | None = None
+    with_snapext: bool = True

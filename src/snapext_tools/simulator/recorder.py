@@ -28,7 +28,10 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A failure. `seen` is what Lambda would have told the users of the function."""
+    """A failure. `seen` is what Lambda would have told the users of the function.
+
+    at_ms: when it was seen, in ms after the start; None where only the end of the life shows it.
+    """
 
     phase: str
     pid: int | None
@@ -37,15 +40,18 @@ class Trouble:
     message: str
     stack: str
     seen: str = ""
+    at_ms: float | None = None
 
     def as_document(self) -> dict[str, Any]:
         return {
+            "at_ms": None if self.at_ms is None else round(self.at_ms, 3),
             "phase": self.phase,
             "pid": self.pid,
             "hook": self.hook,
             "type": self.type,
             "message": self.message,
             "stack": self.stack,
+            "seen": self.seen,
         }
 
 
@@ -84,6 +90,7 @@ class Recorder:
     hooks_run: the hooks of all processes in both phases; a signal handler counts as one.
     debts: the hooks that had not run when the runtime was ready.
     latecomers: the processes that joined too late, and were alive when the runtime was ready.
+    last_ms: the time of the latest event.
     """
 
     def __init__(self, tell: Callable[[Happening | Trouble], None]) -> None:
@@ -96,6 +103,7 @@ class Recorder:
         self.hooks_run = 0
         self.debts: tuple[Debt, ...] = ()
         self.latecomers: list[Latecomer] = []
+        self.last_ms = 0.0
         self._is_ready = False
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
@@ -114,11 +122,12 @@ class Recorder:
         with self._lock:
             happening = Happening(at_ms, event, fields)
             self.happenings.append(happening)
+            self.last_ms = max(self.last_ms, at_ms)
             self._tell(happening)
 
     def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int], *, forked: bool = False) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
-        self._processes[pid] = {"pid": pid, "name": name, "hooks": dict(hooks)}
+        self._process(pid, name).update(name=name, hooks=dict(hooks), ended_at_ms=None)
         self._gone.discard(pid)
         (self._forked.add if forked else self._forked.discard)(pid)
 
@@ -131,15 +140,22 @@ class Recorder:
             self.latecomers.append(Latecomer(pid, name, self._is_ready))
         self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
-    def left(self, pid: int, *, alive: bool) -> None:
+    def left(self, at_ms: float, pid: int, *, alive: bool) -> None:
         """A connection ended. If its process ended or executes another program, no clone contains its hooks."""
         if not alive:
             self._gone.add(pid)
+            if pid in self._processes:
+                self._processes[pid]["ended_at_ms"] = round(at_ms, 3)
+
+    def started(self, pid: int, at_ms: float) -> None:
+        """When a process that takes part was started, as the kernel has it."""
+        if pid in self._processes:
+            self._processes[pid]["started_at_ms"] = round(max(0.0, at_ms), 3)
 
     def signalled(self, at_ms: float, pid: int, name: str, phase: str, signal: str) -> None:
         """A process was signalled. If it connects to the socket in answer, it has also joined."""
         self.add(at_ms, "process_signalled", pid=pid, name=name, phase=phase, signal=signal)
-        self._processes.setdefault(pid, {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0)})
+        self._process(pid, name)
 
     def unconfirmed(self, at_ms: float, **fields: Any) -> None:
         """A handler that cannot report that it is done got a signal: it counts as run."""
@@ -171,9 +187,19 @@ class Recorder:
         self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
 
+    def _process(self, pid: int, name: str) -> dict[str, Any]:
+        """A process as the document has it."""
+        new = {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0), "started_at_ms": None, "ended_at_ms": None}
+        return self._processes.setdefault(pid, new)
+
     def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
         if pid in self._processes:
             self._processes[pid]["hooks"] = dict(hooks)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the extension has said that it does nothing (SNAPEXT_MODE=off)."""
+        return any(each.event == "warning" and each.fields["about"] == "off" for each in list(self.happenings))
 
     def last_message(self, event: str) -> str | None:
         """The message of the last event of that name."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
+from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, is_off, observes
 from snapext_tools.simulator import apigw, extension_log
 from snapext_tools.simulator.credentials import Credentials, developers_credentials
 from snapext_tools.simulator.errors import SimulationError
@@ -26,7 +27,8 @@ from snapext_tools.simulator.folder import (
     lay_out,
     runtime_environment,
 )
-from snapext_tools.simulator.plan import Event, Plan, Request
+from snapext_tools.simulator.notices import ERROR_CALLS
+from snapext_tools.simulator.plan import WITHOUT_SNAPEXT, Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
 from snapext_tools.simulator.recorder import Happening, Recorder, Trouble, seen_by_users
 from snapext_tools.simulator.sandbox import Sandbox
@@ -41,7 +43,6 @@ HASTY_END = (
     "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"
 )
-ERROR_CALLS = ("init_error", "restore_error", "extension_init_error", "extension_exit_error")
 
 
 class Simulation:
@@ -64,6 +65,7 @@ class Simulation:
         self._restored_ticks: int | None = None
         self._ending = False
         self._started_s = time.monotonic()
+        self._now_ms: Callable[[], float] = lambda: (time.monotonic() - self._started_s) * 1000
         self._deadline = time.monotonic() + plan.timeout_s
         self.recorder = Recorder(tell)
 
@@ -92,6 +94,7 @@ class Simulation:
                 credentials=credentials,
                 on_event=self._on_platform_event,
             ) as self._platform:
+                self._now_ms = self._platform.now_ms
                 self._sandbox = Sandbox(self._on_exit)
                 try:
                     if credentials is not None and credentials.doubt:
@@ -107,16 +110,19 @@ class Simulation:
                     raise
                 finally:
                     self._end_everything()
-        judge(self.recorder, snap_start=snap_start, expected_hooks=self._plan.expected_hooks)
+        hooks_can_run = snap_start and self._plan.with_snapext
+        judge(self.recorder, snap_start=hooks_can_run, expected_hooks=self._plan.expected_hooks)
         return self.document()
 
     def document(self) -> dict[str, Any]:
         """The document of everything so far."""
-        return self.recorder.document(mode=self._mode, init_type=str(self._plan.init_type), adapter=self._plan.adapter)
+        plan = self._plan
+        about = {"command": list(plan.command), "init_type": str(plan.init_type), "adapter": plan.adapter}
+        return self.recorder.document(mode=self._mode, **about)
 
     def _lay_out(self, folder: str) -> Layout:
         if self._plan.installed_layer is None:
-            return lay_out(folder, self._plan.adapter)
+            return lay_out(folder, self._plan.adapter, with_snapext=self._plan.with_snapext)
         extensions = os.path.join(self._plan.installed_layer, "extensions")
         return Layout(extensions, tuple(sorted(os.listdir(extensions))))
 
@@ -124,9 +130,9 @@ class Simulation:
 
     def _start_extensions(self, extensions_folder: str, folder: str, credentials: Credentials | None) -> None:
         env = extension_environment(self._environ, self._platform.address, folder, self._plan, credentials)
-        gate = env.get("AWS_LWA_READINESS_CHECK_PORT") == env["SNAPEXT_PORT"]
-        self._mode = "gate" if gate else env.get("SNAPEXT_MODE", "auto")
-        self._runtime_env = runtime_environment(env, self._environ, autostart=self._plan.installed_layer is None)
+        self._mode = _mode(env, extensions_folder) if self._plan.with_snapext else WITHOUT_SNAPEXT
+        ours = self._plan.installed_layer is None and self._plan.with_snapext
+        self._runtime_env = runtime_environment(env, self._environ, autostart=ours)
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))
         adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
@@ -152,7 +158,7 @@ class Simulation:
 
     def _leave_start_command(self) -> None:
         """Record which process is the start command, as the layer's wrapper does; it does not run here."""
-        if self._plan.installed_layer is None:
+        if self._plan.installed_layer is None and self._plan.with_snapext:
             path = start_command_path(self._runtime_env["SNAPEXT_SOCKET"])
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError), open(f"/proc/{self._sandbox.pid(RUNTIME)}/stat") as stat:
@@ -182,14 +188,17 @@ class Simulation:
             time.sleep(self._plan.freeze_s)  # this is the freeze, not a wait for something
             self._deadline += self._plan.freeze_s
             self._sandbox.thaw()
-        self._add("restore")
+        restored_at_ms = self._now_ms()
+        self.recorder.add(restored_at_ms, "restore")
         self._doing = "the restore"
         self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         self._platform.restore()
         restore_ms = self._platform.wait_ready(self._left_s())
         self._sandbox.drain()
         self.recorder.restore_ms = round(restore_ms, 3)
-        self.recorder.ready(self._platform.now_ms(), self._owes_nothing, duration_ms=round(restore_ms, 3))
+        # It was ready before we have heard so, and before the log of what it waited for was written.
+        at_ms = max(restored_at_ms + restore_ms, self.recorder.last_ms)
+        self.recorder.ready(at_ms, self._owes_nothing, duration_ms=round(restore_ms, 3))
 
     def _owes_nothing(self, pid: int) -> bool:
         """Whether a process has ended, or started after the restore: then no clone contains its hooks."""
@@ -202,7 +211,7 @@ class Simulation:
         result = self._platform.invoke(request.payload, self._left_s())
         if not result.ok:
             message = result.body.decode("utf-8", "replace")
-            self.recorder.trouble(_invoke_trouble(request, result.error_type or "Unknown", message))
+            self._add_invoke_trouble(request, result.error_type or "Unknown", message)
             return
         if isinstance(request, Event):
             body = result.body.decode("utf-8", "replace")
@@ -211,14 +220,14 @@ class Simulation:
         try:
             response = apigw.parse_response(result.body)
         except SimulationError as error:
-            self.recorder.trouble(_invoke_trouble(request, "Runtime.BadAnswer", str(error)))
+            self._add_invoke_trouble(request, "Runtime.BadAnswer", str(error))
             return
         body = response.body.decode("utf-8", "replace")
         duration_ms = round(result.duration_ms, 3)
         fields = {"method": request.method, "path": request.path, "status": response.status}
         self._add("invoke", **fields, ok=response.status < 500, duration_ms=duration_ms, body=body)
         if response.status >= 500:
-            self.recorder.trouble(_invoke_trouble(request, f"HTTP {response.status}", body[:500]))
+            self._add_invoke_trouble(request, f"HTTP {response.status}", body[:500])
 
     def _shut_down(self, reason: str) -> tuple[bool, float]:
         """End the runtime's process group, then the extensions, as AWS's emulator does; also after a failure.
@@ -239,6 +248,7 @@ class Simulation:
 
     def _fail(self, failure: Failure) -> None:
         """Reset the environment as the platform does after a failure: waiting extensions get SHUTDOWN and have 2 s."""
+        at_ms = self._now_ms()
         if failure.error_type == "Sandbox.Timeout":
             said = self.recorder.last_message("waiting")  # the extension knows more than the platform
             message = f"gave up after {self._plan.timeout_s:g} s (--timeout): {said or failure.message}"
@@ -251,7 +261,7 @@ class Simulation:
         if not in_time and self._platform.is_to_end(EXTENSION):
             message = "the extension did not end in time, and was killed"
             self._add("warning", about="killed", message=message)
-        self._add_failure(failure)
+        self._add_failure(at_ms, failure)
 
     def _end_everything(self) -> None:
         self._ending = True
@@ -264,7 +274,9 @@ class Simulation:
     # --- what is heard ---------------------------------------------------------------------------------------------
 
     def _on_platform_event(self, event: PlatformEvent) -> None:
-        if event.name == "extension_registered":
+        if event.name == "runtime_started":
+            self.recorder.add(event.at_ms, event.name)
+        elif event.name == "extension_registered":
             self.recorder.add(event.at_ms, event.name, name=event.detail["name"])
         elif event.name in ERROR_CALLS:
             self.recorder.add(event.at_ms, event.name, error_type=event.detail["error_type"])
@@ -289,13 +301,16 @@ class Simulation:
     def _on_record(self, record: dict[str, Any]) -> None:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
         extension_log.hear(self.recorder, at_ms, record)
+        if record["event"] in ("process_joined", "process_signalled") and (stat := processes.stat(record["pid"])):
+            ago_s = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / os.sysconf("SC_CLK_TCK")
+            self.recorder.started(record["pid"], self._now_ms() - ago_s * 1000)
 
     # --- small things ----------------------------------------------------------------------------------------------
 
     def _add(self, event: str, **fields: Any) -> None:
-        self.recorder.add(self._platform.now_ms(), event, **fields)
+        self.recorder.add(self._now_ms(), event, **fields)
 
-    def _add_failure(self, failure: Failure) -> None:
+    def _add_failure(self, at_ms: float, failure: Failure) -> None:
         """Add a failure that the platform saw, unless the extension reported one: its report says more."""
         if self.recorder.ok:
             seen = seen_by_users(failure.phase, failure.error_type)
@@ -305,7 +320,13 @@ class Simulation:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")
             trace = failure.body.get("stackTrace")
             stack = "\n".join(map(str, trace)) if isinstance(trace, list) else ""
-            self.recorder.trouble(Trouble(failure.phase, None, None, failure.error_type, failure.message, stack, seen))
+            what = (failure.phase, None, None, failure.error_type, failure.message, stack, seen)
+            self.recorder.trouble(Trouble(*what, at_ms))
+
+    def _add_invoke_trouble(self, request: Request | Event, kind: str, message: str) -> None:
+        text = f"{request}: {message}"
+        seen = "the caller got this answer"
+        self.recorder.trouble(Trouble("invoke", None, None, kind, text, "", seen, self._now_ms()))
 
     def _add_interruption(self, stop: BaseException, missing: list[str]) -> None:
         """Report an interruption: what was going on, and what it was waiting for."""
@@ -313,7 +334,7 @@ class Simulation:
         name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else f"status {code}"
         message = f"interrupted by {name} after {time.monotonic() - self._started_s:.1f} s, in {self._doing}"
         text = f"{message}: {'; '.join(missing)}" if missing else message
-        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, ""))
+        self.recorder.trouble(Trouble(self._phase(), None, None, "Interrupted", text, "", at_ms=self._now_ms()))
 
     def _phase(self) -> str:
         return {"init": "init", "the restore": "restore", "the shutdown": "shutdown"}.get(self._doing, "interrupted")
@@ -322,9 +343,12 @@ class Simulation:
         return max(0.1, self._deadline - time.monotonic())
 
 
-def _invoke_trouble(request: Request | Event, kind: str, message: str) -> Trouble:
-    text = f"{request}: {message}"
-    return Trouble("invoke", None, None, kind, text, "", "the caller got this answer")
+def _mode(env: Mapping[str, str], extensions_folder: str) -> str:
+    if is_off(env):
+        return "off"
+    if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
+        return "gate"
+    return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")
 
 
 __all__ = ["Event", "Plan", "Request", "Simulation"]

@@ -8,21 +8,20 @@ from typing import Any
 import click
 
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
+from snapext_tools.simulator.notices import ERROR_CALLS, WARNINGS, words_of
 from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Trouble
 
 BUDGET_MS = 10_000
 TEXT_COLUMN = 28
 MAX_REASONS = 3
+UNJUDGED = "; whether an answer is from before the snapshot is yours to see"
 _CHAPTERS = {
     "extension_registered": "init",
     "process_joined": "init",
     "not_linked": "init",
     "waiting": "init",
     "invoke": "invoke",
-    "init_error": "failed",
-    "restore_error": "failed",
-    "extension_init_error": "failed",
-    "extension_exit_error": "failed",
+    **dict.fromkeys(ERROR_CALLS, "failed"),
 }
 
 
@@ -42,19 +41,33 @@ class Story:
         if isinstance(what, Trouble):
             self._tell_trouble(what)
             return
-        for text in _LINES.get(what.event, _plain)(self, what.fields):
+        words = words_of(what.event, what.fields)
+        if words is not None:
+            lines = self._notice(what.event, what.fields, words)
+        else:
+            lines = _LINES.get(what.event, _plain)(self, what.fields)
+        for text in lines:
             self._line(self._chapter_of(what), what.at_ms, text)
 
-    def verdict(self, recorder: Recorder) -> None:
-        """The last line: whether every check passed, and if not, which failed."""
-        requests = sum(happening.event == "invoke" for happening in recorder.happenings)
-        parts = [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
+    def verdict(self, recorder: Recorder, *, with_snapext: bool = True) -> None:
+        """The last line: whether every check passed, and if not, which failed.
+
+        Without snapext there is no OK: nothing here can see whether an answer is what it was before the snapshot.
+        """
+        requests = _count(sum(happening.event == "invoke" for happening in recorder.happenings), "request")
+        parts = ["SNAPEXT_MODE=off"] if recorder.is_off else []
+        parts += [_count(len(recorder.processes), "process", "processes"), _count(recorder.hooks_run, "hook") + " run"]
         if recorder.restore_ms is not None:
             parts.append(f"restored in {recorder.restore_ms:.1f} ms")
-        parts.append(_count(requests, "request") + " served")
-        word = click.style("OK", fg="green", bold=True) if recorder.ok else click.style("FAILED", fg="red", bold=True)
+        said = ", ".join([*parts, f"{requests} served"]) if with_snapext else f"{requests} served without snapext"
+        said += _reasons(recorder.troubles)
+        word = click.style("OK", fg="green", bold=True)
+        if not recorder.ok:
+            word = click.style("FAILED", fg="red", bold=True)
+        elif not with_snapext:
+            word, said = click.style("NOT JUDGED", fg="yellow", bold=True), said + UNJUDGED
         self._write("", 0)
-        self._write(f"{word}: {', '.join(parts)}{_reasons(recorder.troubles)}", 0)
+        self._write(f"{word}: {said}", 0)
 
     def _chapter_of(self, what: Happening) -> str:
         if what.event in _CHAPTERS:
@@ -128,27 +141,12 @@ class Story:
         how = "all processes ended" if fields["ok"] else "processes did not end in time and were killed"
         return [f"{_mark(fields['ok'])} {how}  {_duration(fields['duration_ms'], None)}"]
 
-    def _error_call(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"{_mark(False)} {fields['error_type']} reported to the platform"]
-
-    def _warning(self, fields: Mapping[str, Any]) -> list[str]:
-        details = ", ".join(f"{key} {value}" for key, value in fields.items() if key != "about")
-        text = fields.get("message") or f"{fields['about']}: {details}"
-        return [click.style(f"! {text}", fg="yellow")]
-
-    def _not_linked(self, fields: Mapping[str, Any]) -> list[str]:
-        self._names.setdefault(fields["pid"], fields["name"])
-        words = filter(None, (fields["cause"], fields["remedy"]))
-        command = f", which runs {fields['command']}" if fields["command"] else ""
-        text = f"process {fields['pid']} ({fields['name']}){command}, is not linked: {'; '.join(words)}"
-        return [click.style(f"! {text}", fg="yellow")]
-
-    def _notice(self, fields: Mapping[str, Any]) -> list[str]:
-        return [f"… {fields['message']}"]
-
-    def _waiting(self, fields: Mapping[str, Any]) -> list[str]:
-        since = "" if fields["waited_ms"] is None else f" ({fields['waited_ms'] / 1000:.0f} s)"
-        return [f"… {fields['message']}{since}"]
+    def _notice(self, event: str, fields: Mapping[str, Any], text: str) -> list[str]:
+        if event == "not_linked":
+            self._names.setdefault(fields["pid"], fields["name"])
+        if event in ERROR_CALLS:
+            return [f"{_mark(False)} {text}"]
+        return [click.style(f"! {text}", fg="yellow") if event in WARNINGS else f"… {text}"]
 
     def _tell_trouble(self, trouble: Trouble) -> None:
         self._write("", 0)
@@ -168,6 +166,7 @@ def _plain(_story: Story, fields: Mapping[str, Any]) -> list[str]:
 
 _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "extension_registered": Story._registered,
+    "runtime_started": lambda _story, _fields: [],
     "process_joined": Story._joined,
     "process_signalled": Story._signalled,
     BEFORE_SNAPSHOT: Story._before,
@@ -177,14 +176,6 @@ _LINES: dict[str, Callable[[Story, Mapping[str, Any]], list[str]]] = {
     "ready": Story._ready,
     "invoke": Story._invoke,
     "shutdown": Story._shutdown,
-    "warning": Story._warning,
-    "not_linked": Story._not_linked,
-    "waiting": Story._waiting,
-    **dict.fromkeys(NOTICES, Story._notice),
-    "init_error": Story._error_call,
-    "restore_error": Story._error_call,
-    "extension_init_error": Story._error_call,
-    "extension_exit_error": Story._error_call,
 }
 
 

@@ -13,6 +13,7 @@ EXPECT_HOOKS = "--expect-hooks"
 def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -> None:
     """Add the troubles that no process reported.
 
+    snap_start: hooks are to run in this life, so that one without any is a failure.
     expected_hooks: how many hooks must run, in all processes and both phases; None for at least one under SnapStart.
     """
     found = [*_not_linked(recorder), *_not_in_time(recorder), *_joined_too_late(recorder)]
@@ -62,7 +63,8 @@ def _number(number: int, what: str) -> str:
 def _count(recorder: Recorder, expected: int | None, *, snap_start: bool) -> Iterator[Trouble]:
     ran = recorder.hooks_run
     if expected is None and snap_start and ran == 0:
-        yield Trouble("verdict", None, None, "HookCount", f"no hook ran ({EXPECT_HOOKS} 0 if none should)", "")
+        why = ", because of SNAPEXT_MODE=off" if recorder.is_off else ""
+        yield Trouble("verdict", None, None, "HookCount", f"no hook ran{why} ({EXPECT_HOOKS} 0 if none should)", "")
     elif expected is not None and ran != expected:
         ran_words = "1 hook ran" if ran == 1 else f"{ran} hooks ran"
         yield Trouble("verdict", None, None, "HookCount", f"{ran_words}, not {expected} ({EXPECT_HOOKS})", "")

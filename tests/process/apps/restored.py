@@ -60,6 +60,14 @@ def seen(path):
     return {"pid": os.getpid(), "ran": list(ran), "reads": state["reads"], "restored": snapext.is_restored()}
 
 
+async def parts():
+    """A stream that goes on across the restore."""
+    yield b"first\n"
+    while struct.unpack("d", SHIFT[:8])[0] == 0:
+        await asyncio.sleep(0.005)
+    yield b"second\n"
+
+
 def make_flask():
     from flask import Flask, request
 
@@ -98,12 +106,6 @@ def make_starlette(kind=None):
         return Response(f"the app's own: {await request.body()!r}", 418)
 
     async def stream(_request):
-        async def parts():
-            yield b"first\n"
-            while struct.unpack("d", SHIFT[:8])[0] == 0:
-                await asyncio.sleep(0.005)
-            yield b"second\n"
-
         return StreamingResponse(parts())
 
     async def ws(socket):
@@ -122,6 +124,70 @@ def make_fastapi():
     from fastapi import FastAPI
 
     return make_starlette(FastAPI)
+
+
+def make_quart():
+    from quart import Quart, Response, request, websocket
+
+    from snapext.asgi import SnapStartMiddleware
+
+    app = Quart(__name__)
+
+    @app.before_serving
+    async def starts():
+        state["lifespan"] = True
+
+    @app.get("/")
+    @app.get("/ready")
+    async def root():
+        same = state["loop"] == id(asyncio.get_running_loop())
+        return {**seen(request.path), "lifespan": state.get("lifespan"), "same_loop": same}
+
+    @app.get("/stream")
+    async def stream():
+        return Response(parts())
+
+    @app.post("/taken")
+    async def taken():
+        return f"the app's own: {await request.get_data()!r}", 418
+
+    @app.websocket("/ws")
+    async def ws():
+        await websocket.send_json(seen("/ws"))
+
+    app.asgi_app = SnapStartMiddleware(app.asgi_app)
+    return app
+
+
+def make_litestar():
+    from litestar import Litestar, Request, WebSocket, get, post, websocket
+    from litestar.response import Stream
+
+    from snapext.asgi import SnapStartMiddleware
+
+    async def starts():
+        state["lifespan"] = True
+
+    @get(["/", "/ready"])
+    async def root(request: Request) -> dict:
+        same = state["loop"] == id(asyncio.get_running_loop())
+        return {**seen(request.url.path), "lifespan": state.get("lifespan"), "same_loop": same}
+
+    @get("/stream")
+    async def stream() -> Stream:
+        return Stream(parts())
+
+    @post("/taken", status_code=418)
+    async def taken(request: Request) -> str:
+        return f"the app's own: {await request.body()!r}"
+
+    @websocket("/ws")
+    async def ws(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_json(seen("/ws"))
+        await socket.close()
+
+    return SnapStartMiddleware(Litestar([root, stream, taken, ws], on_startup=[starts], openapi_config=None))
 
 
 def make_django():

@@ -216,6 +216,15 @@ def test_a_hook_that_is_registered_after_its_phase_fails_the_version(simulate: S
     assert life.events("snapshot") == []
 
 
+def test_a_hook_that_another_thread_registers_when_the_others_have_run_fails_the_version(simulate: Simulate) -> None:
+    """Its process has not answered yet, and has looked for the last time."""
+    life = simulate(["python", "beside.py", "python late_hook.py in the end"], WAIT_FOR="nothing", **SETTLE)
+    assert life.status == 1
+    (error,) = life.document["errors"]
+    (late,) = {line["pid"] for line in life.trace if line["phase"] == "up"}
+    assert (error["phase"], error["pid"], error["type"]) == ("before_snapshot", late, "RegisteredTooLate")
+
+
 def test_a_hook_that_is_registered_after_the_restore_is_a_warning_once(simulate: Simulate) -> None:
     """Two of them in one process are one line, and the function goes on."""
     life = simulate("python slow_hooks.py", "--request", "GET /late", "--request", "GET /", **SETTLE)

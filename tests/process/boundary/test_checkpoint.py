@@ -37,7 +37,7 @@ def check_boundary(life: Life) -> None:
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("mode", ["explicit", "auto"])
 def test_the_example_in_bash_serves_what_was_restored(simulate: Simulate, mode: str) -> None:
-    """The README's own script, whether or not the mode requires the checkpoint."""
+    """docs/own-runtime.md's own script, whether or not the mode requires the checkpoint."""
     script = f"cd {SHELL_RUNTIME} && exec ./run.sh"
     requests = ["--request", "GET /", "--request", "GET /other"]
     life = simulate(["bash", "-c", script], *RUNTIME, *requests, SNAPEXT_MODE=mode)

@@ -1,4 +1,4 @@
-"""Every hook once in every process, in order, before the first request: on each server of the README's table."""
+"""Every hook once in every process, in order, before the first request: on each server of docs/guarantees.md."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import pytest
 
 from helpers import Listener, clean_environ, wait_until
 from lives import Simulate
+from snapext.command.status_report import OFF
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 RUNTIME = ["./runtime.sh", "snapext checkpoint"]
@@ -64,7 +65,7 @@ def test_status_says_who_is_connected_and_how_far_we_are(simulate: Simulate, tmp
     assert life.status == 0, life.stderr
     status = json.loads((tmp_path / "trace.jsonl.json").read_text())
     assert set(status) == {
-        *("mode", "phase", "generation", "environment_id", "processes", "boundary", "waiting", "not_linked")
+        *("mode", "phase", "generation", "environment_id", "processes", "boundary", "waiting", "not_linked", "version")
     }
     assert (status["waiting"], status["not_linked"]) == (None, [])
     assert (status["mode"], status["phase"], status["generation"]) == ("explicit", "ready", 1)
@@ -149,6 +150,19 @@ def test_without_an_extension_status_is_one_line(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(folder / "bridge.sock"))
     check_one_line(run(folder, "status"), said)
+
+
+def test_with_mode_off_no_command_asks_anybody(folder: Path) -> None:
+    """A runtime or a handler that runs them goes on: nothing waits, nothing fails, and one line says why."""
+    off = {"SNAPEXT_MODE": "off", "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    for words in (["checkpoint"], ["done"], ["done", "--failed", "no"]):
+        check_one_line(run(folder, *words, **off), "SNAPEXT_MODE=off", status=0)
+    shown = run(folder, "status", "--watch", **off)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == "mode off (SNAPEXT_MODE): no process is linked, and no hook runs\n"
+    document = run(folder, "status", "--json", **off)
+    assert json.loads(document.stdout) == OFF
+    assert OFF["mode"] == "off"
 
 
 def test_a_socket_that_others_can_reach_is_not_used(folder: Path) -> None:

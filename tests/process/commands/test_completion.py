@@ -1,4 +1,4 @@
-"""Shell completion in real shells, set up with the README's own lines."""
+"""Shell completion in real shells, set up with the documentation's own lines."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ def test_every_command_is_offered(tmp_path: Path) -> None:
     assert re.findall(r"^  ([a-z]+) ", shown.stdout.partition("Commands:")[2], re.MULTILINE) == commands
 
 
-def test_the_readme_and_the_help_have_these_lines(tmp_path: Path) -> None:
+def test_the_page_of_commands_and_the_help_have_these_lines(tmp_path: Path) -> None:
     """The tests type the lines of the documentation."""
     shown = subprocess.run(
         ["snapext", "--help"], env=environ(tmp_path), capture_output=True, text=True, timeout=LIMIT_S
     )
-    for text in (shown.stdout, (ROOT / "README.md").read_text()):
+    for text in (shown.stdout, (ROOT / "docs" / "commands.md").read_text()):
         assert 'eval "$(_SNAPEXT_COMPLETE=bash_source snapext)"' in text
         assert "zsh_source" in text
         assert "_SNAPEXT_COMPLETE=fish_source snapext | source" in text

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
@@ -21,6 +22,8 @@ import pytest
 
 from helpers import free_port, wait_until
 from lives import APPS
+from snapext_tools.simulator.report.page import page_of
+from snapext_tools.simulator.report.trace import trace_of
 
 SNAPEXT = [sys.executable, "-m", "snapext"]
 SERVER = [sys.executable, "tracing_http_server.py"]
@@ -57,6 +60,10 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         (["--adapter", "/etc/passwd", "--", "python"], "builtin-1.1, none nor an executable"),
         (["--", "no-such-command"], "cannot run 'no-such-command': no such command"),
         (["--freese", "1", "--", "python"], "No such option"),
+        (["--report", "/proc/gone/life.html", "--", "python"], "cannot write '/proc/gone/life.html': No such file"),
+        (["--report", "/dev", "--", "python"], "cannot write '/dev': Is a directory"),
+        (["--trace", "-", "--", "python"], "'-' is not the name of a file"),
+        (["--trace", "a", "--report", "./a", "--", "python"], "--report and --trace name the same file"),
         (["--template", "gone"], "cannot read gone: No such file or directory"),
         (["--template", "gone", "--", "python", "app.py"], "with --template the only word is the name of a function"),
     ],
@@ -89,15 +96,23 @@ def test_a_template_says_how_the_app_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [[], ["--port", "web", "--", "python"], ["--request", "/", "-H", "x", "--", "python"]]
 )
-def test_wrong_usage_has_a_document_too(words: list[str]) -> None:
-    """Its reader need not check the status first."""
-    done = run("--json", *words)
+def test_wrong_usage_has_a_document_too(words: list[str], tmp_path: Path) -> None:
+    """Its reader need not check the status first, and finds no page of an earlier life."""
+    done = run("--json", f"--report={tmp_path}/life.html", "--trace", f"{tmp_path}/trace.json", *words)
     document = json.loads(done.stdout)
     assert done.returncode == 2
     assert document["ok"] is False
     (error,) = document["errors"]
     assert (error["phase"], error["type"]) == ("usage", "UsageError")
     assert error["message"] in done.stderr
+    check_files(tmp_path, document)
+
+
+def check_files(folder: Path, document: dict[str, Any]) -> None:
+    """The page and the trace show the life of the document, and nothing else is left there."""
+    assert (folder / "life.html").read_text() == page_of(document)
+    assert (folder / "trace.json").read_text() == trace_of(document)
+    assert not list(folder.glob(".*"))
 
 
 def test_a_command_that_cannot_be_started_has_a_document_too(tmp_path: Path) -> None:
@@ -135,11 +150,35 @@ def test_the_story_is_told_on_standard_output_and_the_app_is_kept_apart(tmp_path
     assert "OK: 1 process, 4 hooks run" in done.stdout.splitlines()[-1]
 
 
+def test_without_snapext_the_life_is_what_it_is_today_and_never_ok(tmp_path: Path) -> None:
+    """No extension, no link, no hook, and a readiness check that pointed at us is the app's own again."""
+    trace, port = tmp_path / "trace", str(free_port())
+    without = ("--without-snapext", "--port", port)
+    env = {"TRACE_FILE": str(trace), "AWS_LWA_READINESS_CHECK_PORT": "9555"}
+    done = run(*without, "--workers", "1", "--request", "/", "--", *SERVER, **env)
+    assert done.returncode == 0, done.stderr
+    chapters = [line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    assert chapters == ["init", "snapshot", "restore", "ready", "invoke", "shutdown", "NOT"]
+    assert "snapext registered" not in done.stdout
+    last = "NOT JUDGED: 1 request served without snapext; whether an answer is from before the snapshot is yours to see"
+    assert done.stdout.splitlines()[-1] == last
+    assert {json.loads(line)["phase"] for line in trace.read_text().splitlines()} == {"request"}
+
+    ours = ("SNAPEXT_PORT", "SNAPEXT_SOCKET", "SNAPEXT_MODE", "SNAPEXT_WORKERS", "SNAPEXT_LOG_LEVEL")
+    look = f"from os import *; print(*[n in environ for n in {ours}], 'snapext' in environ.get('PYTHONPATH', ''))"
+    failed = run(*without, "--json", "--", sys.executable, "-c", f"{look}; _exit(3)")
+    document = json.loads(failed.stdout)
+    assert (failed.returncode, document["ok"], document["mode"]) == (1, False, "without snapext")
+    assert f"app |{' False' * 6}" in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("FAILED: 0 requests served without snapext; the runtime exited")
+
+
 def test_a_failure_shows_hook_process_stack_and_what_users_would_have_seen(tmp_path: Path) -> None:
     """In the story, not only in the document."""
     words = [f"{Path(sys.executable).parent}/waitress-serve", "--listen", "127.0.0.1:{port}", "misbehaving:app"]
     port = str(free_port())
     done = run(
+        f"--report={tmp_path}/life.html",
         "--port",
         port,
         "--",
@@ -148,6 +187,9 @@ def test_a_failure_shows_hook_process_stack_and_what_users_would_have_seen(tmp_p
         MISBEHAVE="after:raise",
     )
     assert done.returncode == 1
+    page = (tmp_path / "life.html").read_text()
+    for part in ('id="failure-1"', "raise ValueError(&quot;the pool is gone&quot;)", 'class="hook bad"'):
+        assert part in page
     for part in ("(waitress-serve)", "ValueError: the pool is gone", "SnapStartException"):
         assert part in done.stdout
     (failed,) = [line for line in done.stdout.splitlines() if "waitress-serve ✗" in line]
@@ -158,25 +200,33 @@ def test_a_failure_shows_hook_process_stack_and_what_users_would_have_seen(tmp_p
 
 
 def test_with_json_standard_output_is_one_document(tmp_path: Path) -> None:
-    """With every field that a program may rely on; the story goes to standard error."""
-    done = run("--json", "--port", str(free_port()), "--", *SERVER, TRACE_FILE=str(tmp_path / "trace"))
+    """With every field that a program may rely on; the story goes to standard error, page and trace to their files."""
+    files = ("--report", str(tmp_path / "life.html"), "--trace", str(tmp_path / "trace.json"))
+    done = run("--json", *files, "--port", str(free_port()), "--", *SERVER, TRACE_FILE=str(tmp_path / "trace"))
     document = json.loads(done.stdout)
+    check_files(tmp_path, document)
+    assert document["command"] == SERVER
     assert set(document) == {
-        *("ok", "mode", "init_type", "adapter", "environment_id", "restore_ms", "hooks_run", "processes"),
+        *("ok", "mode", "command", "init_type", "adapter", "environment_id", "restore_ms", "hooks_run", "processes"),
         *("events", "errors"),
     }
     assert document["hooks_run"] == 4
     assert (document["mode"], document["init_type"], document["adapter"]) == ("gate", "snap-start", "builtin")
     (process,) = document["processes"]
-    assert set(process) == {"pid", "name", "hooks"}
+    assert set(process) == {"pid", "name", "hooks", "started_at_ms", "ended_at_ms"}
     assert process["hooks"] == {"before_snapshot": 2, "after_restore": 2}
     names = [event["event"] for event in document["events"]]
     assert names == [
-        *("extension_registered", "extension_registered", "process_joined", "before_snapshot", "snapshot"),
-        *("restore", "after_restore", "ready", "invoke", "shutdown"),
+        *("extension_registered", "extension_registered", "runtime_started", "process_joined", "before_snapshot"),
+        *("snapshot", "restore", "after_restore", "ready", "invoke", "shutdown"),
     ]
     times = [event["at_ms"] for event in document["events"]]
     assert times == sorted(times)
+    at = {event["event"]: event["at_ms"] for event in document["events"]}
+    # The kernel counts a process's start in hundredths of a second.
+    assert at["runtime_started"] - 20 <= process["started_at_ms"] <= at["process_joined"]
+    assert at["ready"] >= at["restore"] + document["restore_ms"] - 0.01
+    assert process["ended_at_ms"] is None or process["ended_at_ms"] >= at["invoke"]
     (invoke,) = [event for event in document["events"] if event["event"] == "invoke"]
     assert {"path", "status", "duration_ms", "body"} <= set(invoke)
     assert "OK:" in done.stderr
@@ -204,6 +254,17 @@ def test_a_story_without_an_end_is_ended_and_says_what_it_waited_for(tmp_path: P
 ECHO = [sys.executable, "echoing.py"]
 
 
+def test_a_page_that_cannot_be_written_in_the_end_is_one_line_and_status_2(tmp_path: Path) -> None:
+    """The disk may be full by then. What else is asked for is written all the same."""
+    words = ("--report", "/dev/full", "--trace", str(tmp_path / "trace.json"), "--init-type", "on-demand")
+    done = run(*words, "--port", str(free_port()), "--", *ECHO)
+    assert done.returncode == 2
+    assert "Error: cannot write --report /dev/full: No space left on device" in done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("OK:")
+    assert json.loads((tmp_path / "trace.json").read_text())["otherData"]["init_type"] == "on-demand"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -218,6 +279,30 @@ def test_an_app_without_hooks_is_ok_only_where_none_is_expected(words: list[str]
     done = run(*words, "--port", str(free_port()), "--", *ECHO)
     assert done.returncode == status, done.stdout + done.stderr
     assert said in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words", "status", "said"),
+    [
+        ("builtin", [], 1, "served; no hook ran, because of SNAPEXT_MODE=off (--expect-hooks 0 if none should)"),
+        ("builtin-1.1", ["--expect-hooks", "0"], 0, "OK: SNAPEXT_MODE=off, 0 processes, 0 hooks run"),
+    ],
+)
+def test_with_mode_off_an_app_with_hooks_lives_as_without_snapext(
+    adapter: str, words: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    """No hook runs, by no way: not by the socket, not by a signal. The first line and the last say why."""
+    trace = tmp_path / "trace"
+    env = {"SNAPEXT_MODE": "off", "SNAPEXT_SIGNALS": "1", "SNAPEXT_WORKERS": "7", "TRACE_FILE": str(trace)}
+    done = run("--adapter", adapter, *words, "--port", str(free_port()), "--", *SERVER, **env)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout.splitlines()[-1]
+    assert "1 request served" in done.stdout.splitlines()[-1]
+    (line,) = [line for line in done.stdout.splitlines() if "! " in line]
+    assert "SNAPEXT_MODE=off: no process is linked" in line
+    phases = [json.loads(line)["phase"] for line in trace.read_text().splitlines()]
+    assert set(phases) == {"request"}
+    assert len(phases) == 2 + (adapter == "builtin-1.1")  # as many checks of the app as the adapter makes of us
 
 
 def test_a_number_of_hooks_that_is_expected_is_held_to(tmp_path: Path) -> None:
@@ -406,7 +491,8 @@ def test_an_interrupted_simulation_says_what_was_going_on_and_leaves_nothing_beh
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
     """However it is stopped, it stops all processes that it started; a second signal does not cut that short."""
-    process, children = interrupted(tmp_path, number, "--json")
+    files = ("--report", str(tmp_path / "life.html"), "--trace", str(tmp_path / "trace.json"))
+    process, children = interrupted(tmp_path, number, "--json", *files)
     stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == status
     _, alive = psutil.wait_procs(children, timeout=10)
@@ -416,6 +502,8 @@ def test_an_interrupted_simulation_says_what_was_going_on_and_leaves_nothing_beh
     assert [event["event"] for event in document["events"]].count("extension_registered") == 2
     (error,) = document["errors"]
     assert (error["phase"], error["type"]) == ("init", "Interrupted")
+    assert error["at_ms"] >= next(e["at_ms"] for e in document["events"] if e["event"] == "runtime_started")
+    check_files(tmp_path, document)
     said = f"interrupted by {number.name} after "
     assert error["message"].startswith(said)
     assert "s, in init: the runtime has not asked for restore/next or invocation/next" in error["message"]
@@ -433,9 +521,9 @@ from snapext_tools.cli.simulate import simulate
 from snapext_tools.simulator import platform
 from snapext_tools.simulator import simulation
 whole = {moment}
-def interrupted(*args):
+def interrupted(*args, **named):
     os.kill(os.getpid(), signal.SIGTERM)
-    return whole(*args)
+    return whole(*args, **named)
 {moment} = interrupted
 simulate.main(sys.argv[1:], prog_name="simulate")
 """

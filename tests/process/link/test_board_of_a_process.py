@@ -40,7 +40,10 @@ def memory() -> Iterator[int]:
 
 
 def written(memory: int, line: int = LINE) -> bytes:
-    return os.pread(memory, 256, line * 256).partition(b"\0")[0]
+    """What a line holds; when its phase has ended, what it held then behind the NUL that empties it."""
+    content = os.pread(memory, 256, line * 256)
+    first = content[:1] if content.startswith(b"\0 ") else b""
+    return first + content[len(first) :].partition(b"\0")[0]
 
 
 def elsewhere(memory: int) -> bytes:
@@ -81,7 +84,7 @@ def test_each_hook_is_written_before_it_runs(listener: Listener, start: Start, m
     done = peer.ask(RESTORE)
 
     assert [hook.name for hook in done.hooks] == ["__main__.after", "__main__.shown"]
-    assert (at_snapshot, written(memory)) == (b"0 " + OURS.encode(), b"1 __main__.shown")
+    assert (at_snapshot, written(memory)) == (b"\0 " + OURS.encode(), b"\0 __main__.shown")
     assert (elsewhere(memory), said(peer), app.line()) == (b"", [], "1")
     assert not any("memfd" in name for name in open_files(app.process.pid))
     assert len(open_files(app.process.pid)) == len(before)
@@ -172,7 +175,7 @@ def test_descriptors_that_come_unasked_are_closed(listener: Listener, start: Sta
     kept = [name for name in open_files(app.process.pid) if "memfd" in name]
     peer.ask(BEFORE)
 
-    assert (kept, said(peer), written(memory)) == ([], [], b"0 " + OURS.encode())
+    assert (kept, said(peer), written(memory)) == ([], [], b"\0 " + OURS.encode())
     app.end()
 
 
@@ -184,9 +187,9 @@ def test_a_fork_writes_nothing_before_it_has_a_line_of_its_own(listener: Listene
     hellos = [welcome(peer, memory, line=line) for line, peer in enumerate(peers, LINE)]
     assert all(hello.board for hello in hellos)
     assert peers[1].ask(BEFORE).ok
-    assert (written(memory, LINE), written(memory, LINE + 1)) == (b"", b"0 " + OURS.encode())
+    assert (written(memory, LINE), written(memory, LINE + 1)) == (b"", b"\0 " + OURS.encode())
     assert peers[0].ask(BEFORE).ok
-    assert written(memory, LINE) == b"0 " + OURS.encode()
+    assert written(memory, LINE) == b"\0 " + OURS.encode()
     app.end()
 
 
@@ -211,7 +214,7 @@ first = os.getpid()
     done = peer.next(Done)
 
     assert [hook.name for hook in done.hooks] == ["__main__.after", "__main__.forks", "__main__.ends_the_child"]
-    assert written(memory) == b"1 __main__.ends_the_child"
+    assert written(memory) == b"\0 __main__.ends_the_child"
     app.end()
 
 
@@ -234,7 +237,7 @@ time.sleep(60)
     peer.ask(RESTORE)
 
     assert app.line() == "[0, 1, 2]"
-    assert written(memory) == b"1 __main__.<lambda>"
+    assert written(memory) == b"\0 __main__.<lambda>"
 
 
 def test_without_a_free_descriptor_the_link_does_without_the_board(listener: Listener, start: Start, memory: int):
@@ -267,22 +270,30 @@ def test_a_fork_cuts_no_import_of_ours_in_half(listener: Listener, start: Start,
     """In the child the import's lock would be held for good: our thread imports where a fork waits for it."""
     audit = """
 import sys, _thread
+from snapext.guest import primitives
 from snapext.link import linking
 imports = {True: set(), False: set()}
 def watch(event, given):
     if event == "import" and _thread.get_ident() == linking.current()._thread:
-        imports[linking.current().view.importing.is_mine()].add(given[0])
+        imports[primitives.importing.is_mine()].add(given[0])
 sys.addaudithook(watch)
 """
-    app = start(audit + HOOKS + WAIT + "print('fcntl' in imports[True], imports[False])")
+    more = """
+@snapext.register_before_snapshot
+def fails(): raise OSError
+@snapext.register_after_restore
+async def waits(): await sys.modules["asyncio"].sleep(0)
+"""
+    report = "print({'fcntl', 'asyncio', 'traceback'} - imports[True], imports[False])"
+    app = start(audit + HOOKS + more + WAIT + report)
     peer = listener.accept()
     welcome(peer, memory)
     peer.send(Describe(1))
     peer.next(Described)
-    peer.ask(BEFORE)
-    peer.ask(RESTORE)
+    assert not peer.ask(BEFORE).ok
+    assert peer.ask(RESTORE).ok
 
-    assert app.end() == ("True set()\n", "")
+    assert app.end() == ("set() set()\n", "")
 
 
 def test_a_hook_that_closes_our_socket_keeps_what_it_opens_then(listener: Listener, start: Start, memory: int):
@@ -329,18 +340,21 @@ except OSError: print(os.open("/dev/null", 0))
 
 
 def test_on_the_next_connection_the_next_line_counts(listener: Listener, start: Start, memory: int):
-    """Of another extension perhaps: another board, or none at all."""
+    """Of another extension perhaps: another board, or none at all. The same one has its page still."""
     app = start(HOOKS + REPORT)
-    peer = listener.accept()
-    welcome(peer, memory)
-    assert peer.ask(BEFORE).ok
-    peer.socket.close()
+    for _ in range(3):
+        peer = listener.accept()
+        welcome(peer, memory)
+        assert peer.ask(BEFORE).ok
+        maps = Path(f"/proc/{app.process.pid}/maps").read_text().count("memfd:board")
+        peer.socket.close()
     other = made()
     peer = listener.accept()
     welcome(peer, other, line=LINE + 1)
     assert peer.ask(RESTORE).ok
 
-    assert (written(memory), written(other, LINE + 1)) == (b"0 " + OURS.encode(), b"1 __main__.after")
+    assert maps == 1
+    assert (written(memory), written(other, LINE + 1)) == (b"\0 " + OURS.encode(), b"\0 __main__.after")
     assert app.end() == ("['before', 'after']\n", "")
     os.close(other)
 
@@ -427,3 +441,26 @@ def test_an_app_that_takes_our_number_before_we_wait_does_not_keep_us(listener: 
     back = listener.accept()
     welcome(back, memory)
     assert back.ask(BEFORE).ok
+
+
+def test_a_hook_that_has_ended_without_a_link_is_not_named(
+    listener: Listener, start: Start, memory: int, tmp_path: Path
+):
+    """The process is late because nobody has heard its answer, not because of its last hook."""
+    code = """
+@snapext.register_after_restore
+def waits():
+    while os.path.exists(os.environ["FILE"]): time.sleep(0.002)
+"""
+    file = tmp_path / "file"
+    file.touch()
+    app = start(HOOKS + code + WAIT, FILE=str(file))
+    peer = listener.accept()
+    welcome(peer, memory)
+    peer.ask(BEFORE)
+    peer.send(RESTORE)
+    wait_until(lambda: written(memory) == b"1 __main__.waits")
+    peer.socket.close()
+    file.unlink()
+    wait_until(lambda: written(memory) == b"\0 __main__.waits")
+    app.end()

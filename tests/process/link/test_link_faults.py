@@ -330,10 +330,11 @@ def test_a_fork_waits_for_an_import_of_ours_but_a_moment(listener: Listener, sta
     app = start(
         HOOKS
         + """
+from snapext.guest import primitives
 from snapext.link import linking
 held, let_go = threading.Event(), threading.Event()
 def imports():
-    with linking.current().view.importing: held.set(); let_go.wait(20)
+    with primitives.importing: held.set(); let_go.wait(20)
 def forks():
     began = time.monotonic()
     if os.fork() == 0: sys.stdin.readline(); os._exit(0)

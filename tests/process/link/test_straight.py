@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from helpers import AFTER, BEFORE, HELLO, ROOT, WELCOME
 from snapext.errors import RemoteProtocolError
+from snapext.guest.primitives import Lock
 from snapext.hooks import generators, registry
 from snapext.link import board, straight
 from snapext.link.channel import Channel
@@ -73,6 +74,31 @@ class Played:
 Make = Callable[[Played], list[tuple[Any, ...]]]
 
 
+def register_late() -> None:
+    registry._after_restore.append((lambda: None, (), {}))
+
+
+class LateLock(Lock):
+    def raw(self) -> Any:
+        take, leave = super().raw()
+        return lambda *how: register_late() or take(*how), leave
+
+
+class Late(View):
+    """Another thread registers a hook when we have looked for the last time whether there is one, before we answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = LateLock()
+
+    def phase_ends(self, phase: str, generation: int, *, ok: bool, answer: Callable[[], None]) -> None:
+        if phase == "after_restore":
+            register_late()
+        elif not registry._after_restore:  # else the restore would go the general way
+            registry._before_snapshot.append((lambda: None, (), {}))
+        super().phase_ends(phase, generation, ok=ok, answer=answer)
+
+
 def play(
     memory: int,
     make: Make,
@@ -81,9 +107,10 @@ def play(
     general: bool = False,
     meanwhile: Any = None,
     takes_part: bool = True,
+    kind: type[View] = View,
 ) -> Played:
     """One process across the boundary: it is told the first phase, then what `pieces` hold, each read on its own."""
-    played, view = Played(), View()
+    played, view = Played(), kind()
     ours, theirs = socket.socketpair()
     theirs.settimeout(10)
     channel, extension = Channel(ours, view.lock), Connection(Side.EXTENSION)
@@ -144,10 +171,11 @@ def counting(played: Played, take: Callable[[bytes], bool], next_piece: Callable
     return counted
 
 
-def both(memory: int, make: Make, pieces: list[bytes], meanwhile: Any = None) -> Played:
+def both(memory: int, make: Make, pieces: list[bytes], meanwhile: Any = None, kind: type[View] = View) -> Played:
     """Play it on both ways, and return what came of the straight one."""
-    on_straight = play(memory, make, pieces, meanwhile=meanwhile)
-    assert on_straight.compared() == play(memory, make, pieces, general=True, meanwhile=meanwhile).compared()
+    on_straight = play(memory, make, pieces, meanwhile=meanwhile, kind=kind)
+    on_general = play(memory, make, pieces, general=True, meanwhile=meanwhile, kind=kind)
+    assert on_straight.compared() == on_general.compared()
     return on_straight
 
 
@@ -371,10 +399,6 @@ def test_the_vectors_get_the_same_verdict(memory: int) -> None:
             assert not played.straight or vector["message"]["type"] == "after_restore", vector["about"]
 
 
-def register_late() -> None:
-    registry._after_restore.append((lambda: None, (), {}))
-
-
 def exchange_one() -> None:
     func, args, kwargs = registry._after_restore[0]
     registry._after_restore[0] = (func, args, dict(kwargs))
@@ -474,3 +498,21 @@ def test_a_hook_that_the_renewal_registers_runs_in_its_place(
 
     assert played.straight == 1
     assert [hook["name"].rpartition(".")[2] for hook in hooks] == ["first", *kinds]
+
+
+@pytest.mark.parametrize(("kind", "hooks"), [("plain", 2), ("registers", 3)])
+def test_what_another_thread_registers_in_the_end_does_not_count_as_run(memory: int, kind: str, hooks: int) -> None:
+    """By the number the extension sees that there is one which has not run."""
+    played = both(memory, making(["plain", kind]), [line(RESTORE)], kind=Late)
+    done = json.loads(played.said.splitlines()[-1])
+
+    assert (played.straight, len(registry._after_restore)) == (1, hooks + 1)
+    assert (done["registered"], len(done["hooks"])) == (hooks, hooks)
+
+
+def test_nor_does_it_before_the_snapshot(memory: int) -> None:
+    """There it fails the version."""
+    played = both(memory, making([]), [], kind=Late)
+    done = json.loads(played.said.splitlines()[-1])
+
+    assert (done["registered"], done["hooks"], len(registry._before_snapshot)) == (0, [], 1)

@@ -176,6 +176,7 @@ SETUPS = {
     "flask gunicorn sync": (f"{GUNICORN} -w 2", "flask", 2),
     "flask gunicorn gthread, preloaded": (f"{GUNICORN} -w 2 --threads 8 --preload", "flask", 2),
     "flask waitress": ("waitress-serve --listen 127.0.0.1:{port}", "flask", 1),
+    "flask granian": ("granian --interface wsgi --port {port}", "flask", 1),
     "django uvicorn": ("uvicorn --port {port}", "django_asgi", 1),
 }
 
@@ -211,10 +212,17 @@ def websocket(server: Server) -> bytes:
 ASGI = ["uvicorn --ws wsproto --port {port}", "hypercorn -b 127.0.0.1:{port}"]
 
 
-@pytest.mark.parametrize("command", ASGI)
-def test_streams_and_websockets_pass(serve, command):
-    """A stream goes on across the restore; a websocket is held as a request is."""
-    server = serve(command, "starlette", **PATHS)
+STREAMING = {
+    "starlette uvicorn": (ASGI[0], "starlette"),
+    "quart hypercorn": (ASGI[1], "quart"),
+    "litestar granian": ("granian --interface asgi --port {port}", "litestar"),
+}
+
+
+@pytest.mark.parametrize(("command", "app"), STREAMING.values(), ids=STREAMING)
+def test_streams_and_websockets_pass(serve, command, app):
+    """A stream goes on across the restore; a websocket is held as a request is; the lifespan reaches the app."""
+    server = serve(command, app, ASYNC_HOOK="1", **PATHS)
     assert b"101" in websocket(server).splitlines()[0]
 
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)) as connection:
@@ -226,6 +234,7 @@ def test_streams_and_websockets_pass(serve, command):
     assert b'"last"' in websocket(server)
     (answer,) = bodies(server.ask_at_once(1))
     assert answer["ran"] == AFTER
+    assert answer["lifespan"] is answer["same_loop"] is True
 
     # The adapter fails the restore for anything but a success: that the clock was faster is none of its business.
     assert server.ask("POST", "/taken") == (418, b"the app's own: b''")  # it is too late for that one

@@ -12,7 +12,7 @@ from bench.budgets import judged
 from bench.cpu_limit import NoLimitError
 from bench.headlines import HEADLINES, LISTEN_TIMES
 from bench.parts import PARTS
-from bench.report import document, number, plot_names, unit_of, write_plots
+from bench.report import document, number, unit_of
 from bench.stage import Stage
 
 ROUNDS = [1.0, 1.1, 0.9]
@@ -200,19 +200,6 @@ def test_a_dropped_round_is_in_the_report(results: dict[str, Any]) -> None:
     """A reader sees the failure there."""
     results["parts"]["restore"]["dropped"] = ["gunicorn: no answer"]
     assert "A round was dropped because of a failure: gunicorn: no answer" in document(results)
-
-
-def test_each_plot_that_is_shown_is_drawn_and_the_same_each_time(results: dict[str, Any], tmp_path: Path) -> None:
-    """The file depends only on the figures: rendering a run again changes nothing."""
-    results["parts"] = {name: results["parts"][name] for name in ("scale", "footprint")}
-    drawn = [part for part in PARTS if part.name in results["parts"]]
-    shown = {name for part in drawn for name in plot_names(part, results["parts"][part.name]["figures"]).values()}
-    write_plots(results, tmp_path)
-    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(first) == shown
-    assert all(content.startswith(b"<?xml") for content in first.values())
-    write_plots(results, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
 
 def test_numbers_have_the_digits_that_count() -> None:

@@ -826,6 +826,27 @@ class TestLateHooks:
         assert State.SNAPSHOT is driver.state
         assert driver.reported("warning") == []
 
+    def test_registered_when_its_process_had_looked_for_the_last_time_it_is_late_as_well(self) -> None:
+        """By another thread: the extension has heard of it before the answer, which does not count it."""
+        driver = Watching(settings())
+        first, second = driver.join(pid=10), driver.join(pid=11)
+        driver.settle()
+        driver.handle(Said(first, Hooks(HookCounts(2, 1))))
+        driver.done(first, registered=1)
+        assert driver.failure_kind == ("Runtime.BeforeSnapshotError", 64, "init")
+        assert "process 10 (app) registered a before_snapshot hook" in driver.failure.message
+        assert driver.told(second)
+
+    def test_so_it_is_after_the_restore(self) -> None:
+        """There it is a warning."""
+        driver = Watching(settings())
+        key = driver.join(pid=10)
+        driver.until_after_restore()
+        driver.handle(Said(key, Hooks(HookCounts(1, 2))))
+        driver.done(key, registered=1)
+        (fields,) = driver.reports("registered_too_late")
+        assert fields["phase"] == "after_restore"
+
     def test_after_restore_hooks_may_be_registered_until_the_restore(self) -> None:
         """They are still to run."""
         driver = Watching(settings())

@@ -9,6 +9,7 @@ from snapext_extension.boundary.events import (
     AppReady,
     CommandJoined,
     CommandLeft,
+    Invoked,
     ReadinessAsked,
     RestoreReturned,
     RestoreSeen,
@@ -21,7 +22,7 @@ from snapext_extension.boundary.states import State
 COMMAND = 900
 OBSERVE = settings(gate=False, observes=True)
 CLOCK = RestoreSeen("the wall clock was set by +30 s")
-INVOKE = RestoreSeen("the first invocation came")
+INVOKE = Invoked()
 
 
 class Observing(Driver):
@@ -66,6 +67,21 @@ def test_the_first_sign_of_the_restore_counts() -> None:
         assert driver.state is State.READY
         driver.handle(second)
         assert (driver.state, driver.orders(key), driver.restores) == (State.READY, 1, 1)
+
+
+def test_the_invocation_does_not_end_before_the_hooks() -> None:
+    """The platform freezes or ends an environment in which every extension has asked for its next event."""
+    for signs in ((INVOKE,), (CLOCK, INVOKE)):
+        driver = Observing(OBSERVE)
+        key = driver.reach_snapshot()
+        for sign in signs:
+            driver.handle(sign)
+        assert driver.log.count(AskEventNext()) == 1
+        driver.done(key)
+        assert driver.state is State.READY
+        assert driver.log.count(AskEventNext()) == 2
+        driver.handle(INVOKE)  # the next ones end at once
+        assert driver.log.count(AskEventNext()) == 3
 
 
 def test_a_clock_that_is_set_before_the_snapshot_is_no_restore() -> None:

@@ -228,6 +228,7 @@ OF_THE_CODE = [
         {**IMAGE, "image_file": ImageFile(RUN, adapter="a:1.1.0")},
         "RUN pip install lambda-",
     ),
+    ("mode-off", {"SNAPEXT_MODE": "off"}, {}, 'SNAPEXT_MODE: "off"'),
     ("image-not-linked", {}, {**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True)}, "ENV PYTHONPATH=/opt/"),
     (
         "no-adapter",
@@ -268,6 +269,29 @@ def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, 
     assert len(found) == 1
     assert found[0].change.line.startswith(line)
     assert found[0].harm
+
+
+@for_each(
+    "variables, facts, found",
+    [
+        ({"SNAPEXT_WORKERS": "x", "SNAPEXT_RESTORE_CALLER": "adapter", "SNAPEXT_SIGNALS": "USR1,USR2"}, {}, []),
+        ({"AWS_LWA_READINESS_CHECK_PORT": None, "AWS_LWA_READINESS_CHECK_PROTOCOL": "tcp"}, {"snap_start": None}, []),
+        ({"SNAPEXT_MODE": "false"}, {"package": Bundled(RUN, "snapshot-restore-py")}, []),
+        ({}, {"runtime": "java21"}, ["no-python"]),
+        ({}, {"handler": "app.handler", "script": None}, ["native-handler"]),
+        ({}, {"layers": (LWA,)}, ["no-layer"]),
+        (
+            {},
+            {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1.0.0", overlay=True, linked=True)},
+            ["image-without-label"],
+        ),
+    ],
+)
+def test_of_a_function_with_mode_off_it_says_that_and_what_matters_all_the_same(variables, facts, found):
+    """The extension runs and asks the app; no setting of the hooks counts, and no image has us ask for restore/next."""
+    diagnosis = examine(function(facts, **{"SNAPEXT_MODE": "off", **variables}))
+
+    assert sorted(finding.rule for finding in diagnosis.findings) == sorted([*found, "mode-off"])
 
 
 @for_each(

@@ -13,7 +13,10 @@ from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, Hello, Hoo
 from snapext_extension.peers.lines import line_of, read_done
 
 HELLO = Connection(Side.PROCESS).send(Hello(1, 7, "app", "test", "app", HookCounts(1, 1), 0))
-COMMON = b'{"type":"done","id":5,"ok":true,"duration_ms":31.25,"hooks":[{"name":"app.open","duration_ms":30.5}]}\n'
+COMMON = (
+    b'{"type":"done","id":5,"ok":true,"duration_ms":31.25,"hooks":[{"name":"app.open","duration_ms":30.5}],'
+    b'"registered":1}\n'
+)
 PIECES = [
     *(
         b"{",
@@ -54,6 +57,7 @@ PIECES = [
         b'"hooks"',
         b'"name"',
         b'"error"',
+        b'"registered"',
         b'"done"',
         b'"running"',
         b"[" * 2000,

@@ -26,7 +26,7 @@ def test_a_mode_that_is_set_is_the_mode(tmp_path):
     for adapter in (False, True):
         if adapter:
             (tmp_path / ADAPTER_FILE).touch()
-        for mode in ("explicit", "observe"):
+        for mode in ("explicit", "observe", "off"):
             environ = {**SNAP_START, "SNAPEXT_MODE": mode}
             assert config.parse(environ, 1000).mode == mode
             assert observing.observes(environ, str(tmp_path)) is (mode == "observe")

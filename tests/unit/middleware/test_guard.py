@@ -50,6 +50,17 @@ def own(clocks, monkeypatch):
     return own
 
 
+def test_with_mode_off_everything_passes_whatever_the_clocks_say(clocks):
+    """No hook runs, so no request waits for one. The adapter's two POSTs still have their routes."""
+    path = {"AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH": "/after"}
+    own = Guard({**SNAP_START, **path, "SNAPEXT_MODE": "off"}, clocks.reader())
+    clocks.offset_s += 40
+
+    assert own.may_pass()
+    assert own.routes.paths == {"/after": "after_restore"}
+    assert not Guard({**path, "SNAPEXT_MODE": "off"}, clocks.reader()).routes.paths
+
+
 def test_until_the_restore_a_request_costs_two_readings(own, clocks):
     """The first request is looked at; after that, nothing but the clocks."""
     assert own.may_pass()

@@ -33,6 +33,15 @@ def test_client_and_extension_agree_on_snap_start(value):
     assert own.is_snap_start(environ) is observing.is_snap_start(environ) is (value == "snap-start")
 
 
+@for_each("value", [None, "", "off", "false", "OFF", "off ", "auto", "0"])
+def test_client_and_extension_agree_on_off(value):
+    """An unquoted off in YAML is false, and CloudFormation gives the function that word."""
+    environ = {} if value is None else {"SNAPEXT_MODE": value}
+
+    assert own.is_off(environ) is observing.is_off(environ) is (value in ("off", "false"))
+    assert own.is_expected({**environ, "SNAPEXT_SOCKET": "/s"}) is not own.is_off(environ)
+
+
 @for_each("name", [b"sh", b"a b", b") R 1 (x", b"))((", b"", b"\xff"])
 def test_command_and_extension_read_a_line_of_stat_alike(name):
     """A process may give itself any name, brackets and spaces included; neither reads a field of it."""

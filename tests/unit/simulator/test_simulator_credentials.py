@@ -20,6 +20,7 @@ class Settings:
     workers: int | None = None
     init_type: str = "snap-start"
     adapter: str = "builtin"
+    with_snapext: bool = True
 
 
 def keys_of(credentials: Credentials) -> tuple[str, str, str]:

@@ -192,7 +192,7 @@ def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_l
     life.ran("after_restore", 1, "b")
     life.joined(3)
     life.recorder.joined_too_late(2.0, 3, "worker.py", lost="before_snapshot hooks")
-    life.recorder.left(3, alive=False)
+    life.recorder.left(2.0, 3, alive=False)
     life.ready()
 
     assert life.judged() == []

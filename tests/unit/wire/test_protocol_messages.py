@@ -36,6 +36,7 @@ FROM_APP = [
     Running(7, "app.<locals>.hook"),
     Done(7, True, 1.25, (HookTiming("app.first", 0.0), HookTiming("app.second", 1.25))),
     Done(8, False, 0.5, (), FAILURE),
+    Done(8, True, 0.5, registered=2),
     Done(9, False, 0.5, (), FAILURE.replace(hook="app.hook")),
     Described(3, ("app.<locals>.höok",), ()),
 ]

@@ -83,7 +83,7 @@ def test_what_says_nothing_is_left_out():
     assert to_wire(BeforeSnapshot(1, 0, 5)) == {"type": "before_snapshot", "id": 1, "generation": 0, "timeout_ms": 5}
     assert to_wire(BeforeSnapshot(1, 0, 5, serving=True))["serving"] is True
     assert {"board", "importing"} == {*vars(HELLO)} - {*to_wire(HELLO)}
-    assert {"error"} == {*vars(Done(1, True, 0.0))} - {*to_wire(Done(1, True, 0.0))}
+    assert {"error", "registered"} == {*vars(Done(1, True, 0.0))} - {*to_wire(Done(1, True, 0.0))}
     assert HookFailure(**FAILURE).write() == FAILURE
     assert HookFailure(**FAILURE, duration_ms=0.0).write() == {**FAILURE, "duration_ms": 0.0}
     assert to_wire(Welcome(1, "init", 0, None))["environment_id"] is None

@@ -105,7 +105,7 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
         ("hooks", "importing"),
         ("before_snapshot", "serving"),
         ("after_restore", "restored_monotonic"),
-        ("done", "hooks"),
+        *(("done", name) for name in ("hooks", "registered")),
     }
     assert optional <= {(m["type"], name) for m in said for name in m}
     fields = {(m["type"], name) for m in said for name in m if name != "type"} - optional

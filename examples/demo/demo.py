@@ -1,0 +1,150 @@
+"""`make demo`: two lives of one app, without snapext and with it.
+
+Processes, sockets and requests are real, and each line is what was seen: the lives are those of `snapext simulate`.
+"""
+
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import click
+from database import Database
+
+HERE = Path(__file__).resolve().parent
+FREEZE_S = 1.0
+OLD = "from before the snapshot"
+ASKED = 24  # requests of each kind: enough to reach every worker
+SERVER = "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} app:app"
+
+INTRODUCTION = """\
+A FastAPI app under gunicorn: {workers} workers, each with a token and a connection to a database. Lambda takes a
+snapshot of them; meanwhile the database closes connections that are idle. Then a clone is restored and serves.
+"""
+NEXT = """
+Next, after `. .venv/bin/activate`:
+  your app        snapext simulate --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
+                  (as it is today: the same with --without-snapext before --port)
+  your template   snapext doctor template.yaml
+                  snapext attach --template template.yaml"""
+
+
+class Life:
+    """One life of the app under `snapext simulate`, and what it showed."""
+
+    def __init__(self, database, workers, *options):
+        self.old_tokens, self.lines = set(), []
+        self.database = database
+        port = free_port()
+        asked = [word for _ in range(ASKED) for path in ("/", "/db") for word in ("--request", path)]
+        simulate = ["simulate", "--json", "--freeze", str(FREEZE_S), "--port", str(port), *options, *asked]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snapext", *simulate, "--", *SERVER.format(port=port).split()],
+            cwd=HERE,
+            env={
+                **os.environ,
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "AWS_LWA_READINESS_CHECK_PATH": "/ready",
+                "DATABASE_PORT": str(database.port),
+                "WEB_CONCURRENCY": str(workers),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        story = threading.Thread(target=self.read_story, args=(process.stderr,))
+        story.start()
+        text = process.stdout.read()
+        story.join()
+        process.wait()
+        document = json.loads(text) if text else {}
+        self.ok = process.returncode == 0
+        self.events = document.get("events", [])
+        self.answers = [
+            (event["path"], event["status"], json.loads(event["body"]))
+            for event in self.events
+            if event["event"] == "invoke"
+        ]
+
+    def read_story(self, stream):
+        """Line by line, as it happens: the database acts while the snapshot is taken."""
+        is_old = True
+        for line in stream:
+            self.lines.append(line)
+            if is_old and (token := re.search(r"has the token (\w+)", line)):
+                self.old_tokens.add(token[1])
+            elif line.startswith("snapshot"):
+                is_old = False
+                threading.Timer(FREEZE_S / 2, self.database.close_idle).start()
+
+    def workers(self):
+        """What each worker has answered: {worker: {(path, status, words): times}}."""
+        found = {}
+        for path, status, body in self.answers:
+            words = body.get("said") or f"token {body['token']} {self.age(body['token'])}"
+            found.setdefault(body["worker"], Counter())[path, status, words] += 1
+        return found
+
+    def age(self, token):
+        return OLD if token in self.old_tokens else "new"
+
+    def shows_the_problem(self):
+        ages = {self.age(body["token"]) for _, _, body in self.answers if "token" in body}
+        return ages == {OLD} and {status for path, status, _ in self.answers if path == "/db"} == {500}
+
+    def hooks(self):
+        """How many processes ran each hook: {(phase, hook): number}."""
+        return Counter(
+            (event["event"], hook["name"])
+            for event in self.events
+            if event["event"] in ("before_snapshot", "after_restore")
+            for hook in event["hooks"]
+        )
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def show(life):
+    for (phase, hook), number in life.hooks().items():
+        click.echo(f"  {phase:<16} {click.style('✓', fg='green')} {hook} in {number} workers")
+    for worker, answers in sorted(life.workers().items()):
+        cells = []
+        for (path, status, words), _ in sorted(answers.items()):
+            colour = "red" if status >= 500 or words.endswith(OLD) else "green"
+            cells.append(f"GET {path}  {click.style(f'{status} {words}', fg=colour)}")
+        click.echo(f"  worker {worker:<7}  {'   '.join(cells)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=4)
+    workers = parser.parse_args().workers
+    click.echo(INTRODUCTION.format(workers=workers))
+    database = Database()
+
+    click.secho("Without snapext", bold=True)
+    without = Life(database, workers, "--without-snapext")
+    show(without)
+
+    click.secho("\nWith snapext", bold=True)
+    attached = Life(database, workers, "--workers", str(workers))
+    show(attached)
+    click.echo(f"  {''.join(attached.lines[-1:]).strip()}")
+
+    for life, went_as_expected in ((without, without.shows_the_problem()), (attached, attached.ok)):
+        if not went_as_expected:
+            sys.exit("".join(["\nThis is not what the demo is to show. The whole life:\n\n", *life.lines]))
+    click.echo(NEXT)
+
+
+if __name__ == "__main__":
+    main()
