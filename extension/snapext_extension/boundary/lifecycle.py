@@ -261,6 +261,7 @@ class Lifecycle:
             self._signalling.came_to_socket(pid, hooks_after_restore=hello.hooks.after_restore > 0)
         owed = debts.owes_after_restore(event, self._identity)
         member.warned_late = member.warned_late or bool(self.generation and not owed)  # it has nothing to be late for
+        self._passes(member, hello.passed)
         if self._settings.debug:
             self._outbox.do(reports.joined(member))
         self._welcome(event.key, 0 if owed else self.generation)
@@ -324,12 +325,19 @@ class Lifecycle:
         more_before = hooks.before_snapshot > member.hooks.before_snapshot
         more_after = hooks.after_restore > member.hooks.after_restore
         member.hooks, member.importing = hooks, message.importing
-        self._report("debug", "hooks_changed", member, hooks=counts(hooks))
+        self._passes(member, message.passed)
+        self._report("debug", "hooks_changed", member, hooks=counts(hooks), passed=message.passed)
         self._settle()
         if more_before:
             self._registered_late(member, BEFORE_SNAPSHOT)
         if more_after:
             self._registered_late(member, AFTER_RESTORE)
+
+    def _passes(self, member: Member, passed: int | None) -> None:
+        """It says how many requests have passed: the first is one too many."""
+        if passed and not member.passed:
+            self._outbox.do(reports.passed(member))
+        member.passed = passed
 
     def _registered_late(self, member: Member, phase: str) -> None:
         """A hook was registered. If it can never run we refuse the snapshot, as long as we can."""
@@ -627,9 +635,9 @@ class Lifecycle:
         if status != 200:
             self._fail(failures.restore_refused(status, body))
             return
-        self._ask_event()
         self._is_silent = False
         if self.state is State.SNAPSHOT:  # nothing has shown it before
+            self._ask_event()
             self._restored()
 
     def _on_restore_seen(self, by: str) -> None:

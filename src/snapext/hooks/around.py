@@ -35,9 +35,9 @@ def renewal() -> Callable[[bytes], None] | None:
     return reseed.renewal() if reseed.is_wanted() else None
 
 
-def rehearsal() -> Callable[[bytes], None]:
+def rehearsal() -> Callable[[bytes], None] | None:
     """The code of `renewal`, for what nobody draws from."""
-    return reseed.rehearsal()
+    return reseed.rehearsal() if reseed.is_wanted() else None
 
 
 def after_restore(

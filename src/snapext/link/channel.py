@@ -41,7 +41,7 @@ class Channel:
 
     def __init__(self, peer: Socket, lock: Lock) -> None:
         self._peer = peer
-        self._lock = lock
+        self.lock = lock
         self._identity = _identity(peer)
         self._connection = Connection(Side.PROCESS)
         self._unsent = b""
@@ -83,7 +83,7 @@ class Channel:
 
     def close(self) -> None:
         self.take_line(None)
-        with self._lock:
+        with self.lock:
             ours, self._open, self._unsent = self.is_ours(), False, b""
         if ours:
             self._peer.close()
@@ -240,7 +240,7 @@ class Channel:
 
     def send_line(self, line: bytes) -> None:
         """The same with what is written already."""
-        with self._lock:
+        with self.lock:
             self._post(line)
         self.flush()
 
@@ -250,7 +250,7 @@ class Channel:
         while self._unsent:
             sleep(wait_s)
             wait_s = min(wait_s * 2, MAX_WAIT_S)
-            with self._lock:
+            with self.lock:
                 self._flush()
 
     def poster(self) -> Callable[[bytes], bool]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snapext.hooks.registry import Hook
+    from snapext.hooks.runner import Caller
     from snapext.link.channel import Channel
 
 GENERATION = 1
@@ -41,6 +42,10 @@ GENERATION = 1
 MAX_ANSWER_BYTES = MAX_LINE_BYTES // 2
 TIME_BYTES = 30
 REHEARSALS = 3
+REHEARSED = (
+    b'{"type":"after_restore","id":1,"generation":1,"timeout_ms":1,"environment_id":"a","restored_at":1.5,'
+    b'"restored_monotonic":1.5}\n'
+)
 NS = 1_000_000_000
 SHORTEST_NS = round(own_loops.SHORTEST_MS * NS / 1000)
 
@@ -81,18 +86,38 @@ def prepare(
             return None
         if any(checks.is_coroutine_function(hook[0]) for hook in hooks):
             return None
-        names = [runner.hook_name(hook[0]) for hook in hooks]
-        answer = _answer(names)
-        if len(answer) + TIME_BYTES * len(hooks) > MAX_ANSWER_BYTES:
+        parts = Parts(channel, channel.line.text, hooks)
+        if len(parts.answer) + TIME_BYTES * len(hooks) > MAX_ANSWER_BYTES:
             return None
-        renew, post, text = around.renewal(), channel.poster(), channel.line.text
-        with view.lock:
-            post(b"")
-        _rehearse(channel, type(text)(), None if renew is None else around.rehearsal())
-        return _taker(view, told, channel, text, post, mask, conclude, vars(registry), hooks, names, answer, renew)
+        _rehearse(channel, channel.line.text)
+        parts.view, parts.told, parts.mask, parts.conclude = view, told, mask, conclude
+        parts.renew, parts.post, parts.call = around.renewal(), channel.poster(), told.main.call
+        parts.is_left_alone = told.main.settle()
+        return _taker(parts)
     except Exception as error:  # a hook may be anything, also something that cannot be looked at
         notice.debug(f"the restore goes the general way: {error!r}")
         return None
+
+
+class Parts:
+    """What a restore works on and with. What is not given is a stand-in, which changes nothing.
+
+    text: of our line of the board. kept: the names of `registry`. post: see `Channel.poster`. renew: see
+    `around.renewal`. is_left_alone, call: see `MainThread`.
+    """
+
+    def __init__(self, channel: Channel, text: Any, hooks: list[Hook]) -> None:
+        self.channel, self.text, self.hooks = channel, text, hooks
+        self.names = [runner.hook_name(hook[0]) for hook in hooks]
+        self.answer = _answer(self.names)
+        self.view, self.told = View(), Told(takes_part=True)
+        self.kept: dict[str, Any] = vars(registry)
+        self.mask: set[int] = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self.conclude: Callable[..., None] = _nothing
+        self.renew = around.rehearsal()
+        self.post: Callable[[bytes], object] = len
+        self.is_left_alone = self.told.main.settle()
+        self.call: Caller = runner.call_here
 
 
 def _answer(names: list[str]) -> bytes:
@@ -102,57 +127,46 @@ def _answer(names: list[str]) -> bytes:
     return answer.encode()
 
 
-def _rehearse(channel: Channel, text: Any, renew: Callable[[bytes], None] | None) -> None:
-    """Run the code of a restore with stand-ins for all that it changes.
+def _rehearse(channel: Channel, text: Any) -> None:
+    """Run the code of a restore with stand-ins.
 
     What the interpreter has run some times it looks up no more, and each look-up would be a page or two.
     """
-    own_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-    hooks: list[Hook] = [(_nothing, (), {})]
-    line = (
-        b'{"type":"after_restore","id":1,"generation":1,"timeout_ms":1,"environment_id":"a","restored_at":1.5,'
-        b'"restored_monotonic":1.5}\n'
-    )
     for _ in range(REHEARSALS):
-        taker = _taker(
-            *(View(), Told(takes_part=True), channel, text, len, own_mask, _nothing),
-            *({"_after_restore": hooks}, hooks, [""], _answer([""]), renew),
-        )
-        taker(line)
+        parts = Parts(channel, type(text)(), [(_nothing, (), {})])
+        parts.kept = {"_after_restore": parts.hooks}
+        _taker(parts)(REHEARSED)
+    post = channel.poster()
+    with channel.lock:
+        for _ in range(REHEARSALS):
+            post(b"")
 
 
 def _nothing() -> None:
     """A hook."""
 
 
-def _taker(
-    view: View,
-    told: Told,
-    channel: Channel,
-    text: Any,
-    post: Callable[[bytes], object],
-    mask: set[int],
-    conclude: Callable[..., None],
-    kept: dict[str, Any],
-    hooks: list[Hook],
-    names: list[str],
-    answer: bytes,
-    renew: Callable[[bytes], None] | None,
-) -> Callable[[bytes], bool]:
-    """One restore, as it is expected when this is made. See `prepare`.
-
-    text: of our line. kept: the names of `registry`. renew: see `around.renewal`.
-    """
+def _taker(parts: Parts) -> Callable[[bytes], bool]:
+    """One restore, as it is expected when this is made."""
     beginning, at_least = b'{"type":"after_restore","id":', 29
     after_id, after_timeout = b',"generation":%d,"timeout_ms":' % GENERATION, b',"environment_id":"'
     after_environment, after_time, end = b'","restored_at":', b',"restored_monotonic":', b"}\n"
 
+    view, told, channel, conclude, mask = parts.view, parts.told, parts.channel, parts.conclude, parts.mask
+    hooks, kept, names, answer, text, renew = (
+        parts.hooks,
+        parts.kept,
+        parts.names,
+        parts.answer,
+        parts.text,
+        parts.renew,
+    )
+    post, is_left_alone, call = parts.post, parts.is_left_alone, parts.call
     known, before, modules, line = list(hooks), registry.get_before_snapshot(), sys.modules, channel.line
     count, count_before, count_modules, pid = len(hooks), len(before), len(modules), os.getpid()
     steps = [(hook, written(GENERATION, name), name) for hook, name in zip(known, names, strict=True)]
     at_generators, nothing = written(GENERATION, around.GENERATORS), EMPTY
     main, finished, key, mine = told.main, Finished(names), (AFTER_RESTORE, GENERATION), object()
-    is_left_alone, call = main.settle(), main.call
     state, outcomes, claims, asked = vars(view), told.outcomes, told.claims, told.asked
     awaited, awaited_view = told.ended.waiting, view.changes.waiting
     (lock, unlock), ours = view.lock.raw(), (get_ident(), object())

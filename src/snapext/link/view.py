@@ -30,6 +30,7 @@ class View:
         environment_id: str | None = None,
         restored_at: float | None = None,
         restored_monotonic: float | None = None,
+        passed: int | None = None,
     ) -> None:
         self.lock = Lock()
         self.phase = "init"
@@ -37,6 +38,8 @@ class View:
         self._environment_id = environment_id
         self._restored_at = restored_at
         self._restored_monotonic = restored_monotonic
+        self.passed = passed
+        """How many requests a middleware has let pass since the before-snapshot hooks; None if there is none."""
         self.heard: tuple[bytes, bytes, bytes] | None = None
         """The environment id and the two times of a restore as JSON has them, until somebody asks."""
         self.was_tried = False
@@ -47,7 +50,8 @@ class View:
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
         self.lock = Lock()  # of the parent's threads none is left to release it
-        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
+        passed = None if self.passed is None else 0
+        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic, passed)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -55,21 +59,23 @@ class View:
         self.was_tried = True
         self.changes.happened()
 
-    def thread_ended(self) -> None:
-        """What a thread of the app waits for will not come from ours any more."""
+    def has_news(self) -> None:
+        """Have all that wait look again: what a thread of the app waits for will not come from ours any more, say."""
         self.changes.happened()
 
     def welcomed(self, message: Welcome) -> None:
         with self.lock:
             self.phase, self.generation = message.phase, max(self.generation, message.generation)
-            self._environment_id = message.environment_id or self.environment_id
+            known = self.environment_id
+            self._environment_id = message.environment_id or known
         self.has_tried()
 
     def learned(self, generation: int, environment_id: str | None) -> None:
         """The extension's answer to a question, which does not change the phase."""
         with self.lock:
             self.generation = max(self.generation, generation)
-            self._environment_id = environment_id or self.environment_id
+            known = self.environment_id
+            self._environment_id = environment_id or known
 
     def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
         self.phase = order.type
@@ -148,5 +154,5 @@ class View:
         return self.changes.wait_for(lambda: self.generation > 0 and not self.answering, timeout)
 
     def wait_tried(self, or_else: Callable[[], bool], timeout_s: float) -> None:
-        """Wait for the first attempt to connect to end, or for `or_else`, which `thread_ended` has looked at again."""
+        """Wait for the first attempt to connect to end, or for `or_else`, which `has_news` has looked at again."""
         self.changes.wait_for(lambda: self.was_tried or or_else(), timeout_s)

@@ -16,7 +16,10 @@ from snapext_tools.attach.merge import onto
 from snapext_tools.attach.needs import AttachError
 from snapext_tools.cli.attach import attach as attach_command
 from snapext_tools.cli.layer import layer as layer_command
+from snapext_tools.doctor.examine import diagnose
 from snapext_tools.doctor.settings import SourceError
+from snapext_tools.doctor.template import functions_of
+from snapext_tools.doctor.tree import parse_tree
 
 TEMPLATE = """\
 # the app
@@ -245,6 +248,10 @@ def test_an_image_gets_the_lines_of_its_dockerfile(folder):
     assert "AWS_LWA_READINESS_CHECK_PORT" in change.text
     assert "EXEC_WRAPPER" not in change.text
     assert "Layers" not in change.text
+
+    (folder / "template.yaml").write_text(change.text)
+    (diagnosis,) = diagnose(functions_of(*parse_tree(change.text, "template.yaml"), "template.yaml", folder))
+    assert [finding.rule for finding in diagnosis.findings] == ["image-without-snapext"], "not: run snapext attach"
 
 
 @for_each(
