@@ -23,6 +23,7 @@ URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
 DRAWING = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"<(?:script|img|iframe)\b[^>]+\bsrc=\W?(?:https?:)?//[^>]+|<link[^>]+\bstylesheet\b[^>]+//[^>]+")
 """What a browser would fetch from another host."""
+PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<name>[\w/-]+)\.png\)")
 WIDE = re.compile(r"^\|(?: *-+ *\|){5}", re.MULTILINE)
 """A table of five columns or more."""
 FROM_ABOVE = {name: original for original, name in links.ABOVE.items()}
@@ -55,7 +56,15 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     if WIDE.search(markdown) or "\n## " not in markdown:
         page.meta["hide"] = ["toc"]  # its column goes to the rest
-    return DRAWING.sub(as_table, links.rewrite(markdown, change))
+    return PICTURE.sub(both_pictures, DRAWING.sub(as_table, links.rewrite(markdown, change)))
+
+
+def both_pictures(picture: re.Match[str]) -> str:
+    """A picture that there is for the dark as well: the theme shows the one that fits."""
+    dark = picture["name"] + "-dark.png"
+    if not (ROOT / "docs" / dark).exists():
+        return picture[0]
+    return f"![{picture['alt']}]({picture['name']}.png#only-light)![{picture['alt']}]({dark}#only-dark)"
 
 
 def as_table(drawing: re.Match[str]) -> str:

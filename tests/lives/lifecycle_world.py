@@ -20,6 +20,7 @@ from snapext.wire.messages import (
     HookFailure,
     Hooks,
     Message,
+    Restored,
     Result,
     Running,
     Welcome,
@@ -48,6 +49,7 @@ from snapext_extension.boundary.events import (
     CommandJoined,
     CommandLeft,
     Event,
+    Invoked,
     Joined,
     Left,
     Looked,
@@ -55,6 +57,7 @@ from snapext_extension.boundary.events import (
     ReadinessAsked,
     ReadinessHungUp,
     RestoreReturned,
+    RestoreSeen,
     Said,
     ShutdownAsked,
     SignalsFailed,
@@ -74,7 +77,10 @@ SIGNAL = "RTMIN+4"
 
 @dataclass(frozen=True)
 class Place:
-    """What a life takes place in. makes: how many checks the adapter really makes before it asks for restore/next."""
+    """What a life takes place in.
+
+    makes: how many checks the adapter really makes before it asks for restore/next. observes: it asks for none of ours.
+    """
 
     name: str
     boundary: bool = True
@@ -83,6 +89,7 @@ class Place:
     asks: bool = False
     promises: int = 1
     makes: int = 1
+    observes: bool = False
 
     def __repr__(self) -> str:
         return f"PLACES[{self.name!r}]"
@@ -96,6 +103,7 @@ PLACES = {
         Place("an adapter that asks, and checks twice", asks=True, promises=2, makes=2),
         Place("an adapter that promises two checks and makes one", asks=True, promises=2),
         Place("explicit", gate=False),
+        Place("observe", gate=False, observes=True),
         Place("auto", gate=False, held=False),
         Place("on demand", boundary=False, held=False),
         Place("on demand, with an adapter that would ask", boundary=False, held=False, asks=True),
@@ -168,6 +176,8 @@ class World(Driver):
         self.processes: list[Proc] = []
         self.app_ready = False  # or a checkpoint has been asked for
         self.event_asked = self.restore_asked = self.restored = self.opened = self.admitted = False
+        self.event_waits = self.restore_waits = False  # the platform has the call, and has not answered it
+        self.runtime_restores = False  # the extension knows that the runtime waits in the restore
         self.failed: Failure | None = None
         self.over = False
         self.cause = ""
@@ -195,6 +205,7 @@ class World(Driver):
                 before_snapshot_timeout_ms=1_000,
                 after_restore_timeout_ms=900,
                 debug=debug,
+                observes=place.observes,
             )
         )
         self.timers.clear()
@@ -233,7 +244,8 @@ class World(Driver):
             return "a process is late"
         if event == TimerFired(TimerName.READY):
             lost = seems_lost or any(p.is_lost and p.known != NO_HOOKS for p in self.processes)
-            if not self.app_ready or self.settings.workers or (lost and self.settings.workers != 0):
+            is_up = self.app_ready or self.place.observes  # one that never answers is let go there
+            if not is_up or self.settings.workers or (lost and self.settings.workers != 0):
                 return "init takes too long"
         return ""
 
@@ -456,13 +468,45 @@ class World(Driver):
 
     @property
     def restore_may_come(self) -> bool:
-        asked = self.adapter_asked_restore if self.place.asks else self.restore_asked
+        asked = self.adapter_asked_restore if self.place.asks else self.restore_asked or self.place.observes
         return self.place.boundary and self.event_asked and asked and not self.restored and not self.is_ended
 
     def restore(self) -> None:
         self.restored = True
-        if not self.place.asks:
-            self.handle(RestoreReturned(200, ""))
+        if not self.place.asks and not self.place.observes:
+            self.restore_returns()
+
+    def restore_returns(self) -> None:
+        self.restore_waits, self.runtime_restores = False, True
+        self.handle(RestoreReturned(200, ""))
+
+    # What shows the restore where nobody tells us: each at any time after it, in any order.
+
+    def set_clock(self) -> None:
+        self._show(RestoreSeen("the wall clock was set by +30 s"))
+
+    def invoke(self) -> None:
+        """The platform waits for our next call before the invocation is over."""
+        self.event_waits = False
+        self._show(Invoked())
+        hooks_run = self.state is State.AFTER_RESTORE
+        assert self.is_ended or self.event_waits is not hooks_run, f"event/next: {self.event_waits} in {self.state}"
+
+    def say_restored(self, key: int) -> None:
+        """A middleware passes on what the web adapter has told it. Before the snapshot it is refused."""
+        if key not in self.callers:
+            self.callers[key] = False
+            self.handle(CommandJoined(key, 20_000 + key))
+        self.callers[key] = True
+        self.runtime_restores = self.restored and self.state is not State.READY
+        self._show(Said(key, Restored()))
+        assert self.restored or not self.callers[key], "a restore that has not been was not refused"
+
+    def _show(self, event: Event) -> None:
+        was_let_go = self.is_let_go
+        self.handle(event)
+        is_told = self.machine.generation == 1 or self.is_ended
+        assert is_told is (was_let_go and self.restored) or self.is_ended, f"{event}: {self.state}"
 
     def refuse_restore(self, status: int) -> None:
         self.must_fail(RestoreReturned(status, "{}"), "restore/next was refused")
@@ -490,6 +534,7 @@ class World(Driver):
             if self.place.boundary:
                 assert self.restored
                 self._check_after_hooks()
+                self.admitted = self.admitted or self.place.observes  # nobody waits for our answer
         for number, action in enumerate(actions):
             assert not self.over, f"{action} after the end"
             if had_failed:
@@ -524,17 +569,21 @@ class World(Driver):
             case SendSignals():
                 queue.appendleft(self._answer_to(action))
             case AskEventNext():
-                assert not self.event_asked
-                if self.place.asks and self.place.held:
+                assert not self.event_waits
+                assert not self.event_asked or self.place.observes, "elsewhere the next event is the end"
+                knows = self.place.asks or self.place.observes
+                if knows and self.place.held and not self.is_let_go:
                     self._check_before_hooks()
-                assert self.place.asks or self.restore_asked or not self.place.held, "event/next before restore/next"
-                self.event_asked = True
+                assert knows or self.restore_asked or not self.place.held, "event/next before restore/next"
+                assert self.state is not State.AFTER_RESTORE or not self.event_asked, "frozen in the middle of hooks"
+                self.event_asked = self.event_waits = True
             case AskRestoreNext():
                 assert self.place.boundary
                 assert not self.place.asks
                 assert not self.restore_asked
-                self._check_before_hooks()
-                self.restore_asked = True
+                if not self.is_let_go:
+                    self._check_before_hooks()
+                self.restore_asked = self.restore_waits = True
             case AnswerReadiness():
                 queue.append(ReadinessAnswered(self._adapter_is_answered()))
             case Report(_, "unconfirmed", fields):
@@ -671,12 +720,12 @@ class World(Driver):
 
     def _check_that_init_was_over(self, event: Event) -> None:
         """Everyone who should be there is there, or the time to wait for them is over."""
-        assert self.app_ready
+        gave_up = event == TimerFired(TimerName.READY)
+        assert self.app_ready or (gave_up and self.place.observes)
         if not self.place.boundary:
             return
         workers = self.settings.workers
         connected = [p for p in self.processes if p.key is not None]
-        gave_up = event == TimerFired(TimerName.READY)
         for process in self.processes:
             if process.is_lost and process.known != NO_HOOKS:
                 nobody_is_missing = gave_up and workers == 0
@@ -738,6 +787,8 @@ class World(Driver):
             assert not any(p.key for p in self.processes)
         else:
             assert self.cause, f"nothing has failed, and yet: {failure.message}"
+        if self.place.observes and failure.runtime_report == "restore":
+            assert self.runtime_restores, "the Runtime API would refuse the report: the runtime waits in no restore"
 
     def _check_that_nothing_waits_in_silence(self) -> None:
         """Whatever the machine waits for: a timer ends that or says so, or the platform has been asked."""
@@ -756,6 +807,7 @@ class World(Driver):
                 assert {TimerName.READY, TimerName.WAITING, TimerName.LOOK} <= running
         elif self.state is State.SNAPSHOT:
             assert self.event_asked or TimerName.EVENT_NEXT in running
+            assert self.restore_asked or not any(self.callers.values()), "a command waits, and nobody asks to restore"
         elif self.who_owes() or self.state is State.AFTER_RESTORE:
             assert TimerName.PHASE in running, f"{self.who_owes()} have no budget"
             assert not lost or TimerName.LOOK in running

@@ -225,15 +225,20 @@ class Life:
 
     def init_is_over(self) -> None:
         """The app becomes ready, or somebody asks for the checkpoint; and some time passes."""
-        if self.world.place.gate:
+        if self._is_probed and (self.world.place.gate or self._choose(range(4))):
             self.world.become_ready()
         elif self._goes_on:
             self.world.ask_for_checkpoint(901)
         self.world.pass_ms(700)
 
     def the_app_becomes_ready(self) -> None:
-        if self.world.place.gate:
+        if self._is_probed:
             self.world.become_ready()
+
+    @property
+    def _is_probed(self) -> bool:
+        """Whether the extension checks the app's readiness itself."""
+        return self.world.place.gate or self.world.place.observes
 
     def the_adapter_checks(self) -> None:
         if self.world.adapter_would_check:
@@ -262,8 +267,23 @@ class Life:
         if self.world.restore_may_come:
             self.world.restore()
 
+    def something_shows_the_restore(self) -> None:
+        """Or only seems to, before the snapshot: a command and the clock."""
+        world = self.world
+        if not world.place.observes or not self._goes_on or (world.is_let_go and not world.restored):
+            return
+        sign = self._choose(["clock", "clock", "invocation", "invocation", "invocation", "app", "app", "restore/next"])
+        if sign == "clock":
+            world.set_clock()
+        elif sign == "app":
+            world.say_restored(self._choose([911, 912]))
+        elif sign == "invocation" and world.restored and world.event_waits:
+            world.invoke()
+        elif sign == "restore/next" and world.restored and world.restore_waits:
+            world.restore_returns()
+
     def restore_next_is_refused(self) -> None:
-        if self.world.restore_asked and not self.world.restored and self._goes_on and self._seldom():
+        if self.world.restore_waits and not self.world.restored and self._goes_on and self._seldom():
             self.world.refuse_restore(self._choose([403, 404, 500]))
 
     def some_time_passes(self) -> None:
@@ -307,6 +327,7 @@ class Life:
             self.the_platform_restores()
         if stage >= 5:
             self.the_adapter_checks()
+            self.something_shows_the_restore()
             self.everyone_answers()
 
     def _end(self, well: bool) -> None:
@@ -344,12 +365,14 @@ class Life:
             world.connect(world.start_process(hooks=ONE_OF_EACH))
         if self._goes_on and not world.app_ready:
             self.init_is_over()
-        elif self._goes_on and not world.place.gate and not any(world.callers.values()):
+        elif self._goes_on and not self._is_probed and not any(world.callers.values()):
             world.ask_for_checkpoint(909)
         if self._goes_on:
             self.the_adapter_checks()
         self.everyone_answers()
         self.the_platform_restores()
+        if self._goes_on and world.place.observes and world.restored and world.event_waits:
+            world.invoke()
 
 
 MOVES = [name for name, move in vars(Life).items() if callable(move) and not name.startswith("_") and name != "make"]
@@ -361,6 +384,7 @@ OFTEN = [
     "one_that_was_signalled_answers",
     "the_adapter_checks",
     "the_platform_restores",
+    "something_shows_the_restore",
     "some_time_passes",
 ]
 
@@ -376,7 +400,7 @@ OFTEN = [
     suppress_health_check=list(HealthCheck),
 )
 @given(
-    place=sampled_from(list(PLACES) + 3 * [name for name, place in PLACES.items() if place.boundary]),
+    place=sampled_from(["observe"] + 0 * [name for name, place in PLACES.items() if place.boundary]),
     workers=sampled_from([None, None, 0, 1, 2, 3]),
     signals=sampled_from([False, False, True]),
     acknowledged=booleans(),

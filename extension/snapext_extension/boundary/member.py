@@ -30,11 +30,12 @@ class Member:
     durations_ms: how long each phase took that it has answered. reached: what it was told in the present phase can have
     reached it. importing: its main thread imports something, where more hooks may be registered.
     lost_ms: when its connection was lost; None while it is connected.
+    passed: how many requests its middleware has let pass between the phases; None if it has none.
     """
 
     __slots__ = (
-        *("durations_ms", "forked", "hook", "hooks", "importing", "lost_ms", "parent_pid", "pending", "process"),
-        *("reached", "said_lost", "signal", "told_ms", "warned_late"),
+        *("durations_ms", "forked", "hook", "hooks", "importing", "lost_ms", "parent_pid", "passed", "pending"),
+        *("process", "reached", "said_lost", "signal", "told_ms", "warned_late"),
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Member:
         self.forked = forked
         self.importing = importing
         self.signal = signal
+        self.passed: int | None = None
         self.pending = False
         self.reached = False
         self.told_ms = 0.0

@@ -19,7 +19,8 @@ def of_process(level: str, event: str, process: Process, **fields: object) -> Re
 
 
 def joined(member: Member) -> Report:
-    return of_member("debug", "process_joined", member, hooks=counts(member.hooks), forked=member.forked)
+    told = {"hooks": counts(member.hooks), "forked": member.forked, "passed": member.passed}
+    return of_member("debug", "process_joined", member, **told)
 
 
 def joined_too_late(member: Member, lost: str) -> Report:
@@ -47,6 +48,15 @@ def answered(member: Member, phase: str, done: Done) -> Report:
     if member.signal is not None:
         fields["signal"] = member.signal
     return Report("debug" if done.ok else "error", phase, fields)
+
+
+def passed(member: Member) -> Report:
+    """Once for each process: the first request says it, and those that follow say no more."""
+    message = (
+        f"{member.process} served a request after its before-snapshot hooks and before its after-restore hooks, with "
+        "the state of the snapshot: nothing had shown its middleware the restore yet (docs/guarantees.md)"
+    )
+    return of_member("warning", "passed", member, message=message)
 
 
 def link_lost(member: Member) -> Report:

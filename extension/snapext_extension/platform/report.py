@@ -30,6 +30,7 @@ def report_to_runtime(api: LambdaApi, log: Log, failure: Failure) -> None:
         type=error.type if error else failure.error_type,
         reason=error.message if error else failure.message,
         stack=error.stack if error else "",
+        reported_to=failure.runtime_report,
     )
     if failure.runtime_report is not None:
         path = INIT_ERROR if failure.runtime_report == "init" else RESTORE_ERROR

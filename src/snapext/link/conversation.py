@@ -58,7 +58,8 @@ class Conversation:
         self._orders: Orders | None = None
         self._extension_pid = 0
         self._channel: Channel | None = None
-        self._counts = HookCounts()  # as the extension knows them
+        self._counts = HookCounts()  # as the extension knows them, and how many requests have passed
+        self._passed: int | None = None
         self._importing = False
 
     def is_connected(self) -> bool:
@@ -97,7 +98,7 @@ class Conversation:
     def show_hooks(self, reached: Reached) -> None:
         """Say hello and hang up: the extension then knows of hooks that it cannot reach, and takes no snapshot."""
         channel = self._channel_to(reached)
-        self._counts = _hook_counts()
+        self._counts, self._passed = _hook_counts(), self._view.passed
         channel.post(self._hello(signalled=False, board=False))
         channel.close()
 
@@ -112,6 +113,7 @@ class Conversation:
         with self._view.lock:  # hello first: another thread may register a hook at any moment, and tell
             previous, self._channel = self._channel, channel
             self._counts, self._importing = _hook_counts(), only is None and process.imports()
+            self._passed = self._view.passed
             channel.post(self._hello(signalled=only is not None, board=only is None and channel.offer_board()))
         kept = False
         try:
@@ -141,6 +143,7 @@ class Conversation:
             signalled=signalled,
             importing=self._importing,
             board=board,
+            passed=self._passed,
         )
 
     def _handle(self, message: Message, channel: Channel, *, by_signal: bool) -> bool:
@@ -205,17 +208,18 @@ class Conversation:
             except LocalProtocolError:
                 most = most * 3 // 4
 
-    # --- how many hooks there are ----------------------------------------------------------------------------------
+    # --- how many hooks there are, and what has passed --------------------------------------------------------------
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed. Any thread may call this."""
         with self._view.lock:
-            counts = _hook_counts()
+            counts, passed = _hook_counts(), self._view.passed
             channel = self._channel
-            if channel is None or counts == self._counts or channel.is_behind():
+            is_known = counts == self._counts and passed == self._passed
+            if channel is None or is_known or channel.is_behind():
                 return  # not linked, nothing new, or the extension is slow: it hears of them before the phase
-            self._counts = counts
-            channel.post(Hooks(counts, self._importing))
+            self._counts, self._passed = counts, passed
+            channel.post(Hooks(counts, self._importing, passed))
 
     def _wait_while_importing(self, channel: Channel) -> None:
         """Before we wait for the extension for good: have told it that the main thread imports no more.
@@ -237,9 +241,10 @@ class Conversation:
         with self._view.lock:
             counts, was_importing, channel = _hook_counts(), self._importing, self._channel
             news = was_importing or counts != self._counts
-            self._importing, self._counts = False, counts
+            self._importing, self._counts, self._passed = False, counts, self._view.passed
+            hooks = Hooks(counts, passed=self._passed)
         if news and channel is not None:
-            channel.send(Hooks(counts))
+            channel.send(hooks)
 
 
 def _is_behind(phase: str, message: Message) -> bool:

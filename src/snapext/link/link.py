@@ -203,7 +203,7 @@ class Link:
         finally:
             self._thread = 0  # the next thread of the app may get its ident
             self._alive = False
-            self.view.thread_ended()
+            self.view.has_news()
 
     def _connect_again_and_again(self) -> None:
         pauses = _pauses()

@@ -30,14 +30,16 @@ A wait with a time limit goes on as `restart_syscall` (restart_syscall(2)) once 
 sleep does, too: the module that waits says which of them it is.
 """
 
-HERE, SIGNAL, LOOP, LINK = "here", "signal", "loop", "link"
+HERE, HELD, SIGNAL, LOOP, LINK = "here", "held", "signal", "loop", "link"
 LATE = f"the main thread did not begin within {START_WITHIN_S * 1000:.0f} ms"
 
 
 class Look:
     """What decides about where a hook is called. Each default is what lets the main thread be reached."""
 
-    __slots__ = ("blocked", "handler", "in_main", "late", "loop", "patched", "server", "serves", "setting", "waits")
+    __slots__ = (
+        *("blocked", "handler", "held", "in_main", "late", "loop", "patched", "server", "serves", "setting", "waits"),
+    )
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Look:
         patched: bool = False,
         loop: bool = False,
         late: bool = False,
+        held: bool = False,
         handler: bool = True,
         blocked: bool = False,
         waits: bool = True,
@@ -57,6 +60,7 @@ class Look:
         self.patched = patched  # threads are greenlets: ours is in the main thread, or the hub is
         self.loop = loop  # the app's loop is bound and runs
         self.late = late  # the main thread has not begun in time before
+        self.held = held  # it waits in our middleware, with a request, until the hooks have run
         self.handler = handler  # the signal is ours
         self.blocked = blocked
         self.waits = waits  # in a system call in which servers wait
@@ -78,6 +82,8 @@ def decide(look: Look) -> tuple[str, str]:
         if look.setting == "main":
             return LOOP, "the app's loop runs there"
         return LINK, f"a hook that waits for the app's loop would wait for ever on it ({ENV}=main: none does)"
+    if look.held:
+        return HELD, "the middleware holds a request there"
     if not look.handler:
         return LINK, "no handler could be installed in the main thread, or the app has replaced it"
     if look.blocked:

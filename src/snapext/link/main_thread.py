@@ -19,13 +19,15 @@ from snapext.guest import notice
 from snapext.guest.primitives import NATIVE, get_ident, monotonic, sleep
 from snapext.hooks import loops
 from snapext.link import looking, process
-from snapext.link.looking import ENV, HERE, LATE, LINK, LOOP, SERVERS, SIGNAL, START_WITHIN_S, Look, decide
+from snapext.link.looking import ENV, HELD, HERE, LATE, LINK, LOOP, SERVERS, SIGNAL, START_WITHIN_S, Look, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
     from typing import Any
+
+    from snapext.link.view import View
 
 SLICE_S, LOOK_AGAIN_S = 0.01, 0.002
 ANSWER_WITHIN_S = 1.0
@@ -72,6 +74,32 @@ def _handle(_number: int, frame: FrameType | None) -> None:
             job.run_if_not_claimed()
         else:  # it has gone on since we looked
             job.decline()
+
+
+# --- a request that a middleware holds there -------------------------------------------------------------------------
+
+_wake: Callable[[], None] | None = None
+"""While the main thread is held: how to have it look for a call."""
+
+
+def hold(view: View, predicate: Callable[[], bool], timeout_s: float) -> None:
+    """Hold a request in this thread until `predicate` is true. The main thread makes the hooks' calls meanwhile."""
+    global _wake
+    if not process.is_main_thread():
+        view.wait_for(predicate, timeout_s)
+        return
+
+    def makes_calls() -> bool:
+        job = _job
+        if job is not None:
+            job.run_if_not_claimed()
+        return predicate()
+
+    _wake = view.has_news
+    try:
+        view.wait_for(makes_calls, timeout_s)
+    finally:
+        _wake = None
 
 
 class _Job:
@@ -170,6 +198,8 @@ class MainThread:
             return True
         if loops.bound_running_loop() is not None and _app_loop_is_in_main():
             return self._setting != "main"
+        if _wake is not None:
+            return False
         if not _number or _signal.getsignal(_number) is not _handle:
             return True
         return not looking.is_beneath_a_server(sys._current_frames().get(process.main_thread()))
@@ -201,7 +231,7 @@ class MainThread:
             while True:
                 look = self._look()
                 way, why = decide(look)
-                if way in (SIGNAL, LOOP):
+                if way in (HELD, SIGNAL, LOOP):
                     self._tried = True
                     job = _Job(call, self._mark, self._wait_for_the_answer)
                     if not self._hand_over(job, way):
@@ -234,6 +264,11 @@ class MainThread:
                 if loop is None:
                     return False
                 loop.call_soon_threadsafe(job.run_hiding_the_loop, loop)
+            elif way == HELD:
+                _job, wake = job, _wake
+                if wake is None:  # it has just gone on
+                    return not job.take_back()
+                wake()
             else:
                 _job = job
                 _signal.pthread_kill(process.main_thread(), _number)
@@ -257,6 +292,7 @@ class MainThread:
             patched=not NATIVE or time.sleep is not sleep,
             loop=_app_loop_is_in_main(),
             late=self._late,
+            held=_wake is not None,
             handler=bool(_number) and _signal.getsignal(_number) is _handle,
         )
         if decide(look)[0] == SIGNAL:  # what is to be read costs 50 us

@@ -30,6 +30,7 @@ class View:
         environment_id: str | None = None,
         restored_at: float | None = None,
         restored_monotonic: float | None = None,
+        passed: int | None = None,
     ) -> None:
         self.lock = Lock()
         self.phase = "init"
@@ -37,6 +38,8 @@ class View:
         self.environment_id = environment_id
         self._restored_at = restored_at
         self._restored_monotonic = restored_monotonic
+        self.passed = passed
+        """How many requests a middleware has let pass since the before-snapshot hooks; None if there is none."""
         self.was_tried = False
         """A first attempt to connect has ended, well or badly."""
         self._answering = False
@@ -45,7 +48,8 @@ class View:
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
         self.lock = Lock()  # of the parent's threads none is left to release it
-        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic)
+        passed = None if self.passed is None else 0
+        return View(self.generation, self.environment_id, self._restored_at, self._restored_monotonic, passed)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -53,8 +57,8 @@ class View:
         self.was_tried = True
         self._changes.happened()
 
-    def thread_ended(self) -> None:
-        """What a thread of the app waits for will not come from ours any more."""
+    def has_news(self) -> None:
+        """Have all that wait look again: what a thread of the app waits for will not come from ours any more, say."""
         self._changes.happened()
 
     def welcomed(self, message: Welcome) -> None:
@@ -132,5 +136,5 @@ class View:
         return self._changes.wait_for(lambda: self.generation > 0 and not self._answering, timeout)
 
     def wait_tried(self, or_else: Callable[[], bool], timeout_s: float) -> None:
-        """Wait for the first attempt to connect to end, or for `or_else`, which `thread_ended` has looked at again."""
+        """Wait for the first attempt to connect to end, or for `or_else`, which `has_news` has looked at again."""
         self._changes.wait_for(lambda: self.was_tried or or_else(), timeout_s)

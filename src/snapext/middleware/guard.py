@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOTHING = float("-inf")
-CALM = frozenset({"init", BEFORE_SNAPSHOT, "snapshot"})
-"""Phases in which nobody has said anything of a restore."""
+CALM = frozenset({"init", BEFORE_SNAPSHOT})
+"""Phases in which a request cannot come from after the restore."""
 
 
 class Guard:
@@ -94,9 +94,11 @@ class Guard:
         """The clock says something new, or the extension does, or this is the first request."""
         if self._restoring is not None:
             return self.is_open
-        view = linking.current().view
+        link = linking.current()
+        view = link.view
         if view.generation:  # the extension has had the hooks run; or this process began after the restore
             self.is_open = True
+            link.tell_hook_counts()  # if it was too slow to hear of a request that has passed
             return True
         if self._owes or view.phase == AFTER_RESTORE or self._clock.take(self._reader.read()):
             return False
@@ -107,7 +109,15 @@ class Guard:
         if not self._seen_any:
             self._seen_any = True
             self._on_first_request()
+        if view.phase not in CALM:
+            self._passes(link)
         return True
+
+    def _passes(self, link: Link) -> None:
+        """A request passes between the hooks of the two phases: the clock is set late, or it comes from inside."""
+        with self._lock:
+            link.view.passed = (link.view.passed or 0) + 1
+        link.tell_hook_counts()
 
     def _on_first_request(self) -> None:
         """The app is up, and a snapshot may come: have what the hooks need, and say what will not run."""
@@ -136,6 +146,9 @@ def current() -> Guard:
         _guard = made = Guard(os.environ)
     Link.has_middleware = True
     linking.join()
+    link = linking.current()
+    link.view.passed = link.view.passed or 0
+    link.tell_hook_counts()
     return made
 
 

@@ -7,10 +7,10 @@ import time
 
 from snapext.errors import ControlError
 from snapext.guest import notice
-from snapext.guest.primitives import Changes, monotonic
+from snapext.guest.primitives import Changes, monotonic, start_new_thread
 from snapext.hooks import registry
 from snapext.hooks.runner import Outcome, describe
-from snapext.link import linking
+from snapext.link import linking, main_thread
 from snapext.wire.ask import ask
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookFailure
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
@@ -116,12 +116,24 @@ class Restoring:
         return run_alone(AFTER_RESTORE).error
 
     def _by_command(self) -> HookFailure | None:
-        """The extension takes every process of the function across. It knows of no restore before we say so."""
+        """The extension takes every process of the function across. It knows of no restore before we say so.
+
+        A thread says it: this one may be the main thread, where the extension has the hooks run meanwhile.
+        """
+        failures: list[HookFailure | None] = []
+
+        def say() -> None:
+            failures.append(_say_restored(self.left_s()))
+            view.has_news()
+
+        view = linking.current().view
         try:
-            result = ask("restored", timeout_s=self.left_s())
-        except ControlError as error:
-            return HookFailure("ControlError", str(error), "", None)
-        return None if result["ok"] else HookFailure("RestoreFailed", str(result["message"]), "", None)
+            start_new_thread(say, ())
+        except RuntimeError as error:
+            notice.debug(f"the hooks cannot run in the thread that holds a request: {error}")
+            say()
+        main_thread.hold(view, lambda: bool(failures), self.left_s())
+        return failures[0] if failures else HookFailure("TimeoutError", "the extension has not answered", "", None)
 
     def _by_extension(self, link: Link) -> Outcome | None:
         """Wait until the extension has told this process; None if it is gone, or never does."""
@@ -130,7 +142,7 @@ class Restoring:
         def is_decided() -> bool:
             return link.outcome(order) is not None or link.view.generation > 0 or not link.is_connected()
 
-        link.view.wait_for(is_decided, self.left_s() - MARGIN_MS / 1000)
+        main_thread.hold(link.view, is_decided, self.left_s() - MARGIN_MS / 1000)
         if link.view.generation:
             return Outcome(0.0, (), None)
         outcome = link.outcome(order)
@@ -138,6 +150,14 @@ class Restoring:
             text = f"the extension has not told process {os.getpid()} of the restore; its log says why"
             return Outcome(0.0, (), HookFailure("NotTold", text, "", None))
         return outcome
+
+
+def _say_restored(timeout_s: float) -> HookFailure | None:
+    try:
+        result = ask("restored", timeout_s=timeout_s)
+    except ControlError as error:
+        return HookFailure("ControlError", str(error), "", None)
+    return None if result["ok"] else HookFailure("RestoreFailed", str(result["message"]), "", None)
 
 
 def run_alone(phase: str) -> Outcome:

@@ -73,7 +73,7 @@ class Hello(Message, title="hello", senders=(APP, CONTROL)):
     snapshot although it is younger than the restore. `signalled`: it comes because it was sent the phase's signal, and
     for that phase alone. `importing`: its main thread is in the middle of an import, where more hooks may be
     registered; a `hooks` message follows when that is over. `board`: it can write the hook that runs on a line of the
-    board (board.py) instead of sending `running`.
+    board (board.py) instead of sending `running`. `passed`: see Hooks.
     """
 
     protocol: int = natural()
@@ -87,6 +87,7 @@ class Hello(Message, title="hello", senders=(APP, CONTROL)):
     signalled: bool = flag(default=False, absent=False)
     importing: bool = flag(default=False, absent=False, said=False)
     board: bool = flag(default=False, absent=False, said=False)
+    passed: int | None = natural(default=None, absent=None, said=False)
 
 
 class Welcome(Message, title="welcome", senders=(EXTENSION,)):
@@ -105,13 +106,16 @@ class Welcome(Message, title="welcome", senders=(EXTENSION,)):
 
 
 class Hooks(Message, title="hooks", senders=(APP,)):
-    """A process has registered more hooks since its hello, or its main thread has finished an import.
+    """A process has more hooks than it has said, or its main thread has finished an import, or a request has passed.
 
-    What runs is decided in the process, not by these counts.
+    What runs is decided in the process, not by these counts. `passed`: a middleware holds each request that comes after
+    the restore until the hooks have run, once it knows of the restore; so many have come since the before-snapshot
+    hooks, and passed because it did not. None: there is no middleware.
     """
 
     hooks: HookCounts = part(HookCounts)
     importing: bool = flag(default=False, absent=False, said=False)
+    passed: int | None = natural(default=None, absent=None, said=False)
 
 
 class BeforeSnapshot(Message, title=BEFORE_SNAPSHOT, senders=(EXTENSION,)):

@@ -27,7 +27,8 @@ def hear(recorder: Recorder, at_ms: float, record: Record) -> None:
 
 def _joined(recorder: Recorder, at_ms: float, record: Record) -> None:
     forked = bool(record.get("forked"))
-    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked)
+    passed = record.get("passed")
+    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked, passed=passed)
 
 
 def _joined_too_late(recorder: Recorder, at_ms: float, record: Record) -> None:
@@ -39,7 +40,7 @@ def _left(recorder: Recorder, at_ms: float, record: Record) -> None:
 
 
 def _hooks_changed(recorder: Recorder, _at_ms: float, record: Record) -> None:
-    recorder.hooks_changed(record["pid"], record["hooks"])
+    recorder.hooks_changed(record["pid"], record["hooks"], record.get("passed"))
 
 
 def _signalled(recorder: Recorder, at_ms: float, record: Record) -> None:
@@ -75,7 +76,9 @@ def _restored(recorder: Recorder, _at_ms: float, record: Record) -> None:
 
 def _failed(recorder: Recorder, at_ms: float, record: Record) -> None:
     what = (record["phase"], record.get("pid"), record["hook"], record["type"], record["message"], record["stack"])
-    recorder.trouble(Trouble(*what, seen_by_users(record["phase"], record["error_type"]), at_ms))
+    is_known = record.get("reported_to") is not None
+    seen = seen_by_users(record["phase"], record["error_type"], is_known=is_known)
+    recorder.trouble(Trouble(*what, seen, at_ms))
 
 
 _HEARD: Mapping[str, Callable[[Recorder, float, Record], None]] = {

@@ -55,24 +55,30 @@ class Trouble:
         }
 
 
-def seen_by_users(phase: str, error_type: str) -> str:
-    """What Lambda would have told the users of the function."""
+def seen_by_users(phase: str, error_type: str, *, is_known: bool = True) -> str:
+    """What Lambda would have told the users of the function.
+
+    is_known: the Runtime API knows of the failure. Else the extension ends by it, and no restore fails.
+    """
     if error_type == "Runtime.RestoreHookUserTimeout":
         return "each invocation that would have started this clone fails with SnapStartTimeoutException"
-    if phase in ("restore", AFTER_RESTORE):
+    if phase in ("restore", AFTER_RESTORE) and is_known:
         return "each invocation that would have started this clone fails with SnapStartException"
-    if phase in ("init", BEFORE_SNAPSHOT):
+    if phase in ("init", BEFORE_SNAPSHOT, "restore"):  # that one: restore/next was refused
         return "no version is published: its initialisation failed, and it never serves a request"
+    if phase == AFTER_RESTORE:
+        return "the environment is reset; the request in it fails, or gets 503 from the middleware"
     return "the environment is reset, and the invocation in it fails"
 
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """After-restore hooks of one process that had not run when the runtime was ready."""
+    """After-restore hooks of one process that had not run when the runtime was ready. `ran`: those that had."""
 
     pid: int
     name: str
     hooks: int
+    ran: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Recorder:
 
     hooks_run: the hooks of all processes in both phases; a signal handler counts as one.
     debts: the hooks that had not run when the runtime was ready.
+    processes: `passed` is how many requests a middleware let pass before the hooks had run; None without one.
     latecomers: the processes that joined too late, and were alive when the runtime was ready.
     last_ms: the time of the latest event.
     """
@@ -125,9 +132,18 @@ class Recorder:
             self.last_ms = max(self.last_ms, at_ms)
             self._tell(happening)
 
-    def joined(self, at_ms: float, pid: int, name: str, hooks: Mapping[str, int], *, forked: bool = False) -> None:
+    def joined(
+        self,
+        at_ms: float,
+        pid: int,
+        name: str,
+        hooks: Mapping[str, int],
+        *,
+        forked: bool = False,
+        passed: int | None = None,
+    ) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
-        self._process(pid, name).update(name=name, hooks=dict(hooks), ended_at_ms=None)
+        self._process(pid, name).update(name=name, hooks=dict(hooks), passed=passed, ended_at_ms=None)
         self._gone.discard(pid)
         (self._forked.add if forked else self._forked.discard)(pid)
 
@@ -176,8 +192,9 @@ class Recorder:
 
     def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
         """The runtime is ready: hooks that have not run, in a process that is not excused, are late."""
+        ran = self._ran_after_restore
         owed = (
-            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - self._ran_after_restore[pid])
+            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - ran[pid], ran[pid])
             for pid, process in list(self._processes.items())
         )
         self.debts = tuple(
@@ -187,14 +204,18 @@ class Recorder:
         self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
 
+    def has_run_since(self, debt: Debt) -> bool:
+        """Whether a process has run by now what it had not run when the runtime was ready."""
+        return self._ran_after_restore[debt.pid] >= debt.ran + debt.hooks
+
     def _process(self, pid: int, name: str) -> dict[str, Any]:
         """A process as the document has it."""
-        new = {"pid": pid, "name": name, "hooks": dict.fromkeys(PHASES, 0), "started_at_ms": None, "ended_at_ms": None}
-        return self._processes.setdefault(pid, new)
+        new = {"hooks": dict.fromkeys(PHASES, 0), "passed": None, "started_at_ms": None, "ended_at_ms": None}
+        return self._processes.setdefault(pid, {"pid": pid, "name": name, **new})
 
-    def hooks_changed(self, pid: int, hooks: Mapping[str, int]) -> None:
+    def hooks_changed(self, pid: int, hooks: Mapping[str, int], passed: int | None = None) -> None:
         if pid in self._processes:
-            self._processes[pid]["hooks"] = dict(hooks)
+            self._processes[pid].update(hooks=dict(hooks), passed=passed)
 
     @property
     def is_off(self) -> bool:

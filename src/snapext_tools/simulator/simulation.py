@@ -111,7 +111,8 @@ class Simulation:
                 finally:
                     self._end_everything()
         hooks_can_run = snap_start and self._plan.with_snapext
-        judge(self.recorder, snap_start=hooks_can_run, expected_hooks=self._plan.expected_hooks)
+        observed = self._mode == "observe"
+        judge(self.recorder, snap_start=hooks_can_run, expected_hooks=self._plan.expected_hooks, observed=observed)
         return self.document()
 
     def document(self) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
-from snapext_tools.simulator.recorder import Recorder, Trouble
+from snapext_tools.simulator.recorder import Debt, Recorder, Trouble
 
 EXPECT_HOOKS = "--expect-hooks"
 
 
-def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None) -> None:
+def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None, observed: bool = False) -> None:
     """Add the troubles that no process reported.
 
     snap_start: hooks are to run in this life, so that one without any is a failure.
     expected_hooks: how many hooks must run, in all processes and both phases; None for at least one under SnapStart.
+    observed: nothing holds the runtime back after the restore, so a middleware has to hold the requests.
     """
-    found = [*_not_linked(recorder), *_not_in_time(recorder), *_joined_too_late(recorder)]
+    not_in_time = _not_held(recorder) if observed else map(_late, recorder.debts)
+    found = [*_not_linked(recorder), *not_in_time, *_joined_too_late(recorder)]
     if recorder.ok:  # else the hooks that did not run are a consequence of the failure
         found += _count(recorder, expected_hooks, snap_start=snap_start)
     for trouble in found:
@@ -34,12 +36,26 @@ def _not_linked(recorder: Recorder) -> Iterator[Trouble]:
             yield Trouble("init", fields["pid"], None, "NotLinked", message, "")
 
 
-def _not_in_time(recorder: Recorder) -> Iterator[Trouble]:
+def _not_held(recorder: Recorder) -> Iterator[Trouble]:
+    """Processes that may have served a request before their hooks: only their own middleware can say that none did."""
+    passed = {process["pid"]: process["passed"] for process in recorder.processes}
     for debt in recorder.debts:
-        hooks = f"{debt.hooks} after-restore hook{'' if debt.hooks == 1 else 's'}"
-        late = "had not run when the runtime asked for its first invocation"
-        message = f"{hooks} of process {debt.pid} ({debt.name}) {late}"
-        yield Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", message, "")
+        requests = passed.get(debt.pid)
+        if requests is None:
+            yield _late(debt, ", and no middleware in it holds requests until then (docs/guarantees.md)")
+        elif requests:
+            came = f"{_number(requests, 'request')} passed the middleware of process {debt.pid} ({debt.name})"
+            before = f"before its {_number(debt.hooks, 'after-restore hook')} had run"
+            why = "nothing had shown it the restore, since no clock is set here (docs/guarantees.md)"
+            yield Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", f"{came} {before}: {why}", "")
+        elif not recorder.has_run_since(debt):
+            yield _late(debt, ", nor by the end")
+
+
+def _late(debt: Debt, more: str = "") -> Trouble:
+    late = "had not run when the runtime asked for its first invocation"
+    message = f"{_number(debt.hooks, 'after-restore hook')} of process {debt.pid} ({debt.name}) {late}{more}"
+    return Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", message, "")
 
 
 def _joined_too_late(recorder: Recorder) -> Iterator[Trouble]:

@@ -213,7 +213,7 @@ def test_with_json_standard_output_is_one_document(tmp_path: Path) -> None:
     assert document["hooks_run"] == 4
     assert (document["mode"], document["init_type"], document["adapter"]) == ("gate", "snap-start", "builtin")
     (process,) = document["processes"]
-    assert set(process) == {"pid", "name", "hooks", "started_at_ms", "ended_at_ms"}
+    assert set(process) == {"pid", "name", "hooks", "passed", "started_at_ms", "ended_at_ms"}
     assert process["hooks"] == {"before_snapshot": 2, "after_restore": 2}
     names = [event["event"] for event in document["events"]]
     assert names == [

@@ -7,7 +7,7 @@ import time
 
 from clients import HOOKS, Start
 from helpers import AFTER, BEFORE, WELCOME, App, Listener, Peer
-from snapext.wire.messages import Describe, Described, Done, Restored, Result
+from snapext.wire.messages import Describe, Described, Done, Hooks, Restored, Result
 
 ASGI = """
 import asyncio
@@ -112,6 +112,37 @@ def test_a_restore_that_is_said_before_the_snapshot_is_the_apps(listener: Listen
     adapter.send(Result(True))
     assert json.loads(app.line()) == [200, ""]
     assert json.loads(app.line()) == [200, "['before']"]
+
+
+PASSING = """
+async def main():
+    await ask()
+    say("ready")
+    for _ in range(3):
+        await line()
+        say(json.dumps(await ask()))
+import json
+import time
+asyncio.run(main())
+"""
+
+
+def test_a_request_that_passes_between_the_hooks_of_the_two_phases_is_told(listener: Listener, start: Start):
+    """The process knows of no restore yet; that it may have served stale state stays no secret of its own."""
+    app = start(HOOKS + ASGI + PASSING)
+    assert app.line() == "ready"
+    peer = listener.accept()
+    hello = peer.greet(WELCOME)
+    told = hello if hello.passed is not None else peer.next(Hooks)
+    assert told.passed == 0
+    app.go()
+    app.line()
+    assert peer.ask(BEFORE).ok
+    for passed in (1, 2):
+        app.go()
+        assert json.loads(app.line()) == [200, "['before']"]
+        assert peer.next(Hooks).passed == passed
+    assert peer.ask(AFTER).ok
 
 
 def test_an_extension_that_is_gone_is_not_waited_for(listener: Listener, start: Start):

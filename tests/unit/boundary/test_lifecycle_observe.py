@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from lifecycle_driver import Driver, settings
-from snapext.wire.messages import AfterRestore, Checkpoint, Restored, Result
+from helpers import HELLO
+from lifecycle_driver import ONE_OF_EACH, Driver, settings
+from snapext.wire.messages import AfterRestore, Checkpoint, Hooks, Restored, Result
 from snapext_extension.boundary.actions import AskEventNext, AskRestoreNext, End, Fail, TimerName
 from snapext_extension.boundary.events import (
     AppReady,
     CommandJoined,
     CommandLeft,
     Invoked,
+    Joined,
     ReadinessAsked,
     RestoreReturned,
     RestoreSeen,
     Said,
     TimerFired,
 )
+from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.settings import RestoreCaller
 from snapext_extension.boundary.states import State
 
@@ -84,6 +87,18 @@ def test_the_invocation_does_not_end_before_the_hooks() -> None:
         assert driver.log.count(AskEventNext()) == 3
 
 
+def test_an_answer_to_restore_next_does_not_end_the_invocation() -> None:
+    """Our own, for a checkpoint: the hooks run already."""
+    driver = Observing(OBSERVE)
+    key = driver.reach_snapshot()
+    driver.command(Checkpoint())
+    driver.handle(INVOKE)
+    driver.handle(RestoreReturned(200, ""))
+    assert driver.log.count(AskEventNext()) == 1
+    driver.done(key)
+    assert driver.log.count(AskEventNext()) == 2
+
+
 def test_a_clock_that_is_set_before_the_snapshot_is_no_restore() -> None:
     """Nor in a mode in which the restore is told."""
     driver = Observing(OBSERVE)
@@ -113,6 +128,24 @@ def test_a_hook_that_fails_ends_the_extension_at_once() -> None:
     actions = driver.fail(key, "app.after", "OSError", "no")
     assert driver.failure.runtime_report is None
     assert any(isinstance(action, End) for action in actions)
+
+
+def test_a_request_that_passed_before_the_hooks_is_said_once() -> None:
+    """By a process with a middleware; also when it says it with its hello."""
+    driver = Observing(OBSERVE)
+    key = driver.reach_snapshot()
+    for passed in (0, 1, 2):
+        driver.handle(Said(key, Hooks(ONE_OF_EACH, passed=passed)))
+    (said,) = driver.reports("passed")
+    assert "served a request after its before-snapshot hooks and before its after-restore hooks" in str(said["message"])
+    assert [fields["passed"] for fields in driver.reports("hooks_changed")] == [0, 1, 2]
+    assert "passed" in driver.reported("warning")
+
+    driver = Observing(OBSERVE)
+    hello = HELLO.replace(passed=3)
+    driver.handle(Joined(1, Process(1001, "app"), hello, 1, 0))
+    assert len(driver.reports("passed")) == 1
+    assert [fields["passed"] for fields in driver.reports("process_joined")] == [3]
 
 
 def test_the_apps_word_is_answered_when_every_hook_has_run() -> None:

@@ -3,15 +3,15 @@
 import itertools
 
 from helpers import for_each
-from snapext.link.looking import HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
+from snapext.link.looking import HELD, HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
 from snapext.link.main_thread import _Job
 
-FLAGS = ("in_main", "patched", "loop", "late", "handler", "blocked", "waits")
+FLAGS = ("in_main", "patched", "loop", "late", "held", "handler", "blocked", "waits")
 SETTINGS = ("auto", "main", "link")
 MODULES = ("gunicorn.workers.sync", "myapp.queue", "")
 
 
-def expected(setting, server, *, in_main, patched, loop, late, handler, blocked, waits):
+def expected(setting, server, *, in_main, patched, loop, late, held, handler, blocked, waits):
     """The rule, said once more in another way."""
     if in_main:
         return HERE
@@ -19,6 +19,8 @@ def expected(setting, server, *, in_main, patched, loop, late, handler, blocked,
         return LINK
     if loop:
         return LOOP if setting == "main" else LINK
+    if held:
+        return HELD
     return SIGNAL if handler and waits and not blocked and server in SERVERS else LINK
 
 

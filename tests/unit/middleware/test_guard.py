@@ -156,6 +156,26 @@ def test_a_restore_that_is_said_during_a_look_closes_the_guard(own, clocks):
     assert not own.may_pass()
 
 
+def test_what_passes_between_the_two_phases_is_counted(own, clocks, monkeypatch):
+    """Not before the snapshot, nor what is held; a child begins anew."""
+    link = Link(takes_part=False)
+    monkeypatch.setattr(linking, "_link", link)
+    assert own.may_pass()
+    assert link.view.passed is None  # no middleware was made for this one
+    link.view.passed = 0
+    link.view.phase = "before_snapshot"
+    assert own.may_pass()
+    assert link.view.passed == 0
+    link.view.phase = "snapshot"
+    assert own.may_pass()
+    assert own.may_pass()
+    assert link.view.passed == 2
+    assert link.view.child().passed == 0
+    clocks.offset_s += 30
+    assert not own.may_pass()
+    assert link.view.passed == 2
+
+
 def test_outside_of_snap_start_no_clock_is_read_for_a_request(clocks):
     """Nothing is held, and there are no routes."""
     for kind in (None, "on-demand"):

@@ -39,8 +39,8 @@ class Life:
     def ready(self, *excused: int) -> None:
         self.recorder.ready(1.0, lambda pid: pid in excused, duration_ms=1.0)
 
-    def judged(self, *, snap_start: bool = True, expected: int | None = None) -> list[str]:
-        judge(self.recorder, snap_start=snap_start, expected_hooks=expected)
+    def judged(self, *, snap_start: bool = True, expected: int | None = None, observed: bool = False) -> list[str]:
+        judge(self.recorder, snap_start=snap_start, expected_hooks=expected, observed=observed)
         return [trouble.type for trouble in self.recorder.troubles]
 
     def last_line(self) -> str:
@@ -141,6 +141,32 @@ def test_an_after_restore_hook_that_had_not_run_at_ready_is_too_late_whatever_co
 
     assert life.judged() == ["NotInTime"]
     assert "2 after-restore hooks of process 2 (gunicorn) had not run when the runtime asked" in life.last_line()
+
+
+OBSERVED = [
+    (None, 2, ["NotInTime"], "no middleware in it holds requests until then"),
+    (0, 2, [], ""),
+    (0, 1, ["NotInTime"], "had not run when the runtime asked for its first invocation, nor by the end"),
+    (1, 2, ["NotInTime"], "1 request passed the middleware of process 1 (gunicorn) before its 2 after-restore hooks"),
+]
+
+
+@pytest.mark.parametrize(("passed", "ran", "types", "said"), OBSERVED)
+def test_where_nothing_holds_the_runtime_the_middleware_says_that_no_request_came_before_the_hooks(
+    passed: int | None, ran: int, types: list[str], said: str
+) -> None:
+    """Nobody else can: the runtime asks for its first invocation, and then the restore is seen."""
+    life = Life()
+    hooks = {"before_snapshot": 0, "after_restore": 2}
+    life.recorder.joined(0.0, 1, "gunicorn", hooks, passed=None if passed is None else 0)
+    life.ready()
+    life.recorder.hooks_changed(1, hooks, passed)
+    life.ran("after_restore", 1, *["a", "b"][:ran])
+
+    assert life.judged(observed=True) == types
+    assert said in life.last_line()
+    if passed == 0:
+        assert Life.judged(life) != []  # behind a gate the runtime has to wait
 
 
 def test_hooks_that_are_registered_before_ready_are_owed_and_later_ones_are_not() -> None:

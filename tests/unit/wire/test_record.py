@@ -75,14 +75,15 @@ def test_a_constructor_takes_its_fields_and_nothing_else(values, named):
 
 def test_a_message_shows_what_it_says():
     """In a failed test, and in a log."""
-    assert repr(Hooks(HookCounts(1))) == "Hooks(hooks=HookCounts(before_snapshot=1, after_restore=0), importing=False)"
+    shown = "Hooks(hooks=HookCounts(before_snapshot=1, after_restore=0), importing=False, passed=None)"
+    assert repr(Hooks(HookCounts(1))) == shown
 
 
 def test_what_says_nothing_is_left_out():
     """Readers that are older than a field do not see it before it says something."""
     assert to_wire(BeforeSnapshot(1, 0, 5)) == {"type": "before_snapshot", "id": 1, "generation": 0, "timeout_ms": 5}
     assert to_wire(BeforeSnapshot(1, 0, 5, serving=True))["serving"] is True
-    assert {"board", "importing"} == {*vars(HELLO)} - {*to_wire(HELLO)}
+    assert {"board", "importing", "passed"} == {*vars(HELLO)} - {*to_wire(HELLO)}
     assert {"error", "registered"} == {*vars(Done(1, True, 0.0))} - {*to_wire(Done(1, True, 0.0))}
     assert HookFailure(**FAILURE).write() == FAILURE
     assert HookFailure(**FAILURE, duration_ms=0.0).write() == {**FAILURE, "duration_ms": 0.0}

@@ -100,9 +100,9 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
     said = [vector["message"] for vector in VECTORS.values() if "message" in vector]
     assert {message["type"] for message in said} == {*FROM_PROCESS, *FROM_EXTENSION}
     optional = {
-        *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing", "board")),
+        *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing", "board", "passed")),
         ("welcome", "line"),
-        ("hooks", "importing"),
+        *(("hooks", name) for name in ("importing", "passed")),
         ("before_snapshot", "serving"),
         ("after_restore", "restored_monotonic"),
         *(("done", name) for name in ("hooks", "registered")),
