@@ -110,7 +110,7 @@ THIRD_PARTY = {
     "snapext.integrations.opentelemetry": {"opentelemetry"},
     "snapext.integrations.psycopg": {"psycopg"},
     "snapext.integrations.psycopg2": {"psycopg2"},
-    "snapext.integrations.psycopg_pool": {"psycopg_pool"},
+    "snapext.integrations.psycopg_pool": {"psycopg", "psycopg_pool"},
     "snapext.integrations.pymongo": {"pymongo"},
     "snapext.integrations.pymysql": {"pymysql"},
     "snapext.integrations.redis": {"redis"},

@@ -12,7 +12,7 @@ import servers
 import snapext
 from snapext.guest import notice
 from snapext.hooks import around, loops, registry, runner
-from snapext.integrations import frame, table
+from snapext.integrations import frame, patience, table
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,7 @@ def boundary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Boundary]:
     monkeypatch.setattr(table, "attended", set())
     monkeypatch.setattr(frame, "_wanted", set())
     monkeypatch.setattr(loops, "_bound", None)
+    monkeypatch.setattr(patience, "WAIT_S", 0.1)
     for entry in table.TABLE:
         for value in list(vars(sys.modules.get(entry.module, object)).values()):
             if isinstance(value, frame.Integration):

@@ -36,6 +36,12 @@ class Postgres:
             found = own.execute("select pid from pg_stat_activity where application_name = %s", (name,)).fetchall()
         return {pid for (pid,) in found}
 
+    def runs(self, name: str, query: str) -> bool:
+        """Whether a query that begins with this runs on a connection of that name."""
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres") as own:
+            asked = "select 1 from pg_stat_activity where application_name = %s and state = 'active' and query like %s"
+            return own.execute(asked, (name, f"{query}%")).fetchone() is not None
+
 
 class MariaDB:
     """A MariaDB that lets everybody in. Each test has a user of its own."""

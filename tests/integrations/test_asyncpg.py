@@ -5,8 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 
+import snapext
 from helpers import wait_until
 from snapext.integrations import asyncpg as integration
+from snapext.integrations import patience
 
 PID = "select pg_backend_pid()"
 
@@ -56,13 +58,52 @@ def test_connections_in_use_are_named_and_fail_nothing(boundary, postgres, monke
             with monkeypatch.context() as contended:
                 contended.setattr(asyncpg.Pool, "acquire", after_a_task)
                 await asyncio.to_thread(boundary.before)
-            wait_until(lambda: len(postgres.pids("used")) == 1)
+            wait_until(lambda: not postgres.pids("used"))
             await asyncio.to_thread(boundary.after)
             await pool.release(*taken)
 
     asyncio.run(app())
     (line,) = boundary.lines
-    assert "has connections in use before the snapshot (a LISTEN, say): 1." in line
+    assert "(1 in all) was in use before the snapshot, by work in the background, and is closed now" in line
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_work_in_the_background_is_waited_for_or_interrupted_and_named(boundary, postgres, monkeypatch, ends):
+    """A query on a connection of a pool, and on one of its own, which lets no other in meanwhile."""
+    if ends:
+        monkeypatch.setattr(patience, "WAIT_S", 20)
+    query = f"select pg_sleep({0.4 if ends else 60})"
+
+    async def work(connection):
+        try:
+            await connection.execute(query)
+        except asyncpg.PostgresError as error:
+            return error
+
+    async def of_pool(pool):
+        async with pool.acquire() as connection:
+            return await work(connection)
+
+    async def app():
+        async with asyncpg.create_pool(postgres.url("works"), min_size=0, max_size=2) as pool:
+            own = await asyncpg.connect(postgres.url("works"))
+            works = [asyncio.create_task(work(own)), asyncio.create_task(of_pool(pool))]
+            await asyncio.to_thread(wait_until, lambda: len(postgres.pids("works")) == 2)
+            await asyncio.to_thread(wait_until, lambda: postgres.runs("works", query))
+            snapext.install_all()
+            await asyncio.to_thread(boundary.before)
+            errors = await asyncio.gather(*works)
+            wait_until(lambda: not postgres.pids("works"))
+            await asyncio.to_thread(boundary.after)
+            return errors
+
+    errors = asyncio.run(app())
+    in_use = ["was in use before the snapshot" in line for line in boundary.lines]
+    if ends:
+        assert (errors, in_use) == ([None, None], [False])
+    else:
+        assert [type(error) for error in errors] == [asyncpg.QueryCanceledError] * 2
+        assert in_use == [True, True]
 
 
 @pytest.mark.skipif(not hasattr(asyncpg.Pool, "get_init_size"), reason="an older asyncpg does not fill its pools again")

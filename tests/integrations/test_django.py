@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import connections
+from django.db import OperationalError, connections, transaction
 
 import snapext
 from helpers import wait_until
@@ -135,6 +135,24 @@ def test_a_pool_of_django_is_closed_and_made_again(boundary, postgres, databases
     connections["pooled"].close()
     connections["pooled"].close_pool()
     assert boundary.lines == []
+
+
+def test_a_transaction_that_is_lost_is_named(boundary, postgres, databases):
+    """It belongs to work in the background."""
+
+    def work():
+        with transaction.atomic():
+            pid()
+            boundary.before()
+            pid()
+
+    integration.install()
+    with pytest.raises(OperationalError):
+        work()
+    boundary.after()
+    (line,) = boundary.lines
+    assert "an open transaction of the database 'default' (atomic) is rolled back" in line
+    connections.close_all()
 
 
 def test_a_database_in_memory_is_kept(boundary, databases):

@@ -100,4 +100,5 @@ def test_a_loop_has_fresh_pools(simulate, postgres, mariadb):
     for kind, seen in (("pids", watch), ("ids", watch_mariadb)):
         after = {pid for answer in life.answers() for pid in answer[kind]}
         seen.check(after)
-    assert "snapext: " not in life.stderr
+    (line,) = [line for line in life.stderr.splitlines() if "snapext: process" in line]
+    assert "the open transaction of some Session is rolled back" in line  # nobody removes that of the thread

@@ -66,6 +66,27 @@ def test_an_async_pool_is_emptied_and_connects_after_the_restore(boundary, maria
     assert boundary.lines == []
 
 
+def test_a_transaction_that_is_lost_is_named(boundary, mariadb):
+    """Its connection is opened again, and goes on without it."""
+    options = {"host": "127.0.0.1", "port": mariadb.port, "user": "writing"}
+
+    async def app():
+        own = await aiomysql.connect(**options)
+        await own.begin()
+        snapext.install_all()
+        await asyncio.to_thread(boundary.before)
+        wait_until(lambda: not mariadb.pids("writing"))
+        await asyncio.to_thread(boundary.after)
+        own.close()
+
+    with contextlib.closing(pymysql.connect(**options)) as connection:
+        connection.begin()
+        asyncio.run(app())
+        assert connection.open
+    assert len(boundary.lines) == 2
+    assert all("a transaction that was open is rolled back. It is opened again" in line for line in boundary.lines)
+
+
 def test_closed_ones_are_left_closed(boundary, mariadb):
     """Also one that was given by name."""
 

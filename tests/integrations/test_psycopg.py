@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import threading
 
 import psycopg
 import psycopg2
@@ -12,6 +13,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool
 
 import snapext
 from helpers import wait_until
+from snapext.integrations import patience
+from snapext.integrations import psycopg as psycopg_integration
 from snapext.integrations import psycopg2 as psycopg2_integration
 from snapext.integrations import psycopg_pool as psycopg_pool_integration
 
@@ -55,18 +58,126 @@ class AsyncContended(AsyncConnectionPool):
         return await super().getconn(timeout)
 
 
-def test_connections_in_use_are_left_and_named(boundary, postgres):
-    """What is idle is closed all the same."""
-    with ConnectionPool(postgres.url("used"), min_size=2, open=True, name="listening") as pool:
+LONG = "select pg_sleep(60)"
+"""A query that nobody waits for."""
+
+
+class Works(threading.Thread):
+    """Work in the background: a query, in a transaction. Returns when that runs."""
+
+    def __init__(self, postgres, name, connection, query):
+        super().__init__()
+        self.error = None
+        self._connection, self._query = connection, query
+        self.start()
+        wait_until(lambda: postgres.runs(name, query))
+
+    def run(self):
+        try:
+            with self._connection as connection:
+                cursor = connection.cursor()
+                cursor.execute(self._query)
+        except Exception as error:
+            self.error = error
+
+
+@contextlib.contextmanager
+def given_back(pool):
+    """What psycopg2's pools have no context for."""
+    connection = pool.getconn()
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        pool.putconn(connection)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_work_that_does_not_end_is_interrupted_and_named(boundary, postgres, everything):
+    """The server sees its connections go; one line for each pool and library, whether it alone or all is installed."""
+    url = postgres.url("long")
+    plain, two = psycopg.connect(url), psycopg2.connect(url)
+    two_pool = psycopg2.pool.ThreadedConnectionPool(2, 3, url)
+    with ConnectionPool(url, min_size=2, open=True, name="jobs") as pool:
         pool.wait()
+        contexts = (plain, two, given_back(two_pool), pool.connection())
+        works = [Works(postgres, "long", one, f"{LONG} /* {number} */") for number, one in enumerate(contexts)]
+        if everything:
+            snapext.install_all()
+        else:
+            psycopg_pool_integration.install(pool)
+            psycopg_integration.install(plain)
+            for one in (two, two_pool):
+                psycopg2_integration.install(one)
+        boundary.before()
+        for work in works:
+            work.join()
+            assert isinstance(work.error, psycopg.OperationalError | psycopg2.Error)
+        wait_until(lambda: not postgres.runs("long", LONG))
+        boundary.after()
+        with pool.connection(timeout=5) as connection:
+            connection.execute(PID)
+    two_pool.closeall()
+    assert sum("was in use before the snapshot, by work" in line for line in boundary.lines) == 4 == len(boundary.lines)
+    assert sum("of the pool 'jobs' (1 in all)" in line for line in boundary.lines) == 1
+
+
+def test_async_work_is_interrupted_in_the_same_way(boundary, postgres):
+    """Of a pool, and of a connection of its own."""
+
+    async def work(connection):
+        async with connection as own:
+            await own.execute(LONG)
+
+    async def app():
+        own = await psycopg.AsyncConnection.connect(postgres.url("tasks"))
+        async with AsyncConnectionPool(postgres.url("tasks"), min_size=1, open=False) as pool:
+            await pool.wait()
+            works = [asyncio.create_task(work(one)) for one in (own, pool.connection())]
+            await asyncio.to_thread(wait_until, lambda: len(postgres.pids("tasks")) == 2)
+            await asyncio.to_thread(wait_until, lambda: postgres.runs("tasks", LONG))
+            snapext.install_all()
+            await asyncio.to_thread(boundary.before)
+            errors = await asyncio.gather(*works, return_exceptions=True)
+            await asyncio.to_thread(wait_until, lambda: not postgres.runs("tasks", LONG))
+            await asyncio.to_thread(boundary.after)
+            async with pool.connection(timeout=5) as connection:
+                await connection.execute(PID)
+        return errors
+
+    assert [isinstance(error, psycopg.OperationalError) for error in asyncio.run(app())] == [True, True]
+    assert sum("was in use before the snapshot, by work" in line for line in boundary.lines) == 2 == len(boundary.lines)
+
+
+def test_a_pool_that_cannot_open_its_connections_is_named(boundary):
+    """The snapshot does not wait for them."""
+    with ConnectionPool("host=127.0.0.1 port=1 user=nobody", min_size=1, open=True, name="lame") as pool:
         psycopg_pool_integration.install(pool)
-        with pool.connection() as used:
-            boundary.before()
-            wait_until(lambda: postgres.pids("used") == {used.info.backend_pid})
-            boundary.after()
+        boundary.before()
     (line,) = boundary.lines
-    assert "pool 'listening' has connections in use before the snapshot" in line
-    assert "about to be opened: 1." in line
+    assert "pool 'lame' is about to open connections before the snapshot (1)" in line
+
+
+def test_work_that_ends_soon_is_waited_for(boundary, postgres, monkeypatch):
+    """Nothing of it fails, and nobody has to hear of it."""
+    monkeypatch.setattr(patience, "WAIT_S", 20)
+    url = postgres.url("soon")
+    two_pool = psycopg2.pool.ThreadedConnectionPool(2, 3, url)
+    with ConnectionPool(url, min_size=2, open=True) as pool:
+        pool.wait()
+        contexts = (given_back(two_pool), pool.connection())
+        works = [
+            Works(postgres, "soon", one, f"select pg_sleep(0.4) /* {number} */") for number, one in enumerate(contexts)
+        ]
+        snapext.install_all()
+        boundary.before()
+        wait_until(lambda: not postgres.pids("soon"))
+        boundary.after()
+        for work in works:
+            work.join()
+    two_pool.closeall()
+    assert [work.error for work in works] == [None, None]
+    assert boundary.lines == []
 
 
 def test_a_connection_that_others_take_first_fails_nothing(boundary, postgres, monkeypatch):
@@ -86,8 +197,7 @@ def test_a_connection_that_others_take_first_fails_nothing(boundary, postgres, m
         psycopg_pool_integration.install(threads)
         asyncio.run(app())
         threads.putconn(threads.used)
-    assert sorted("pool 'task'" in line for line in boundary.lines) == [False, True]
-    assert all("about to be opened: 1" in line for line in boundary.lines)
+    assert sorted("pool 'task' (1 in all) was in use" in line for line in boundary.lines) == [False, True]
 
 
 def test_what_a_pool_opens_before_the_snapshot_is_replaced_after_it(boundary, postgres):
@@ -182,7 +292,8 @@ def test_a_pool_of_psycopg2_is_emptied(boundary, postgres, kind):
         assert cursor.fetchone()[0] not in old
         pool.putconn(connection)
     pool.closeall()
-    (line,) = boundary.lines
+    used, line = boundary.lines
+    assert "(1 in all) was in use before the snapshot" in used
     assert "cannot be opened again. Call psycopg2.connect() in an after-restore hook" in line
 
 
@@ -207,16 +318,16 @@ def test_a_pool_of_psycopg2_that_connects_during_the_phase_is_emptied(boundary, 
     assert boundary.lines == []
 
 
-def test_an_exhausted_pool_of_psycopg2_is_left_as_it_is(boundary, postgres):
-    """Nothing is idle, and nothing raises; what is in use is named."""
+def test_an_exhausted_pool_of_psycopg2_fails_nothing(boundary, postgres):
+    """Nothing is idle; what is in use is closed and named."""
     pool = psycopg2.pool.ThreadedConnectionPool(1, 1, postgres.url("full"))
     taken = pool.getconn()
     psycopg2_integration.install(pool)
     boundary.before()
-    assert not taken.closed
+    assert taken.closed
     pool.closeall()
     (line,) = boundary.lines
-    assert "pool a psycopg2.pool.ThreadedConnectionPool has connections in use before the snapshot: 1." in line
+    assert "a connection of the pool a psycopg2.pool.ThreadedConnectionPool (1 in all) was in use" in line
 
 
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it says that connections are given back closed

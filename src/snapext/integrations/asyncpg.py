@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from snapext.integrations import patience
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import name_of
+from snapext.integrations.reach import held_by, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def install(obj: Pool[Any] | Connection[Any] | None = None) -> None:
     The idle connections of a pool are closed before the snapshot, and `expire_connections()` has it replace all others
     after the restore, each when it is next acquired. From 0.32 on a pool with a `min_size` opens that many at once
     whenever one is closed: those stay open, and are replaced in the same way; a line on standard error says so. So it
-    does for connections of a pool that are in use, and for one that no pool owns, which is closed, and which nothing
-    can open again.
+    does for one that no pool owns, which is closed, and which nothing can open again. A connection that is in use is
+    waited for first, for 2 seconds at most; then it is closed, which cancels its query, and named.
     """
     _ASYNCPG.install(obj)
 
@@ -45,36 +46,50 @@ class _Asyncpg(Integration):
             if not thing.is_closing():
                 await self._empty(thing)
         elif not thing.is_closed() and thing.get_server_pid() not in self._refilled:
+            instead = "Call asyncpg.connect() in an after-restore hook, or use a pool, which replaces connections"
+            rests = await self.is_at_rest_here(lambda: _is_in_use(thing))
             await thing.close(timeout=CLOSE_WITHIN_S)
-            self.warn(
-                "connection",
-                f"{thing!r} was open before the snapshot, is closed now, and cannot be opened again. Call "
-                "asyncpg.connect() in an after-restore hook, or use a pool, which replaces connections",
-            )
+            if rests:
+                what = f"{thing!r} was open before the snapshot, is closed now, and cannot be opened again"
+                self.warn("connection", f"{what}. {instead}")
+            else:
+                self.warn("in use", patience.in_use(repr(thing), instead))
 
     async def _empty(self, pool: Any) -> None:
+        from asyncpg import Connection
+
         refills = hasattr(pool, "get_init_size") and pool.get_min_size() > 0
         held: list[Any] = []
+
+        async def is_busy() -> bool:
+            try:
+                while pool.get_idle_size():
+                    held.append(await pool.acquire(timeout=TAKE_WITHIN_S))
+            except TimeoutError:  # others were faster: what they took is in use
+                pass
+            return bool(pool.get_size() > len(held))
+
         try:
-            while pool.get_idle_size():
-                held.append(await pool.acquire(timeout=TAKE_WITHIN_S))
-        except TimeoutError:  # others were faster: what they took is in use
-            pass
+            await self.is_at_rest_here(is_busy)
+            ours = {connection.get_server_pid() for connection in held}
+            in_use = [
+                one
+                for one in held_by(pool, (Connection,), ("asyncpg",))
+                if not one.is_closed() and one.get_server_pid() not in ours
+            ]
+            for connection in in_use:
+                await connection.close(timeout=CLOSE_WITHIN_S)
         finally:
-            left = pool.get_size() - len(held)
             for connection in held:
                 if refills:
                     self._refilled.add(connection.get_server_pid())
                     await pool.release(connection)
                 else:
                     await connection.close(timeout=CLOSE_WITHIN_S)
-        if left > 0:
+        if in_use:
             name = name_of(pool)
-            self.warn(
-                f"left in {name}",
-                f"pool {name} has connections in use before the snapshot (a LISTEN, say): {left}. They are of no use "
-                "after the restore: give them back in a before-snapshot hook, and take others in an after-restore hook",
-            )
+            what = f"a connection of the pool {name} ({len(in_use)} in all)"
+            self.warn(f"in use of {name}", patience.in_use(what, patience.GIVEN_BACK))
         if held and refills:
             self.warn(
                 "min_size",
@@ -86,6 +101,19 @@ class _Asyncpg(Integration):
     async def after_restore(self, thing: Any) -> None:
         if hasattr(thing, "acquire") and not thing.is_closing():
             await thing.expire_connections()
+
+
+async def _is_in_use(connection: Any) -> bool:
+    """In the middle of a query, which lets none of ours in, or of a transaction."""
+    from asyncpg import InterfaceError
+
+    if connection.is_closed():
+        return False
+    try:
+        await connection.execute("select 1")
+    except InterfaceError:
+        return not connection.is_closed()
+    return bool(connection.is_in_transaction())
 
 
 _ASYNCPG = _Asyncpg(__name__)

@@ -17,7 +17,8 @@ def install(obj: BaseDatabaseWrapper | BaseCache | None = None) -> None:
 
     Each thread and each async task has connections of its own in Django, and `connections.close_all()` closes those of
     the one that calls it. This closes them all, whichever thread they belong to: Django connects again at the first use
-    in each. A connection that is opened between that and the snapshot is closed after the restore.
+    in each. A connection that is opened between that and the snapshot is closed after the restore. A transaction that
+    is open (`atomic`) is rolled back: a line on standard error says so.
     """
     _DJANGO.install(obj)
 
@@ -33,6 +34,12 @@ class _Django(Integration):
         from django.db.backends.signals import connection_created
 
         connection_created.connect(self._opened, weak=False, dispatch_uid=__name__)
+        if getattr(thing, "in_atomic_block", False) and thing.vendor != "sqlite":
+            self.warn(
+                f"transaction of {thing.alias}",
+                f"an open transaction of the database {thing.alias!r} (atomic) is rolled back before the snapshot. Let "
+                "the work that has begun it end in a before-snapshot hook",
+            )
         _close(thing)
         if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
             thing.close_pool()  # the next use makes another one

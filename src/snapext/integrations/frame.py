@@ -17,6 +17,7 @@ from snapext.hooks import registry
 from snapext.integrations import table
 from snapext.integrations.apps_loop import AppsLoop, kinds
 from snapext.integrations.objects import Kept, Look
+from snapext.integrations.patience import Patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ class Integration:
     def find(self, classes: tuple[type, ...]) -> list[Any]:
         """Their instances, in the look that all integrations share. Before the snapshot alone."""
         return _look_at_objects.find(classes, _all_classes)
+
+    def is_at_rest(self, is_busy: Callable[[], bool]) -> bool:
+        """Wait until work in the background is done with something. False if it is not in time."""
+        return _patience.is_at_rest(is_busy)
+
+    async def is_at_rest_here(self, is_busy: Callable[[], Awaitable[bool]]) -> bool:
+        """The same on the app's loop."""
+        return await _patience.is_at_rest_here(is_busy)
 
     def keep(self, thing: Any) -> None:
         """Renew this after the restore as well: it was made after we had looked."""
@@ -145,6 +154,7 @@ class Integration:
 
 _look_at_objects = Look()
 _apps_loop = AppsLoop()
+_patience = Patience()
 _wanted: set[str] = set()
 
 
@@ -218,6 +228,7 @@ def _forget() -> None:
     """A phase begins or ends."""
     _look_at_objects.forget()
     _apps_loop.forget()
+    _patience.forget()
 
 
 def _put_first(step: _Step, hooks: list[registry.Hook]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from snapext.integrations import patience
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -11,11 +14,14 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection, Connection
 
+INSTEAD = "Call psycopg.connect() in an after-restore hook, or use psycopg_pool, which replaces connections"
+
 
 def install(obj: Connection[Any] | AsyncConnection[Any] | None = None) -> None:
     """Take care of one connection, or of all that are open before the snapshot. Never raises; twice is once.
 
-    It is closed before the snapshot. Nothing can open it again: a line on standard error says so.
+    It is closed before the snapshot. Nothing can open it again: a line on standard error says so. One that is in the
+    middle of a query or a transaction is waited for first, for 2 seconds at most; then its query is canceled.
     """
     _PSYCOPG.install(obj)
 
@@ -33,20 +39,60 @@ class _Psycopg(Integration):
             return None
         if isinstance(thing, AsyncConnection):
             return self._close_async(thing)
-        self._close(thing)
+        self._say(repr(thing), close(self, thing))
         return None
 
     async def _close_async(self, connection: Any) -> None:
-        self._close(connection)
+        self._say(repr(connection), await close_async(self, connection))
 
-    def _close(self, connection: Any) -> None:
-        what = repr(connection)
-        connection.pgconn.finish()  # its own close() may give it back to a pool (close_returns)
-        self.warn(
-            "connection",
-            f"{what} was open before the snapshot, is closed now, and cannot be opened again. Call psycopg.connect() "
-            "in an after-restore hook, or use psycopg_pool, which replaces connections",
-        )
+    def _say(self, what: str, was_in_use: bool) -> None:
+        if was_in_use:
+            self.warn("in use", patience.in_use(what, INSTEAD))
+        else:
+            self.warn(
+                "connection",
+                f"{what} was open before the snapshot, is closed now, and cannot be opened again. {INSTEAD}",
+            )
+
+
+def close(integration: Integration, connection: Any) -> bool:
+    """Close it when it is at rest, or the time is over. Returns whether it was in use."""
+    rests = integration.is_at_rest(lambda: _is_in_use(connection))
+    if not rests and _runs(connection):
+        connection.cancel()
+        until = time.monotonic() + patience.CANCELED_WITHIN_S
+        patience.rests_until(lambda: until, lambda: _runs(connection))
+    connection.pgconn.finish()  # its own close() may give it back to a pool (close_returns)
+    return not rests
+
+
+async def close_async(integration: Integration, connection: Any) -> bool:
+    """The same for an AsyncConnection, on its loop."""
+    import asyncio
+
+    async def is_in_use() -> bool:
+        return _is_in_use(connection)
+
+    rests = await integration.is_at_rest_here(is_in_use)
+    if not rests and _runs(connection):
+        connection.cancel()
+        until = time.monotonic() + patience.CANCELED_WITHIN_S
+        while _runs(connection) and time.monotonic() < until:
+            await asyncio.sleep(patience.LOOK_EVERY_S)
+    connection.pgconn.finish()
+    return not rests
+
+
+def _is_in_use(connection: Any) -> bool:
+    from psycopg.pq import TransactionStatus
+
+    return not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE
+
+
+def _runs(connection: Any) -> bool:
+    from psycopg.pq import TransactionStatus
+
+    return not connection.closed and connection.info.transaction_status == TransactionStatus.ACTIVE
 
 
 _PSYCOPG = _Psycopg(__name__)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from snapext.integrations import patience
 from snapext.integrations.frame import Integration
-from snapext.integrations.objects import alive
 from snapext.integrations.reach import held_by, name_of
 
 TYPE_CHECKING = False
@@ -16,7 +18,8 @@ def install(obj: Any = None) -> None:
 
     obj: a psycopg2.pool.AbstractConnectionPool, or a psycopg2.extensions.connection. A pool is emptied before the
     snapshot, and connects at the next use. A connection is closed, and nothing can open it again: a line on standard
-    error says so. So it does for those in use of a pool that was given, which stay open.
+    error says so. One that is in use (taken out of a pool, or in the middle of a query or a transaction) is waited for
+    first, for 2 seconds at most; then its query is canceled.
     """
     _PSYCOPG2.install(obj)
 
@@ -30,39 +33,63 @@ class _Psycopg2(Integration):
         return (AbstractConnectionPool, connection)
 
     def before_snapshot(self, thing: Any) -> None:
-        from psycopg2.extensions import connection
-
         if thing.closed:
             return
         if hasattr(thing, "getconn"):
-            _empty(thing, alive((connection,)))
-            self._name_those_left(thing)
+            self._empty(thing)
             return
-        thing.close()
-        self.warn(
-            "connection",
-            f"{thing!r} was open before the snapshot, is closed now, and cannot be opened again. Call "
-            "psycopg2.connect() in an after-restore hook, or use a pool, which connects at the next use",
-        )
+        instead = "Call psycopg2.connect() in an after-restore hook, or use a pool, which connects at the next use"
+        what = repr(thing)
+        if self._close(thing):
+            self.warn("in use", patience.in_use(what, instead))
+        else:
+            what = f"{what} was open before the snapshot, is closed now, and cannot be opened again"
+            self.warn("connection", f"{what}. {instead}")
 
-    def _name_those_left(self, pool: Any) -> None:
+    def _empty(self, pool: Any) -> None:
         from psycopg2.extensions import connection
 
-        left = sum(not one.closed for one in held_by(pool, (connection,), ("psycopg2",)))
-        if left and not self._everything:  # else they are closed next, with a line of their own
+        def left() -> list[Any]:
+            return [one for one in held_by(pool, (connection,), ("psycopg2",)) if not one.closed]
+
+        _empty(pool, left())
+        if in_use := left():
+            self.is_at_rest(lambda: any(map(_status, in_use)))
+            _empty(pool, left())  # what was given back meanwhile
+        if in_use := left():
+            for one in in_use:
+                self._close(one)
             name = name_of(pool)
-            self.warn(
-                f"left in {name}",
-                f"pool {name} has connections in use before the snapshot: {left}. They are of no use after the "
-                "restore: give them back in a before-snapshot hook, and take others in an after-restore hook",
-            )
+            what = f"a connection of the pool {name} ({len(in_use)} in all)"
+            self.warn(f"in use of {name}", patience.in_use(what, patience.GIVEN_BACK))
+
+    def _close(self, connection: Any) -> bool:
+        """Close it when it is at rest, or the time is over. Returns whether it was in use."""
+        rests = self.is_at_rest(lambda: _status(connection) != 0)
+        if not rests and _runs(connection):
+            connection.cancel()  # its close() waits for the query
+            until = time.monotonic() + patience.CANCELED_WITHIN_S
+            patience.rests_until(lambda: until, lambda: _runs(connection))
+        connection.close()
+        return not rests
+
+
+def _status(connection: Any) -> int:
+    """In the words of libpq; 0: it is idle, or closed."""
+    return 0 if connection.closed else int(connection.get_transaction_status())
+
+
+def _runs(connection: Any) -> bool:
+    from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
+
+    return bool(_status(connection) == TRANSACTION_STATUS_ACTIVE)
 
 
 def _empty(pool: Any, connections: list[Any]) -> None:
     """Take out all that are idle, and give them back to be closed.
 
-    A pool does not say how many it has, and opens another one when it has none: that is the sign. So `connections` are
-    those of this moment: the look that the integrations share does not know what was opened since.
+    A pool does not say which are idle, and opens another one when none is: that is the sign. connections: all that it
+    has.
     """
     from psycopg2 import Error
 

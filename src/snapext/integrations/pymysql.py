@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snapext.integrations import patience
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 def install(obj: Connection[Any] | None = None) -> None:
     """Take care of one connection, or of all that are open before the snapshot. Never raises; twice is once.
 
-    It is closed before the snapshot, and opened again by its `connect()` after the restore. An open transaction is
-    lost.
+    It is closed before the snapshot, and opened again by its `connect()` after the restore. A transaction that is open
+    is waited for first, for 2 seconds at most; then it is rolled back, and a line on standard error says so.
     """
     _PYMYSQL.install(obj)
 
@@ -32,13 +33,23 @@ class _PyMySQL(Integration):
 
     def before_snapshot(self, thing: Any) -> None:
         if thing.open:
+            what, rests = repr(thing), self.is_at_rest(lambda: _is_in_transaction(thing))
             thing.close()
             self._closed.append(thing)
+            if not rests:
+                self.warn("in use", patience.in_use(what, patience.IN_PLACE))
 
     def after_restore(self, thing: Any) -> None:
         if any(thing is ours for ours in self._closed):
             self._closed = [ours for ours in self._closed if ours is not thing]
             thing.connect()
+
+
+def _is_in_transaction(connection: Any) -> bool:
+    """As the server has said with its last answer. That a query runs nothing shows."""
+    from pymysql.constants import SERVER_STATUS
+
+    return bool(connection.open and connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
 
 _PYMYSQL = _PyMySQL(__name__)

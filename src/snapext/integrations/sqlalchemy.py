@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    Work = Callable[[Any], Awaitable[object] | None]
+    Say = Callable[[str], None]
+    Work = Callable[[Any, Say], Awaitable[object] | None]
 
 
 def install(obj: Engine | AsyncEngine | None = None) -> None:
     """Take care of one engine, or of all that are alive before the snapshot. Never raises; twice is once.
 
     Before the snapshot `engine.dispose()` closes the connections of the pool; with all engines, a session or connection
-    that holds one open is invalidated as well, so that its next use connects anew. After the restore
+    that holds one open is invalidated as well, so that its next use connects anew. That rolls its transaction back: a
+    line on standard error says so. After the restore
     `engine.dispose(close=False)` forgets what has been opened in between, as SQLAlchemy documents it for forks. SQLite
     is left alone: it has no server, and a database in memory would be lost.
     """
@@ -39,12 +41,19 @@ class _SQLAlchemy(Integration):
         for kind, release in (holders | engines).items():
             if isinstance(thing, kind):
                 try:
-                    return release(thing)
+                    return release(thing, self._say_rolled_back)
                 except Exception as error:
                     if kind in engines:
                         raise
                     self.warn("in use", f"a {kind.__name__} keeps its connection: {error!r}. Close it before that")
         return None
+
+    def _say_rolled_back(self, kind: str) -> None:
+        self.warn(
+            f"transaction of {kind}",
+            f"the open transaction of some {kind} is rolled back before the snapshot; its next use begins another one. "
+            "Commit it, or close it: scoped_session.remove() behind each request, say",
+        )
 
     def after_restore(self, thing: Any) -> None:
         engine = getattr(thing, "sync_engine", thing)
@@ -79,29 +88,34 @@ def _is_left_alone(engine: Any, *, is_async: bool) -> bool:
     return _is_sqlite(engine) or bool(engine.dialect.is_async) != is_async
 
 
-def _release_session(session: Any) -> None:
+def _release_session(session: Any, say: Say) -> None:
     if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=False):
+        say("Session")
         session.invalidate()
 
 
-def _release_async_session(session: Any) -> Awaitable[object] | None:
+def _release_async_session(session: Any, say: Say) -> Awaitable[object] | None:
     if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=True):
+        say("AsyncSession")
         result: Awaitable[object] = session.invalidate()
         return result
     return None
 
 
-def _release_connection(connection: Any) -> None:
+def _release_connection(connection: Any, say: Say) -> None:
     if connection.closed or connection.invalidated or _is_left_alone(connection.engine, is_async=False):
         return
     if connection.in_transaction():
+        say("Connection")
         connection.rollback()
     connection.invalidate()
 
 
-def _release_async_connection(connection: Any) -> Awaitable[object] | None:
+def _release_async_connection(connection: Any, say: Say) -> Awaitable[object] | None:
     if connection.closed or connection.invalidated or _is_left_alone(connection.sync_engine, is_async=True):
         return None
+    if connection.in_transaction():
+        say("AsyncConnection")
     return _invalidate(connection)
 
 
@@ -111,12 +125,12 @@ async def _invalidate(connection: Any) -> None:
     await connection.invalidate()
 
 
-def _dispose(engine: Any) -> None:
+def _dispose(engine: Any, _: Say) -> None:
     if not _is_left_alone(engine, is_async=False):
         engine.dispose()
 
 
-def _dispose_async(engine: Any) -> Awaitable[object] | None:
+def _dispose_async(engine: Any, _: Say) -> Awaitable[object] | None:
     if _is_left_alone(engine.sync_engine, is_async=True):
         return None
     result: Awaitable[object] = engine.dispose()
