@@ -17,6 +17,7 @@ MAY_WRITE = {
     "release.yml: pypi": {"id-token"},
     "release.yml: layer": {"id-token"},
     "release.yml: image": {"packages"},
+    "release.yml: site": {"id-token", "pages"},
     "release.yml: announce": {"contents"},
 }
 """What a job may write; every other only reads the repository."""
