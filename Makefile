@@ -149,7 +149,7 @@ announce: ## make the release TAG=v0.2.0 on GitHub, of dist/release and the laye
 workflows: ## check .github/workflows with actionlint, which Go builds, once
 	.ci/actionlint
 
-test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
+test-all: ## run the tests on each of Python 3.11 to 3.14 that is found
 	.ci/test-all
 
 # In an environment of its own: on Lambda it would be Python 3.12 or later, whatever the rest of us develops with.
