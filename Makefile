@@ -7,10 +7,12 @@ DOCS   := $(VENV)/.installed-docs
 DEV    := $(VENV)/.installed-dev
 STAMP  := $(VENV)/.installed
 BYTECODE := $(VENV)/.compiled
+RELEASE := $(VENV)/.installed-release
 BENCH  := .venv-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help demo docs lint format test ready programs adapters emulator coverage lives test-all bench layer layer-psutil clean
+.PHONY: dist check-dist image publish-layer announce workflows
 .PHONY: docs-too
 
 help: ## print this help
@@ -122,7 +124,32 @@ layer: $(DEMO) ## write dist/snapext-layer.zip, precompiled for each Python from
 	$(BIN)/snapext layer build -o dist/snapext-layer.zip --force $(LAYER) \
 	  $$(.ci/pythons 3.12 3.13 3.14 | sed 's/^/--precompile /')
 
-test-all: ## run the tests on each of Python 3.11, 3.12 and 3.13 that is found
+$(RELEASE): pyproject.toml | $(DEMO)
+	$(call install,--group release)
+	@touch $@
+
+dist: $(RELEASE) ## write what a release consists of into dist/release: wheel, source distribution, layer, checksums
+	.ci/dist $(BIN)
+
+check-dist: ## test what `make dist` has written, in a new environment (TAG=v0.2.0: and that it is fit for that release)
+	.ci/check-dist $(PYTHON) $(TAG)
+
+image: ## build/image out of dist/release: the layer's files as an image for COPY --from (NAME=…: push it)
+	.ci/image $(PYTHON) $(NAME)
+
+publish-layer: $(DEMO) ## publish dist/release's layer in REGION=eu-west-1, for all to use; its ARN is left in dist
+	@test -n "$(REGION)" || { echo "which REGION?" >&2; exit 2; }
+	$(BIN)/snapext layer publish --run --public --region "$(REGION)" --zip dist/release/snapext-layer.zip \
+	  >"dist/layer-$(REGION).txt"
+	@cat "dist/layer-$(REGION).txt"
+
+announce: ## make the release TAG=v0.2.0 on GitHub, of dist/release and the layers' ARNs, by `gh`
+	.ci/announce $(PYTHON) "$(TAG)"
+
+workflows: ## check .github/workflows with actionlint, which Go builds, once
+	.ci/actionlint
+
+test-all: ## run the tests on each of Python 3.11 to 3.14 that is found
 	.ci/test-all
 
 # In an environment of its own: on Lambda it would be Python 3.12 or later, whatever the rest of us develops with.

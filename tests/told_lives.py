@@ -77,13 +77,15 @@ def hostile() -> Document:
         event(3200.5, "warning", about=HOSTILE, detail=HOSTILE),
         event(3200.7, "not_linked", pid=9, name=HOSTILE, command=HOSTILE, cause=HOSTILE, remedy=None),
         ran(3203.0, "after_restore", 1, (HOSTILE, 2.0), ok=False, failed_hook=HOSTILE, failed_hook_ms=0.5),
-        ran(3204.0, "after_restore", 2, (f"app.{'x' * 300}", 3.0)),
-        event(3220.0, "invoke", method="GET", path=f"/{HOSTILE}", status=500, ok=False, duration_ms=4.0, body=HOSTILE),
+        ran(3204.0, "after_restore", 2, (f"app.{'x' * 300}", 3.0), signal=HOSTILE),
+        event(
+            3220.0, "invoke", method="GET", path=f"/{HOSTILE}", status=HOSTILE, ok=False, duration_ms=4.0, body=HOSTILE
+        ),
         event(3300.0, "restore_error", error_type=HOSTILE),
     ]
     stack = f"Traceback (most recent call last):\n  File {HOSTILE}\n{'long ' * 200}\n{HOSTILE}"
     said = {"type": HOSTILE, "message": f"{HOSTILE}\n{'word' * 200}", "stack": stack, "seen": HOSTILE}
     errors = [error(3203.1, "after_restore", 1, HOSTILE, **said), error(3210.0, "restore", **said)]
     processes = [process(1, name=HOSTILE), process(2, name="n" * 200)]
-    command = ["/bin/server", HOSTILE, "y" * 400]
+    command = ["/bin/</title><img src=x>", HOSTILE, "y" * 400]
     return document(events, processes, errors, command=command, environment_id=HOSTILE, mode=HOSTILE, adapter=HOSTILE)

@@ -4,9 +4,11 @@ import os
 import random
 import socket
 import threading
+import time
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
 
 from snapext import register_after_restore, register_before_snapshot
 
@@ -66,9 +68,14 @@ def renew_token():
 app = FastAPI()
 
 
+async def be_busy():
+    time.sleep(0.05)
+
+
 def answer(status=200, **body):
-    # Without keep-alive: the next request comes on a new connection, which any worker may take.
-    return JSONResponse({"worker": os.getpid(), **body}, status, {"connection": "close"})
+    # To show every worker: the next request comes on a new connection, and this worker is busy for a moment.
+    content = {"worker": os.getpid(), **body}
+    return JSONResponse(content, status, {"connection": "close"}, background=BackgroundTask(be_busy))
 
 
 @app.get("/")

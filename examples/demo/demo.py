@@ -18,9 +18,9 @@ import click
 from database import Database
 
 HERE = Path(__file__).resolve().parent
-FREEZE_S = 1.0
+FREEZE_S = 1.5  # a busy machine may give the database its turn late
 OLD = "from before the snapshot"
-ASKED = 24  # requests of each kind: enough to reach every worker
+ASKED = 4  # requests of each kind for each worker: enough to reach all of them
 SERVER = "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} app:app"
 
 INTRODUCTION = """\
@@ -30,7 +30,7 @@ snapshot of them; meanwhile the database closes connections that are idle. Then 
 NEXT = """
 Next, after `. .venv/bin/activate`:
   your app        snapext simulate --port 8000 -- gunicorn -w 4 -b 127.0.0.1:8000 app:app
-                  (as it is today: the same with --without-snapext before --port)
+                  before --port: --without-snapext (as it is today), --report life.html (a picture of it)
   your template   snapext doctor template.yaml
                   snapext attach --template template.yaml"""
 
@@ -42,7 +42,7 @@ class Life:
         self.old_tokens, self.lines = set(), []
         self.database = database
         port = free_port()
-        asked = [word for _ in range(ASKED) for path in ("/", "/db") for word in ("--request", path)]
+        asked = [word for path in ("/", "/db") for _ in range(ASKED * workers) for word in ("--request", path)]
         simulate = ["simulate", "--json", "--freeze", str(FREEZE_S), "--port", str(port), *options, *asked]
         process = subprocess.Popen(
             [sys.executable, "-m", "snapext", *simulate, "--", *SERVER.format(port=port).split()],
@@ -81,7 +81,7 @@ class Life:
                 self.old_tokens.add(token[1])
             elif line.startswith("snapshot"):
                 is_old = False
-                threading.Timer(FREEZE_S / 2, self.database.close_idle).start()
+                self.database.close_idle()
 
     def workers(self):
         """What each worker has answered: {worker: {(path, status, words): times}}."""

@@ -13,6 +13,7 @@ from snapext_extension.platform.lambda_api import HttpError, LambdaApi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snapext.wire.messages import HookFailure
+    from snapext_extension.log import Log
 
 EXIT_CONFIG = 2
 MAX_STACK_CHARS = 8_000
@@ -64,15 +65,15 @@ def _run(api: LambdaApi, folder: str) -> int:
     from snapext_extension.reserve import Reserve
 
     api.reserve = Reserve()
-    log = Log()
+    log = _log(Log)
     try:
         if is_off(os.environ):
             from snapext_extension.off import Off, log_level
 
-            log = Log(log_level(os.environ))
+            log = _log(Log, log_level(os.environ))
             return Off(os.environ, api, log).run()
         settings = config.parse(os.environ, os.geteuid())
-        log = Log(settings.log_level)
+        log = _log(Log, settings.log_level)
         for unknown in config.unknown_names(os.environ):
             log.write("warning", "unknown_setting", message=f"{unknown} is not a setting of snapext")
         if (unknown_integrations := config.unknown_integrations(os.environ)) is not None:
@@ -92,6 +93,15 @@ def _run(api: LambdaApi, folder: str) -> int:
         return 1
     finally:
         log.close()
+
+
+def _log(kind: "type[Log]", level: str = "info") -> "Log":
+    """A failure is to be in the metrics even where the settings are refused."""
+    if os.environ.get("SNAPEXT_METRICS") != "emf":
+        return kind(level)
+    from snapext_extension.metrics import MetricsLog  # few use it
+
+    return MetricsLog(os.environ, level)
 
 
 def _bug(error: Exception) -> "HookFailure":

@@ -34,6 +34,7 @@ ENV_READY_TIMEOUT_MS = "SNAPEXT_READY_TIMEOUT_MS"
 ENV_SETTLE_MS = "SNAPEXT_SETTLE_MS"
 ENV_LOG_LEVEL = "SNAPEXT_LOG_LEVEL"
 ENV_SIGNAL_ACK = "SNAPEXT_SIGNAL_ACK"
+ENV_METRICS = "SNAPEXT_METRICS"
 # The client reads it in the app's processes. We validate it, as we do SNAPEXT_TRANSPORT: our log is where people look.
 ENV_RESEED = "SNAPEXT_RESEED"
 ENV_HOOK_THREAD = "SNAPEXT_HOOK_THREAD"
@@ -51,6 +52,7 @@ KNOWN = frozenset(
         ENV_READY_TIMEOUT_MS,
         ENV_SETTLE_MS,
         ENV_LOG_LEVEL,
+        ENV_METRICS,
         ENV_RESEED,
         ENV_HOOK_THREAD,
         ENV_INTEGRATIONS,
@@ -59,6 +61,8 @@ KNOWN = frozenset(
         ENV_TRANSPORT,
     }
 )
+
+EMF = "emf"
 
 DEFAULT_PORT = 9555
 DEFAULT_SETTLE_MS = 500
@@ -78,6 +82,7 @@ class Config(Data):
     posts_before_checkpoint, posts_after_restore: the adapter is set to POST to the app at that time as well.
     readiness_timeout_ms: how long the adapter waits for each readiness check, or None if it waits without end.
     workers: how many processes must say hello before the boundary, None to find out, 0 to let none be missing.
+    metrics: whether CloudWatch makes metrics of the log (metrics.py).
     """
 
     snap_start: bool
@@ -97,6 +102,7 @@ class Config(Data):
     log_level: str
     signals: tuple[int, int] | None
     signal_ack: bool
+    metrics: bool
 
 
 def parse(environ: Mapping[str, str], uid: int) -> Config:
@@ -134,6 +140,7 @@ def parse(environ: Mapping[str, str], uid: int) -> Config:
         log_level=choice(environ, ENV_LOG_LEVEL, "info", LEVELS),
         signals=_signals_of(environ),
         signal_ack=choice(environ, ENV_SIGNAL_ACK, "required", ("required", "none")) == "required",
+        metrics=choice(environ, ENV_METRICS, "none", ("none", EMF)) == EMF,
     )
 
 
@@ -200,6 +207,13 @@ def unknown_integrations(environ: Mapping[str, str]) -> str | None:
 
     unknown = table.named(value)[1]
     return table.why_unknown(unknown) if unknown else None
+
+
+def corrected_integrations(value: str) -> str:
+    """The value with the names that may be meant; one that is like none is left out."""
+    from snapext.integrations import table
+
+    return table.corrected(value)
 
 
 def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:

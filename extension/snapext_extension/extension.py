@@ -23,7 +23,7 @@ from snapext_extension.kernel import processes, watch
 from snapext_extension.kernel.clock import ClockWatch
 from snapext_extension.kernel.identity import new_identity
 from snapext_extension.kernel.watch import ProcessWatch
-from snapext_extension.log import Log
+from snapext_extension.log import HOLD_MS, Log
 from snapext_extension.observing import observes
 from snapext_extension.peers.board import Board
 from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
@@ -69,6 +69,7 @@ class Extension:
         self._folder = extensions_folder
         self._observes = observes(os.environ, extensions_folder)
         self._reactor = Reactor()
+        log.when_held = lambda: self._reactor.set_timer(log, HOLD_MS, log.release)
         self._afterwards: deque[Callable[[], None]] = deque()
         self._gate: Gate | None = None
         self._bridge = Bridge(config.socket_path, os.geteuid(), self._reactor, log, self)
@@ -148,6 +149,7 @@ class Extension:
             when = f"{after_s * 1000:.0f} ms after the restore"
         message = f"the wall clock was set by {by_s:+.3f} s, {when}"
         after_ms = None if after_s is None else round(after_s * 1000, 3)
+        self._log.release()
         self._log.write("info", "clock_set", by_s=round(by_s, 3), after_restore_ms=after_ms, message=message)
         if self._observes and by_s >= JUMP_S:
             self._event(events.RestoreSeen(f"the wall clock was set by {by_s:+.0f} s"))
@@ -178,6 +180,7 @@ class Extension:
             after_restore_timeout_ms=config.after_restore_timeout_ms,
             debug=config.log_level == "debug",
             observes=self._observes,
+            metrics=config.metrics,
         )
 
     # --- what comes in ---------------------------------------------------------------------------------------------

@@ -12,9 +12,12 @@ from snapext.wire.json_text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error")
+HOLD_MS = 1_000
+"""How long something may wait for `release`."""
 ERROR_WAIT_MS = 200
 """How long a line of level `error` waits until somebody reads a full pipe. No other line waits."""
 FROM_PEERS = frozenset(
@@ -45,6 +48,8 @@ class Log:
         self._pipe = _Pipe(fd)
         self._counts: dict[tuple[str, str], int] = {}
         self._left_out: dict[str, int] = {}
+        self.when_held: Callable[[], object] = lambda: None
+        """Called when something waits for `release`."""
 
     def write(self, level: str, event: str, **fields: Any) -> None:
         if LEVELS.index(level) < self._threshold:
@@ -56,6 +61,9 @@ class Log:
             if event in self._left_out:
                 fields["left_out"] = self._left_out.pop(event)
         self._write(level, event, fields)
+
+    def release(self) -> None:
+        """Write what waits for the clock to be set: nothing here, see metrics.py."""
 
     def close(self) -> None:
         """Say what was left out, and close what the log has opened. It can write on all the same."""

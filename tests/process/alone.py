@@ -56,7 +56,7 @@ class Life:
         self.path = folder / "bridge" / "bridge.sock"
         self.platform = stack.enter_context(Platform(init_type=InitType.SNAP_START, extension_names=["snapext"]))
 
-    def start(self, stdout: int = subprocess.DEVNULL, before: Callable[[], None] | None = None) -> None:
+    def start(self, stdout: int = subprocess.DEVNULL, before: Callable[[], None] | None = None, **env: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "snapext_extension", "/opt/extensions/snapext"],
             env=clean_environ(
@@ -64,6 +64,7 @@ class Life:
                 AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
                 SNAPEXT_SOCKET=str(self.path),
                 SNAPEXT_MODE="explicit",
+                **env,
             ),
             stdout=stdout,
             preexec_fn=before,

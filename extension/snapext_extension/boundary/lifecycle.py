@@ -54,6 +54,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from snapext_extension.boundary.measures import Measures
+
 MAX_ANSWER_CHARS = 4_000
 MAX_NOT_LINKED = 20
 REFUSAL_MS = 100
@@ -93,6 +95,12 @@ class Lifecycle:
         self._hooks_have_run = False  # those before the snapshot, in all members
         self._has_asked_event = self._has_asked_restore = False
         self._durations_ms: dict[str, float] = {}
+        self._measures: Measures | None = None
+        if settings.metrics:
+            from snapext_extension.boundary.measures import Measures  # most functions have no metrics
+
+            self._measures = Measures()
+        self._hears_answers = settings.debug or settings.metrics
         self._awaits_shutdown: Failure | None = None
         self._is_silent = settings.observes  # the Runtime API takes no report of ours: the runtime waits in no restore
 
@@ -285,7 +293,7 @@ class Lifecycle:
 
     def _welcome(self, key: int, generation: int) -> None:
         version, phase = messages.PROTOCOL_VERSION, self.state.value
-        self._outbox.do(Tell(key, Welcome(version, phase, generation, self.environment_id)))
+        self._outbox.do(Tell(key, Welcome(version, phase, generation, self.environment_id, commands=messages.COMMANDS)))
 
     def _catch_up(self, key: int, member: Member, *, is_back: bool) -> None:
         """A process from before the snapshot joins after the restore: it is told at once."""
@@ -355,8 +363,8 @@ class Lifecycle:
         self._roll.answered(key)
         phase = self._phase_name
         member.durations_ms[phase] = done.duration_ms
-        if self._settings.debug or not done.ok:
-            self._outbox.do(reports.answered(member, phase, done))
+        if self._hears_answers or not done.ok:
+            self._hear_answer(member, phase, done)
         if not done.ok:
             error = done.error or HookFailure("Unknown", "the process gave no reason", "", None)
             self._fail(failures.raised(phase, member.process, error, done.duration_ms, reportable=self._is_reportable))
@@ -364,6 +372,16 @@ class Lifecycle:
         if done.registered is not None and getattr(member.hooks, phase) > done.registered:
             self._registered_late(member, phase)  # by another thread, when it had looked for the last time
         self._end_phase_if_done()
+
+    def _hear_answer(self, member: Member, phase: str, done: messages.Done) -> None:
+        if self._measures is not None:
+            self._measures.take(done, getattr(member.hooks, phase) or int(member.signal is not None))
+        if self._settings.debug or not done.ok:
+            self._outbox.do(reports.answered(member, phase, done))
+
+    @property
+    def _measured(self) -> dict[str, Any]:
+        return {} if self._measures is None else self._measures.fields()
 
     # --- processes leave -------------------------------------------------------------------------------------------
 
@@ -482,6 +500,8 @@ class Lifecycle:
 
     def _begin_phase(self, timeout_ms: int) -> None:
         self._signalling.begin_phase()
+        if self._measures is not None:
+            self._measures.begin()
         self._phase.begin(self.generation, timeout_ms, self._now_ms)
 
     def _tell_before_snapshot(self, key: int) -> None:
@@ -517,7 +537,7 @@ class Lifecycle:
             if self._commands.are_waiting:
                 self._outbox.do_all(self._commands.answer(Result(True)))
             self._durations_ms["after_restore_ms"] = duration_ms
-            self._report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms)
+            self._report("info", "ready", processes=len(self._roll.members), duration_ms=duration_ms, **self._measured)
             self._ask_event()
         elif self.state is State.READY:
             self._outbox.do(CancelTimer(TimerName.PHASE))
@@ -562,7 +582,7 @@ class Lifecycle:
     def _let_the_snapshot_be_taken(self) -> None:
         self._move(Trigger.ALL_DONE)
         duration_ms = self._durations_ms["before_snapshot_ms"]
-        self._report("info", "snapshot", processes=len(self._roll.members), duration_ms=duration_ms)
+        self._report("info", "snapshot", processes=len(self._roll.members), duration_ms=duration_ms, **self._measured)
         if self._adapter_restores or (self._settings.observes and not self._commands.waiting_pids()):
             self._outbox.do(CancelTimer(TimerName.WAITING))
             self._ask_event()

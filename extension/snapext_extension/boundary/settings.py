@@ -29,6 +29,7 @@ class Settings(Data):
     debug: whether the log has a use for reports of the level `debug`: else they are not made.
     workers: how many processes must have joined; 0: nobody is missing, whatever a look shows; None: looks decide.
     observes: nothing tells us of the restore but the clock, the first invocation, or the app itself.
+    metrics: whether the lines that end a phase say what the hooks took.
     """
 
     boundary: bool
@@ -45,6 +46,7 @@ class Settings(Data):
     after_restore_timeout_ms: int
     debug: bool
     observes: bool = False
+    metrics: bool = False
 
 
 class Identity(Data):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snapext.errors import SnapextError
+from snapext.wire import VERSION
 
 RUNTIMES = ("python3.12", "python3.13", "python3.14")
 DEFAULT_ZIP = Path("dist/snapext-layer.zip")
@@ -27,16 +28,32 @@ def command(region: str, processors: Sequence[str], *, name: str, zip_file: Path
         *("--zip-file", f"fileb://{zip_file}"),
         *("--compatible-runtimes", *RUNTIMES),
         *("--compatible-architectures", *processors),
+        *("--description", f"snapext {VERSION}", "--license-info", "MIT"),
         *("--query", "LayerVersionArn", "--output", "text"),
     ]
 
 
-def shown(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
+def sharing(region: str, version: str, *, name: str) -> list[str]:
+    """The `aws` command that lets every account use a version of the layer."""
+    return [
+        *("aws", "lambda", "add-layer-version-permission", "--region", region, "--layer-name", name),
+        *("--version-number", version, "--statement-id", "public", "--principal", "*"),
+        *("--action", "lambda:GetLayerVersion", "--query", "RevisionId", "--output", "text"),
+    ]
+
+
+def shown(
+    regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path, public: bool = False
+) -> Iterator[str]:
     """The commands as lines for a shell: the zip first, where it does not exist."""
     if not zip_file.is_file():
         yield _build(zip_file)
     for region in regions:
-        yield shlex.join(command(region, processors, name=name, zip_file=zip_file))
+        publish = shlex.join(command(region, processors, name=name, zip_file=zip_file))
+        if public:
+            share = shlex.join(sharing(region, "VERSION", name=name)).replace("VERSION", '"${arn##*:}"')
+            publish = f'arn=$({publish}) && echo "$arn" && {share}'
+        yield publish
 
 
 def _build(zip_file: Path) -> str:
@@ -45,19 +62,27 @@ def _build(zip_file: Path) -> str:
     return build if zip_file.parent.is_dir() else f"mkdir -p {shlex.quote(str(zip_file.parent))} && {build}"
 
 
-def run(regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path) -> Iterator[str]:
+def run(
+    regions: Sequence[str], processors: Sequence[str], *, name: str, zip_file: Path, public: bool = False
+) -> Iterator[str]:
     """Run them, and yield each region's ARN. Raises PublishError at the first that fails."""
     if not zip_file.is_file():
         raise PublishError(f"{zip_file} does not exist; make it: {_build(zip_file)}")
     for region in regions:
-        words = command(region, processors, name=name, zip_file=zip_file)
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=_RUN_TIMEOUT_S, check=False)
-        except FileNotFoundError:
-            raise PublishError("there is no `aws` command: install AWS's command line, or leave out --run") from None
-        except subprocess.TimeoutExpired:
-            raise PublishError(f"{region}: aws did not finish within {_RUN_TIMEOUT_S:g} s") from None
-        if done.returncode:
-            reason = " ".join(done.stderr.split()) or "it printed no reason"
-            raise PublishError(f"{region}: aws ended with status {done.returncode}: {reason}")
-        yield f"{region}: {done.stdout.strip()}"
+        arn = _aws(region, command(region, processors, name=name, zip_file=zip_file))
+        yield f"{region}: {arn}"
+        if public:  # the ARN has been said by now: a version that is not shared can be shared by hand
+            _aws(region, sharing(region, arn.rpartition(":")[2], name=name))
+
+
+def _aws(region: str, words: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_RUN_TIMEOUT_S, check=False)
+    except FileNotFoundError:
+        raise PublishError("there is no `aws` command: install AWS's command line, or leave out --run") from None
+    except subprocess.TimeoutExpired:
+        raise PublishError(f"{region}: aws {words[2]} did not finish within {_RUN_TIMEOUT_S:g} s") from None
+    if done.returncode:
+        reason = " ".join(done.stderr.split()) or "it printed no reason"
+        raise PublishError(f"{region}: aws {words[2]} ended with status {done.returncode}: {reason}")
+    return done.stdout.strip()

@@ -67,7 +67,10 @@ def install(root: Path, precompile: tuple[str, ...], venv: tuple[Path, ...]) -> 
     help="What `snapext layer build` wrote.",
 )
 @click.option("--run", is_flag=True, help="Run the commands, with your credentials, and print each layer's ARN.")
-def publish(regions: tuple[str, ...], processors: tuple[str, ...], name: str, zip_file: Path, *, run: bool) -> None:
+@click.option("--public", is_flag=True, help="Also let every account use the layer, as a project does that offers one.")
+def publish(
+    regions: tuple[str, ...], processors: tuple[str, ...], name: str, zip_file: Path, *, run: bool, public: bool
+) -> None:
     """Print, or run, the aws commands that publish the layer in regions.
 
     Exit status: 0 when the commands were printed or have succeeded, 1 when one failed, 2 for wrong usage.
@@ -82,5 +85,5 @@ def publish(regions: tuple[str, ...], processors: tuple[str, ...], name: str, zi
     offered = tuple(dict.fromkeys(processors)) or PROCESSORS
     with one_line():
         work = publishing.run if run else publishing.shown
-        for line in work(regions, offered, name=name, zip_file=zip_file):
+        for line in work(regions, offered, name=name, zip_file=zip_file, public=public):
             click.echo(line)

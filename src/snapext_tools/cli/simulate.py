@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
-from snapext_tools.cli import asked
-from snapext_tools.cli.documents import Documents, asked_for, error_of, no_life, writable
+from snapext_tools.cli import asked, values
+from snapext_tools.cli.documents import Documents, asked_for, error_of, no_life
 from snapext_tools.cli.fail import end_on_signals
 from snapext_tools.cli.of_template import TemplateStart, start_of
 from snapext_tools.simulator.errors import SimulationError
-from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
 from snapext_tools.simulator.plan import Event, Plan, Request
 from snapext_tools.simulator.simulation import Simulation
 from snapext_tools.simulator.states import InitType
@@ -37,10 +33,11 @@ class _Simulate(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         before_command = args[: args.index("--")] if "--" in args else list(args)
+        given = dict(values.own_options(self, args))
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            asked_for(before_command).write(no_life(error))
+            asked_for(given, as_json="--json" in before_command).write(no_life(error))
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -71,64 +68,18 @@ def _take_template(context: click.Context) -> None:
     try:
         start = start_of(template, given[0] if given else None)
         if context.get_parameter_source("port") is ParameterSource.DEFAULT:
-            context.params["port"] = _free(start.port)
+            context.params["port"] = values.free(start.port)
     except click.UsageError as error:
         error.ctx = context
         raise
     context.params["command"], context.params["template"] = start.command, start
 
 
-def _adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if value not in (*BUILTIN_ADAPTERS, NO_ADAPTER) and not (os.path.isfile(value) and os.access(value, os.X_OK)):
-        names = ", ".join((*BUILTIN_ADAPTERS, NO_ADAPTER))
-        raise click.BadParameter(f"{value!r} is neither {names} nor an executable file")
-    return value
-
-
-def _port(context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    """Refuse a port in use: the server there would be mistaken for the app. A template may name another one."""
-    is_default = context.get_parameter_source("port") is ParameterSource.DEFAULT
-    return value if is_default and context.params.get("template") is not None else _free(value)
-
-
-def _free(port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise click.BadParameter(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from None
-    return port
-
-
-def _file(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
-    return None if value is None or _context.resilient_parsing else writable(value)
-
-
-def _adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    words = [word for word in (*BUILTIN_ADAPTERS, NO_ADAPTER) if word.startswith(incomplete)]
-    return [CompletionItem(word) for word in words] or _files(_context, _parameter, incomplete)
-
-
-def _files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(incomplete, type="file")]
-
-
-def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    if _context.params.get("template") is not None:
-        return value  # the name of a function
-    if not value:
-        raise click.MissingParameter(ctx=_context, param=_parameter)
-    if shutil.which(value[0]) is None:
-        raise click.BadParameter(f"cannot run {value[0]!r}: no such command (a script must be executable)")
-    return value
-
-
 @click.command(cls=_Simulate, context_settings={"allow_interspersed_args": False})
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    callback=_port,
+    callback=values.port,
     default=8080,
     show_default=True,
     help="The app's own port, also given to it as $PORT.",
@@ -190,15 +141,15 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     asked.EVENT,
     multiple=True,
     expose_value=False,
-    shell_complete=_files,
+    shell_complete=values.files,
     metavar="FILE.json",
     help="An event to send as it is, in its place among the requests. A web adapter posts an event that is not HTTP to "
     "AWS_LWA_PASS_THROUGH_PATH (/events).",
 )
 @click.option(
     "--adapter",
-    callback=_adapter,
-    shell_complete=_adapters,
+    callback=values.adapter,
+    shell_complete=values.adapters,
     default="builtin",
     show_default=True,
     metavar="builtin|builtin-1.1|builtin-unchecked|PATH|none",
@@ -223,15 +174,15 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the rest goes to standard error.")
 @click.option(
     "--report",
-    callback=_file,
-    shell_complete=_files,
+    callback=values.file,
+    shell_complete=values.files,
     metavar="FILE.html",
     help="Write a page that shows the life: a lane for each process, its hooks, and each failure with its stack.",
 )
 @click.option(
     "--trace",
-    callback=_file,
-    shell_complete=_files,
+    callback=values.file,
+    shell_complete=values.files,
     metavar="FILE.json",
     help="Write the life as Chrome trace events, which ui.perfetto.dev opens.",
 )
@@ -243,7 +194,12 @@ def _command(_context: click.Context, _parameter: click.Parameter, value: tuple[
     "function takes COMMAND's place, and may be left out where there is one.",
 )
 @click.argument(
-    "command", metavar="COMMAND...", nargs=-1, type=click.UNPROCESSED, callback=_command, shell_complete=_files
+    "command",
+    metavar="COMMAND...",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    callback=values.command,
+    shell_complete=values.files,
 )
 def simulate(
     port: int,

@@ -110,16 +110,22 @@ def asks_by_itself(function: Function) -> bool:
 
 
 def is_attached(function: Function) -> bool:
-    """Whether any of the function's settings is about snapext: a layer, a variable, wrapper, gate, or its image."""
+    """Whether any of the function's settings is about snapext: a layer, a variable, the wrapper, or its image.
+
+    An image has no layers, and its template no wrapper: what is there of snapext may be the gate's port alone.
+    """
     layers = function.facts.layers if function.facts is not None else ()
     image = function.facts.image_file if function.facts is not None else None
     return (
         function.variables.get(ENV_WRAPPER) == WRAPPER
         or any(name.startswith("SNAPEXT_") for name in function.variables)
-        or function.variables.get(READINESS_PORT[0]) == str(DEFAULT_PORT)
         or any(mentions_snapext(layer) for layer in layers)
-        or (isinstance(image, ImageFile) and (image.overlay or image.linked))
+        or (isinstance(image, ImageFile) and (image.overlay or image.linked or _asks_the_gate(function)))
     )
+
+
+def _asks_the_gate(function: Function) -> bool:
+    return function.variables.get(READINESS_PORT[0]) == str(DEFAULT_PORT)
 
 
 def launcher(function: Function) -> Iterator[Finding]:

@@ -134,10 +134,13 @@ def test_the_log_says_by_how_much_and_when(
     vars(extension).update(
         _observes=False,
         _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
-        _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
+        _log=SimpleNamespace(
+            write=lambda level, event, **more: said.append((level, event, more)),
+            release=lambda: said.append(("", "released", {})),
+        ),
     )
     extension._on_clock_set(24.5)
-    assert said == [("info", "clock_set", fields)]
+    assert said == [("", "released", {}), ("info", "clock_set", fields)]  # metrics have waited for the right time
 
 
 def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -> None:
@@ -145,7 +148,10 @@ def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -
     heard: list[object] = []
     extension = Extension.__new__(Extension)
     vars(extension).update(
-        _observes=True, _restored_monotonic=None, _log=SimpleNamespace(write=lambda *_, **__: None), _event=heard.append
+        _observes=True,
+        _restored_monotonic=None,
+        _log=SimpleNamespace(write=lambda *_, **__: None, release=lambda: None),
+        _event=heard.append,
     )
     for by_s in (0.9, -30.0, 24.5):
         extension._on_clock_set(by_s)

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any, Self
 
 from helpers import LIMIT_S, need
 
-PROGRAM = "chromium-headless-shell"
+PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
+"""The first of them that is installed. Debian has the first, and other systems one of the others."""
 _OPTIONS = (
-    *("--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+    *("--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
 _TALL = 8000
@@ -28,11 +30,12 @@ class Browser:
     """One browser with one page; a context manager. `requests` are the addresses that the page asked for."""
 
     def __init__(self, folder: Path) -> None:
-        need(PROGRAM)
+        program = next(filter(shutil.which, PROGRAMS), PROGRAMS[0])
+        need(program)
         self._read, theirs_write = _pipe()
         theirs_read, self._write = _pipe()
         # The browser has its ends as the descriptors 3 and 4; a shell puts them there.
-        words = shlex.join([PROGRAM, *_OPTIONS, f"--user-data-dir={folder}", "about:blank"])
+        words = shlex.join([program, *_OPTIONS, f"--user-data-dir={folder}", "about:blank"])
         self._process = subprocess.Popen(
             ["bash", "-c", f"exec {words} 3<&{theirs_read} 4>&{theirs_write}"],
             pass_fds=(theirs_read, theirs_write),
@@ -100,7 +103,7 @@ class Browser:
         while b"\0" not in self._buffer:
             ready = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))[0]
             data = os.read(self._read, 1 << 16) if ready else b""
-            assert data, f"{PROGRAM} ended" if ready else f"{PROGRAM} did not answer within {LIMIT_S} s"
+            assert data, "the browser ended" if ready else f"the browser did not answer within {LIMIT_S} s"
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(line)

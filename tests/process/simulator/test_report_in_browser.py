@@ -117,5 +117,5 @@ def test_a_life_can_be_read_on_a_telephone_and_on_a_desk_in_both_schemes(
         seen = look(browser, ill, width, scheme)
         assert seen["lanes"] == ["1", "2", "9"]
         assert (seen["failures"], seen["red"]) == (["failure-1", "failure-2"], 1)
-        assert seen["title"] == "FAILED: The life of server"
+        assert seen["title"] == "FAILED: The life of title><img src=x>"
         assert HOSTILE[:40] in browser.run("document.querySelector('.command').textContent")

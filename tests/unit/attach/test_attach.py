@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from helpers import for_each, need
+from snapext.wire import VERSION
 from snapext_tools.attach import elsewhere
 from snapext_tools.attach.attaching import attach
 from snapext_tools.attach.merge import onto
@@ -436,12 +437,36 @@ def test_the_layer_is_published_by_commands_that_are_printed(folder):
     assert first.startswith(
         "aws lambda publish-layer-version --region eu-west-1 --layer-name snapext --zip-file fileb://"
     )
-    assert "--compatible-architectures arm64 --query" in first
+    assert "--compatible-architectures arm64 --description" in first
     assert "--region us-east-1" in second
     (folder / "x.zip").write_text("")
     _, out, _ = run(layer_command, "publish", "--region", "eu-west-1", "--zip", "x.zip")
-    assert "--compatible-architectures x86_64 arm64 --query" in out
+    assert "--compatible-architectures x86_64 arm64 --description" in out
     assert len(out.splitlines()) == 1
+
+
+def test_a_layer_for_all_is_shared_after_it_is_published(folder, monkeypatch):
+    """Printed, it is a line that a shell runs; run, it shares the version that the first command made."""
+    program, said = folder / "bin" / "aws", folder / "said"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{said}\n[ $2 = publish-layer-version ] && echo arn:snapext:7 || echo id\n'
+    )
+    program.chmod(0o755)
+    (folder / "x.zip").write_text("")
+    words = ("publish", "--zip", "x.zip", "--public", "--region", "eu-west-1")
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    _, line, _ = run(layer_command, *words)
+    subprocess.run(["sh", "-c", line], check=True, stdout=subprocess.DEVNULL)
+    by_shell = said.read_text()
+    said.unlink()
+
+    assert run(layer_command, *words, "--run") == (0, "eu-west-1: arn:snapext:7\n", "")
+    assert said.read_text() == by_shell
+    published, shared = by_shell.splitlines()
+    assert f"--description snapext {VERSION}" in published
+    assert "add-layer-version-permission --region eu-west-1 --layer-name snapext --version-number 7 " in shared
+    assert "--principal *" in shared
 
 
 def test_the_commands_are_run_when_asked_for(folder, monkeypatch):
@@ -458,7 +483,7 @@ def test_the_commands_are_run_when_asked_for(folder, monkeypatch):
 
     assert run(layer_command, *words) == (
         *(1, "eu-west-1: arn:eu-west-1:snapext:7\n"),
-        "Error: us-east-1: aws ended with status 253: no key\n",
+        "Error: us-east-1: aws publish-layer-version ended with status 253: no key\n",
     )
     monkeypatch.setenv("PATH", str(folder))
     status, _, err = run(layer_command, *words)

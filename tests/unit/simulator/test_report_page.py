@@ -108,13 +108,19 @@ def test_wrong_usage_and_a_life_that_never_began_have_a_page_too(told: dict) -> 
 
 
 def test_lists_of_very_many_hooks_are_closed_at_first_and_a_long_answer_is_cut() -> None:
-    """The page stays readable; the document has all of it."""
-    many = [ran(2000.0, "before_snapshot", 1, *((f"app.h{number}", 0.01) for number in range(200)))]
+    """The page stays readable: many hooks are one bar, and the one that failed is another."""
+    hooks = [(f"app.h{number}", 9.0 if number == 7 else 0.01) for number in range(200)]
+    many = [ran(2000.0, "before_snapshot", 1, *hooks, ok=False, failed_hook="app.last", failed_hook_ms=1.0)]
     long = event(3000.0, "invoke", name="sqs.json", ok=True, duration_ms=1.0, body="b" * 9000)
     page = Read(page_of(document([*many, long], [process(1)])))
     assert not any("open" in attrs for tag, attrs in page.tags if tag == "details")
     assert f"{'b' * 4000}… (9000 characters)" in page.text
     assert "event sqs.json" in page.text
+    said = [attrs["aria-label"] for _, attrs in page.tags if str(attrs.get("class")).startswith("hook")]
+    assert len(said) == 2
+    assert str(said[0]).startswith("200 hooks; 11.0 ms")
+    assert str(said[0]).endswith("slowest: app.h7 9.00 ms, app.h0 10 µs, app.h1 10 µs")
+    assert str(said[1]).startswith("app.last failed; 1.00 ms")
 
 
 @for_each(

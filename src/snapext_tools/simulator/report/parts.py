@@ -9,6 +9,8 @@ from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 INIT, SNAPSHOT, FROZEN, REQUESTS = "init", "snapshot", "frozen", "requests"
 SHUTDOWN, STOPPED = "shutdown", "stopped"
 CHAPTERS = (INIT, BEFORE_SNAPSHOT, SNAPSHOT, FROZEN, AFTER_RESTORE, REQUESTS, SHUTDOWN, STOPPED)
+RESTORE_LIMIT_MS = 10_000
+"""The time that Lambda gives a restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class Hook:
     end_ms: float
     ok: bool = True
     finished: bool = True
+
+    @property
+    def took_ms(self) -> float:
+        return self.end_ms - self.start_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Iterator
 
 from snapext_tools.simulator.plan import WITHOUT_SNAPEXT
-from snapext_tools.simulator.report.parts import FROZEN, Call, Failure, Lane, Life, Turn
+from snapext_tools.simulator.report.parts import FROZEN, RESTORE_LIMIT_MS, Call, Failure, Lane, Life, Turn
 from snapext_tools.simulator.report.words import count, duration, moment, shown
 
-RESTORE_LIMIT_MS = 10_000
 OPEN_UP_TO = 60
 """Hooks: with more of them the processes' lists are closed at first."""
 BODY_LIMIT = 4_000
@@ -108,7 +107,7 @@ def _rows(turn: Turn) -> Iterator[str]:
     )
     for hook in turn.hooks:
         how = "" if hook.ok else (" ✗ failed" if hook.finished else " ✗ did not finish")
-        took = duration(hook.end_ms - hook.start_ms)
+        took = duration(hook.took_ms)
         name = f"{shown(hook.name)}{f'<em>{how}</em>' if how else ''}"
         yield f'<tr class="{turn.phase}{"" if hook.ok else " bad"}"><th scope="row">{name}</th><td>{took}</td></tr>'
     if not turn.hooks:

@@ -33,7 +33,8 @@ def trace_of(document: Mapping[str, Any]) -> str:
         "environment_id": life.environment_id,
     }
     events = [*_platform(life), *(event for lane in life.lanes for event in _process(lane, life))]
-    return json.dumps({"traceEvents": _nested(events), "displayTimeUnit": "ms", "otherData": about}, indent=1) + "\n"
+    lines = ",\n".join(json.dumps(event) for event in _nested(events))
+    return f'{{"traceEvents": [\n{lines}\n], "displayTimeUnit": "ms", "otherData": {json.dumps(about)}}}\n'
 
 
 def _nested(events: Iterable[Event]) -> list[Event]:
