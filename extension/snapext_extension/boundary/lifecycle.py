@@ -326,7 +326,7 @@ class Lifecycle:
 
     def _welcome(self, key: int, generation: int) -> None:
         version, phase = messages.PROTOCOL_VERSION, self.state.value
-        self._outbox.do(Tell(key, Welcome(version, phase, generation, self.environment_id)))
+        self._outbox.do(Tell(key, Welcome(version, phase, generation, self.environment_id, commands=messages.COMMANDS)))
 
     def _catch_up(self, key: int, member: Member, *, is_back: bool) -> None:
         """A process from before the snapshot joins after the restore: it is told at once."""

@@ -82,6 +82,13 @@ class Lock:
         else:
             self._owner.clear()
 
+    def raw(self) -> tuple[Callable[[int, tuple[int, object]], tuple[int, object]], Callable[[], None]]:
+        """What takes it and what gives it back, for who calls each page by name: see straight.py.
+
+        It is taken if the first, called with 0 and what no other thread has, returns that. Not to be nested.
+        """
+        return self._owner.setdefault, self._owner.clear
+
     def free(self) -> None:
         """In a fork: of the parent's threads none is left that could release it."""
         self._owner, self._nested = {}, 0
@@ -121,13 +128,15 @@ class Alarm:
 class Changes:
     """Wait for a change that another thread makes."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[object] = []
+        self.waiting: list[object] = []
+        """Who is to be woken, always in this one list: none is while it is empty."""
 
     def happened(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = self.waiting[:]
+        del self.waiting[: len(waiting)]
         for waiter in waiting:
             waiter.release()  # type: ignore[attr-defined]  # a lock; its type has no name before 3.13
 
@@ -143,7 +152,7 @@ class Changes:
                 continue
             waiter = allocate_lock()
             waiter.acquire()
-            self._waiting.append(waiter)
+            self.waiting.append(waiter)
             if not predicate():  # it may have happened before we were in the list
                 waiter.acquire(True, -1 if left_s is None else left_s)
         return True

@@ -30,9 +30,14 @@ def before_snapshot(timeout_ms: int, on_start: Callable[[str], None], call: Call
     return outcome
 
 
-def renewal() -> Callable[[str], None] | None:
+def renewal() -> Callable[[bytes], None] | None:
     """What comes before the first after-restore hook, called with the environment id. It raises NotRenewedError."""
-    return reseed.reseed if reseed.is_wanted() else None
+    return reseed.renewal() if reseed.is_wanted() else None
+
+
+def rehearsal() -> Callable[[bytes], None] | None:
+    """The code of `renewal`, for what nobody draws from."""
+    return reseed.rehearsal() if reseed.is_wanted() else None
 
 
 def after_restore(
@@ -42,5 +47,5 @@ def after_restore(
     renew = renewal()
     if renew is not None:
         on_start(GENERATORS)
-        renew(environment_id)
+        renew(reseed.in_bytes(environment_id))
     return (yield from runner.after_restore(registry.get_after_restore(), timeout_ms, on_start, call))

@@ -65,7 +65,7 @@ def check() -> None:
 
 
 def look() -> None:
-    """Find those that everybody shares, so that `renew_shared` only calls."""
+    """Find those that everybody shares, so that a restore only calls."""
     global _shared, _seen
     seen = tuple(map(sys.modules.get, _SHARED))
     shared, whole = [], True
@@ -79,12 +79,25 @@ def look() -> None:
     _shared, _seen = shared, seen if whole else ()
 
 
-def renew_shared() -> None:
-    """numpy's and torch's global generators, the names of temporary files, and a node of uuid1 that was made up."""
-    if tuple(map(sys.modules.get, _SHARED)) != _seen:
+def look_again() -> None:
+    """Look once more if one of them was imported since the last look."""
+    if not are_found():
         look()
-    for renew in _shared:
-        renew()
+
+
+def are_found() -> bool:
+    """Whether the last look has found all that are imported now, whole."""
+    return tuple(map(sys.modules.get, _SHARED)) == _seen
+
+
+def found() -> list[Renew]:
+    """numpy's and torch's global generators, the names of temporary files, and a node of uuid1 that was made up."""
+    return _shared
+
+
+def kept() -> list[tuple[object, Renew | None]]:
+    """What is registered, not a copy of it: whether something is shows at any time."""
+    return _registered
 
 
 def _renewal_of_numpy(_module: Any, seed: Callable[[list[int]], object]) -> Renew:

@@ -1,8 +1,8 @@
 """Stir each generator that a C library keeps in this process: OpenSSL's, once in each copy of it, and SQLite's.
 
 A clone of the memory is a clone of them: what they draw next repeats in every clone. `look` finds out before the
-snapshot how each is reached; after the restore `stir` only calls. `_ctypes` is what is beneath `ctypes`, and takes 1 ms
-to import, not ten. This is imported with the first phase, like all that runs hooks.
+snapshot how each is reached; after the restore they are only called. `_ctypes` is what is beneath `ctypes`, and takes
+1 ms to import, not ten. This is imported with the first phase, like all that runs hooks.
 """
 
 from __future__ import annotations
@@ -100,7 +100,10 @@ def _look(thorough: bool, deadline: float | None) -> None:
     stirs = [*(stir for _, stir in known), *offered.values()]
     if thorough:
         for one in stirs:
-            _call(one, os.urandom(SEED_BYTES))
+            try:
+                one(os.urandom(SEED_BYTES))
+            except Exception as error:
+                not_stirred(error)
     _stirs, _modules_seen = stirs, modules
     reached |= {os.fsencode(os.path.realpath(path)) for path, _ in known}
     others = sorted(files.keys() - reached)
@@ -114,23 +117,23 @@ def _look(thorough: bool, deadline: float | None) -> None:
     _name_unread(unread)
 
 
-def stir(seed: bytes) -> None:
-    """Mix `seed` into each generator that is reached. Never raises.
+def look_again() -> None:
+    """Look once more if a module was imported since the last look: a library usually comes with one.
 
-    A library usually comes with a module: there is another look if one was imported since the last. What was loaded
-    since then by other means is not found.
+    What was loaded since then by other means is not found. Never raises.
     """
     if len(sys.modules) != _modules_seen:
         look(thorough=False)
-    for one in _stirs:
-        _call(one, seed)
 
 
-def _call(one: Stir, seed: bytes) -> None:
-    try:
-        one(seed)
-    except Exception as error:
-        notice.once("not stirred", f"a generator of process {os.getpid()} could not be renewed: {error!r}")
+def found() -> list[Stir]:
+    """What is to be called with a seed of at least SEED_BYTES, to mix it into each generator that is reached."""
+    return _stirs
+
+
+def not_stirred(error: Exception) -> None:
+    """What one of them has raised."""
+    notice.once("not stirred", f"a generator of process {os.getpid()} could not be renewed: {error!r}")
 
 
 def _of_python() -> list[tuple[str, Stir]]:

@@ -26,6 +26,8 @@ AT_ONCE_AND_SILENTLY = MSG_DONTWAIT | MSG_NOSIGNAL
 """Without the signal, which an app may have set to end it, when the extension is gone."""
 CHUNK = 4096
 """What they say is short; for a larger buffer the C library would touch pages of its own at each read."""
+STRAIGHT_CHUNK = 256
+"""Enough for the line of a restore."""
 SO_COOKIE, COOKIE_BYTES = 57, 8
 FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
@@ -39,7 +41,7 @@ class Channel:
 
     def __init__(self, peer: Socket, lock: Lock) -> None:
         self._peer = peer
-        self._lock = lock
+        self.lock = lock
         self._identity = _identity(peer)
         self._connection = Connection(Side.PROCESS)
         self._unsent = b""
@@ -81,7 +83,7 @@ class Channel:
 
     def close(self) -> None:
         self.take_line(None)
-        with self._lock:
+        with self.lock:
             ours, self._open, self._unsent = self.is_ours(), False, b""
         if ours:
             self._peer.close()
@@ -106,19 +108,34 @@ class Channel:
             if self._broken is not None:
                 raise self._broken
             before_waiting()
-            data = self._receive()
-            while data and self._goes_straight(data):
-                data = self._receive()
+            data = self._receive() if self.straight is None else self._receive_straight(self.straight)
             if not data:
                 return
             self._take(data)
 
-    def _goes_straight(self, data: bytes) -> bool:
-        straight = self.straight
-        if straight is None or self._unsent or not self._connection.is_between_lines or not straight(data):
-            return False
-        self.straight = None
-        return True
+    def _receive_straight(self, straight: Callable[[bytes], bool]) -> bytes:
+        """What comes and does not go straight.
+
+        The snapshot is taken while this waits: it looks nothing up behind that, as every page is read anew then.
+        """
+        recv, getsockopt, identity = self._peer.recv, self._peer.getsockopt, self._identity
+        level, option, length, size = SOL_SOCKET, SO_COOKIE, COOKIE_BYTES, STRAIGHT_CHUNK
+        if type(identity) is not bytes or not self._connection.is_between_lines:
+            return self._receive()
+        is_over = False
+        while True:
+            try:
+                if getsockopt(level, option, length) != identity:
+                    return b""
+            except OSError:
+                return b""
+            data = recv(size)
+            if straight(data):
+                is_over = True  # and let go of only later: to free it takes pages as well
+                continue
+            if is_over:
+                self.straight = None
+            return data
 
     def _receive(self) -> bytes:
         if not self.is_ours():
@@ -223,14 +240,40 @@ class Channel:
 
     def send_line(self, line: bytes) -> None:
         """The same with what is written already."""
-        with self._lock:
+        with self.lock:
             self._post(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is left, from a thread of ours."""
         wait_s = FIRST_WAIT_S
         while self._unsent:
             sleep(wait_s)
             wait_s = min(wait_s * 2, MAX_WAIT_S)
-            with self._lock:
+            with self.lock:
                 self._flush()
+
+    def poster(self) -> Callable[[bytes], bool]:
+        """What hands over a line at once, as `post` does, but looks nothing up. It returns whether all of it is sent.
+
+        Who calls it holds the lock, and calls `flush` behind that if there is a rest.
+        """
+        send, getsockopt, identity = self._peer.send, self._peer.getsockopt, self._identity
+        level, option, length, flags = SOL_SOCKET, SO_COOKIE, COOKIE_BYTES, AT_ONCE_AND_SILENTLY
+
+        def post(line: bytes) -> bool:
+            try:
+                if not self._unsent and getsockopt(level, option, length) == identity:
+                    sent = send(line, flags)
+                    if sent == len(line):
+                        return True
+                    line = line[sent:]
+            except OSError:  # `flush` meets it as well
+                pass
+            self._unsent += line
+            return False
+
+        return post
 
     def _post(self, line: bytes) -> None:
         if self._open:

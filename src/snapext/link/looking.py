@@ -7,6 +7,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
 ENV = "SNAPEXT_HOOK_THREAD"
 START_WITHIN_S = 0.1
@@ -108,6 +109,17 @@ def is_beneath_a_server(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def loop_beneath(frame: FrameType | None) -> Any:
+    """asyncio's own loop that a thread runs, if no server is beneath it: where it waits is the loop's affair then."""
+    found = None
+    if not is_beneath_a_server(frame):
+        while frame is not None:
+            if frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events":
+                found = frame.f_locals.get("self")
+            frame = frame.f_back
+    return found if hasattr(found, "_thread_id") else None
 
 
 def _main_task() -> str:

@@ -188,13 +188,27 @@ class MainThread:
         if self._answered.locked():
             self._answered.release()
 
-    def settle(self) -> None:
-        """Before the snapshot: what the environment says then is what counts after the restore."""
-        self._setting = os.environ.get(ENV, "auto")
+    def settle(self) -> Callable[[], bool]:
+        """Before the snapshot: what the environment says then is what counts after the restore.
 
-    def is_left_alone(self) -> bool:
-        """What `_look` and `decide` would say of a call now, by a glance: True if it is not the main thread's."""
-        if self._setting == "link" or self._late or time.sleep is not sleep or not NATIVE or process.is_main_thread():
+        Returns what `_look` and `decide` would say of a call then, by a glance: True if it is not the main thread's.
+        """
+        self._setting = setting = os.environ.get(ENV, "auto")
+        main = process.main_thread()
+        loop = None if setting == "main" else looking.loop_beneath(sys._current_frames().get(main))
+        own = self._setting == "link" or not NATIVE
+
+        def is_left_alone() -> bool:
+            if own or self._late or time.sleep is not sleep:
+                return True
+            if loop is not None and _wake is None and loop._thread_id == main and loops.bound() in (None, loop):
+                return True  # it still runs there, and no server was beneath it
+            return self._is_left_alone()
+
+        return is_left_alone
+
+    def _is_left_alone(self) -> bool:
+        if process.is_main_thread():
             return True
         if loops.bound_running_loop() is not None and _app_loop_is_in_main():
             return self._setting != "main"

@@ -36,77 +36,60 @@ class Told:
     """The phases of one process."""
 
     def __init__(self, *, takes_part: bool) -> None:
-        self._takes_part = takes_part
+        self.takes_part = takes_part
         self.main = MainThread()
-        self._outcomes: dict[tuple[str, int], Outcome] = {}
-        self._claims: dict[tuple[str, int], object] = {}
-        self._ended = Changes()
-        self._asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
+        self.outcomes: dict[tuple[str, int], Outcome] = {}
+        self.claims: dict[tuple[str, int], object] = {}
+        self.ended = Changes()
+        self.asked: dict[tuple[str, int], list[tuple[Channel, int]]] = {}
         self._looked_at_hooks = False
 
     def forget(self) -> None:
-        self._outcomes.clear()
-        self._claims.clear()
+        self.outcomes.clear()
+        self.claims.clear()
 
     def is_under_way(self, order: Order) -> bool:
         """Whether the hooks of a phase run: a signal has come in the middle of one."""
-        return _key(order) in self._asked
+        return _key(order) in self.asked
 
     def claim(self, order: Order) -> bool:
         """Whether the caller is to run this phase: the link's thread and a request may both want to. One gets True."""
         mine = object()
-        return self._claims.setdefault(_key(order), mine) is mine
+        return self.claims.setdefault(_key(order), mine) is mine
 
     def wait(self, order: Order) -> Outcome:
         """Wait until it has run in the thread that has claimed it."""
-        self._ended.wait_for(lambda: _key(order) in self._outcomes, None)
-        return self._outcomes[_key(order)]
+        self.ended.wait_for(lambda: _key(order) in self.outcomes, None)
+        return self.outcomes[_key(order)]
 
     async def wait_here(self, order: Order) -> Outcome:
         """The same on a loop, which goes on meanwhile."""
         import asyncio
 
-        while _key(order) not in self._outcomes:
+        while _key(order) not in self.outcomes:
             await asyncio.sleep(process.FIRST_LOOK_S)
-        return self._outcomes[_key(order)]
+        return self.outcomes[_key(order)]
 
     def ask(self, channel: Channel, order: Order) -> None:
         """The other end of this connection wants to know how the phase goes and ends."""
-        self._asked.setdefault(_key(order), []).append((channel, order.id))
+        self.asked.setdefault(_key(order), []).append((channel, order.id))
 
     def outcome(self, order: Order) -> Outcome | None:
-        return self._outcomes.get(_key(order))
+        return self.outcomes.get(_key(order))
 
     def record(self, order: Order, outcome: Outcome) -> None:
         outcome.raised = None  # it is remembered for as long as the process lives, and a traceback holds frames
-        self._outcomes[_key(order)] = outcome
-        self._ended.happened()
+        self.outcomes[_key(order)] = outcome
+        self.ended.happened()
 
     def answer(self, order: Order, outcome: Outcome) -> list[Channel]:
         """Remember how a phase has ended, and say so on all connections that have asked; returns them."""
         self.record(order, outcome)
-        asked = self._asked.pop(_key(order), [])
+        asked = self.asked.pop(_key(order), [])
         for channel, number in asked:
             _empty_line(channel)
             _send_done(channel, number, outcome)
         return [channel for channel, _ in asked]
-
-    def begins(self, phase: str, generation: int, channel: Channel, number: int) -> bool:
-        """As `ask` and `claim`, where this phase is new: neither under way nor remembered. Returns whether it is."""
-        key, mine = (phase, generation), object()
-        if not self._takes_part or key in self._outcomes or key in self._asked:
-            return False
-        if self._claims.setdefault(key, mine) is not mine:
-            return False
-        self._asked[key] = [(channel, number)]
-        return True
-
-    def ends(self, phase: str, generation: int, outcome: Outcome) -> None:
-        """Remember how a phase has ended that nobody else has asked for; the caller answers."""
-        self._outcomes[phase, generation] = outcome
-        self._ended.happened()
-        for channel, _ in self._asked.pop((phase, generation), ()):
-            _empty_line(channel)
 
     def sayer(self, order: Order) -> Callable[[str], None]:
         """What is to be called with the name of each hook before it runs."""
@@ -114,7 +97,7 @@ class Told:
 
     def phase(self, order: Order, imports_are_over: Callable[[], None]) -> Phase:
         """Run the hooks, as a generator (see run). It fails, and never raises, whatever goes wrong with us."""
-        if not self._takes_part:
+        if not self.takes_part:
             return NOTHING_TO_DO
 
         say_running = self.sayer(order)
@@ -139,21 +122,21 @@ class Told:
 
     def _say_running(self, order: Order, hook: str) -> None:
         """Write it on our line; else say it to the one that has asked last, which listens to its own id alone."""
-        if _key(order) not in self._asked:
+        if _key(order) not in self.asked:
             return  # no extension has
         try:
-            line = self._asked[_key(order)][-1][0].line
+            line = self.asked[_key(order)][-1][0].line
             if line is not None:
                 line.write(written(order.generation, hook))
                 return
             self._hear_of_it_again(order)
-            channel, number = self._asked[_key(order)][-1]
+            channel, number = self.asked[_key(order)][-1]
             channel.send(Running(number, hook))
         except Exception as error:  # only for people, when this hook hangs
             notice.debug(f"cannot report that {hook} runs: {error!r}")
 
     def _hear_of_it_again(self, order: Order) -> None:
-        channel, _ = self._asked[_key(order)][-1]
+        channel, _ = self.asked[_key(order)][-1]
         read = channel.listen()
         for message in list(read):
             if isinstance(message, BeforeSnapshot | AfterRestore) and _key(message) == _key(order):

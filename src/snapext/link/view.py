@@ -34,16 +34,20 @@ class View:
     ) -> None:
         self.lock = Lock()
         self.phase = "init"
+        self.commands: tuple[str, ...] = ()
+        """What the extension takes from a command, as far as it says so."""
         self.generation = generation
-        self.environment_id = environment_id
+        self._environment_id = environment_id
         self._restored_at = restored_at
         self._restored_monotonic = restored_monotonic
         self.passed = passed
         """How many requests a middleware has let pass since the before-snapshot hooks; None if there is none."""
+        self.heard: tuple[bytes, bytes, bytes] | None = None
+        """The environment id and the two times of a restore as JSON has them, until somebody asks."""
         self.was_tried = False
         """A first attempt to connect has ended, well or badly."""
-        self._answering = False
-        self._changes = Changes()
+        self.answering = False
+        self.changes = Changes()
 
     def child(self) -> View:
         """What a forked child begins with. Called in the child, whose copy this is."""
@@ -55,23 +59,26 @@ class View:
 
     def has_tried(self) -> None:
         self.was_tried = True
-        self._changes.happened()
+        self.changes.happened()
 
     def has_news(self) -> None:
         """Have all that wait look again: what a thread of the app waits for will not come from ours any more, say."""
-        self._changes.happened()
+        self.changes.happened()
 
     def welcomed(self, message: Welcome) -> None:
         with self.lock:
             self.phase, self.generation = message.phase, max(self.generation, message.generation)
-            self.environment_id = message.environment_id or self.environment_id
+            self.commands = message.commands or ()
+            known = self.environment_id
+            self._environment_id = message.environment_id or known
         self.has_tried()
 
     def learned(self, generation: int, environment_id: str | None) -> None:
         """The extension's answer to a question, which does not change the phase."""
         with self.lock:
             self.generation = max(self.generation, generation)
-            self.environment_id = environment_id or self.environment_id
+            known = self.environment_id
+            self._environment_id = environment_id or known
 
     def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
         self.phase = order.type
@@ -82,12 +89,13 @@ class View:
     def restores(self, environment_id: str, restored_at: float, restored_monotonic: float | None) -> None:
         """What the after-restore hooks may ask for already."""
         with self.lock:
-            self.environment_id = environment_id or None  # without an extension there is none
+            self.heard = None
+            self._environment_id = environment_id or None  # without an extension there is none
             self._restored_at, self._restored_monotonic = restored_at, restored_monotonic
 
     def phase_ends(self, phase: str, generation: int, *, ok: bool, answer: Callable[[], None]) -> None:
         """Take over what has come of a phase, then have `answer` say so."""
-        self._answering = True
+        self.answering = True
         try:
             if phase == BEFORE_SNAPSHOT:
                 self.phase = "snapshot"
@@ -96,14 +104,27 @@ class View:
                     self.phase, self.generation = "ready", max(self.generation, generation)
             answer()
         finally:
-            self._answering = False
-            self._changes.happened()
+            self.answering = False
+            self.changes.happened()
 
     def ends(self) -> None:
         """The extension shuts down."""
         self.phase = SHUTDOWN
 
     # --- what the app's threads ask --------------------------------------------------------------------------------
+
+    def restored(self) -> tuple[str, float, float | None]:
+        """What the message of the restore said."""
+        with self.lock:
+            return self.environment_id or "", self._restored_at or 0.0, self._restored_monotonic
+
+    @property
+    def environment_id(self) -> str | None:
+        with self.lock:
+            if self.heard is not None:
+                environment_id, restored_at, restored_monotonic = self.heard
+                self.restores(environment_id.decode(), float(restored_at), float(restored_monotonic))
+            return self._environment_id
 
     def is_over(self) -> bool:
         return self.phase == SHUTDOWN
@@ -113,7 +134,7 @@ class View:
             return Status(
                 phase=self.phase,
                 generation=self.generation,
-                environment_id=self.environment_id,
+                environment_id=self.environment_id,  # it also reads the times
                 restored_at=self._when_restored(),
                 initialization_type=os.environ.get(ENV_INITIALIZATION_TYPE),
                 connected=connected,
@@ -129,12 +150,12 @@ class View:
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for what may be true after any change of this view: a phase, a connection that was made or has ended."""
-        return self._changes.wait_for(predicate, timeout_s)
+        return self.changes.wait_for(predicate, timeout_s)
 
     def wait_restored(self, timeout: float | None) -> bool:
         # Not before the answer is out: a process that waits for this may end at once.
-        return self._changes.wait_for(lambda: self.generation > 0 and not self._answering, timeout)
+        return self.changes.wait_for(lambda: self.generation > 0 and not self.answering, timeout)
 
     def wait_tried(self, or_else: Callable[[], bool], timeout_s: float) -> None:
         """Wait for the first attempt to connect to end, or for `or_else`, which `has_news` has looked at again."""
-        self._changes.wait_for(lambda: self.was_tried or or_else(), timeout_s)
+        self.changes.wait_for(lambda: self.was_tried or or_else(), timeout_s)

@@ -336,7 +336,7 @@ def test_the_app_sees_the_life_of_an_environment(snapstart):
     snapstart.before_snapshot()
     look()
     waiting.start()
-    wait_until(lambda: linking.current().view._changes._waiting)
+    wait_until(lambda: linking.current().view.changes.waiting)
     snapstart.after_restore()
     waiting.join(LIMIT_S)
     look()
