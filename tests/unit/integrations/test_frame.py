@@ -350,10 +350,10 @@ def test_an_unknown_name_is_one_line(world):
     """The others are taken care of."""
     frame.install_all("lib, nosuch, pol")
 
-    assert world.lines == [
-        "snapext: SNAPEXT_INTEGRATIONS names 'nosuch', 'pol' (do you mean 'pool'?), and snapext knows auto, none and: "
-        "pool, lib",
-    ]
+    (line,) = world.lines
+    assert (
+        "SNAPEXT_INTEGRATIONS names 'nosuch', 'pol' (do you mean 'pool'?), and snapext knows auto, none and: " in line
+    )
     assert table.attended == {"lib"}
 
 
