@@ -19,8 +19,8 @@ def of_process(level: str, event: str, process: Process, **fields: object) -> Re
 
 
 def joined(member: Member) -> Report:
-    told = {"hooks": counts(member.hooks), "forked": member.forked, "passed": member.passed}
-    return of_member("debug", "process_joined", member, **told)
+    told = {"hooks": counts(member.hooks), "forked": member.forked, "parent_pid": member.parent_pid}
+    return of_member("debug", "process_joined", member, **told, passed=member.passed)
 
 
 def joined_too_late(member: Member, lost: str) -> Report:
