@@ -29,9 +29,11 @@ def is_off(function: Function) -> bool:
 def mode_off(function: Function) -> Iterator[Finding]:
     """Somebody has turned snapext off, and may have forgotten it."""
     if is_off(function):
+        value = function.variables[config.ENV_MODE]
+        why = "" if value == "off" else " (what YAML makes of an off without quotes)"
         yield Finding(
             Severity.WARNING,
-            f"{config.ENV_MODE} is {function.variables[config.ENV_MODE]!r}: snapext is off",
+            f"{config.ENV_MODE} is {value!r}{why}: snapext is off",
             "no hook runs, before the snapshot or after a restore, as if snapext were not attached",
             function.remove_variable(config.ENV_MODE),
         )

@@ -366,6 +366,17 @@ def test_the_generators_differ_after_it(snapstart):
     assert len(drawn) == 5
 
 
+def test_a_test_runs_hooks_also_where_snapext_is_off(monkeypatch):
+    """The function's variables may be loaded in a test; what they say is back when it is over."""
+    monkeypatch.setenv("SNAPEXT_MODE", "off")
+    ran = []
+    with SnapStart() as snapstart:
+        snapext.register_after_restore(ran.append, 1)
+        snapstart.run()
+        assert (ran, snapext.is_restored(), snapext.wait_restored(0)) == ([1], True, True)
+    assert os.environ["SNAPEXT_MODE"] == "off"
+
+
 # --- what is left behind ---------------------------------------------------------------------------------------------
 
 
