@@ -17,7 +17,7 @@ import grpc.aio
 import kombu
 import kombu.pools
 import pytest
-from redis import Redis as redis_client
+from redis import Redis
 
 import snapext
 from helpers import LIMIT_S, need, wait_until
@@ -144,7 +144,7 @@ def test_a_celery_app_has_no_connection_in_the_snapshot(redis, boundary):
     socket_path = redis.partition("redis+socket://")[2]
     app = celery.Celery("tasks", broker=redis, backend=redis, set_as_current=False)
     app.conf.result_expires = None  # else Celery calls what redis-py has deprecated
-    with redis_client(unix_socket_path=socket_path) as own:
+    with Redis(unix_socket_path=socket_path) as own:
 
         def others():
             return [client for client in own.client_list() if client["id"] != str(own.client_id())]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 """For all in one phase: what listens never comes to an end."""
 LOOK_EVERY_S = 0.02
-CANCELED_WITHIN_S = 0.5
+CANCELED_WITHIN_S = 2.0
 """The server answers at once to a cancellation, and its client then gives way."""
 
 
