@@ -73,7 +73,7 @@ def shared_signals(function: Function) -> Iterator[Finding]:
 
 
 def misspelt_settings(function: Function) -> Iterator[Finding]:
-    """Variables that look like a setting of ours and are none."""
+    """Variables that look like a setting of ours and are none, and names of libraries that are none."""
     for name in config.unknown_names(dict.fromkeys(function.variables, "")):
         value = function.variables[name]
         near = [
@@ -86,4 +86,12 @@ def misspelt_settings(function: Function) -> Iterator[Finding]:
             function.set_variable(near[0], value, instead_of=name)
             if near and isinstance(value, str)
             else function.remove_variable(name),
+        )
+    asked = function.variables.get(config.ENV_INTEGRATIONS)
+    if isinstance(asked, str) and (line := config.unknown_integrations({config.ENV_INTEGRATIONS: asked})) is not None:
+        yield Finding(
+            Severity.WARNING,
+            line.partition(", and snapext knows")[0],
+            "nothing is done for a library of that name: its connections are in the snapshot",
+            function.set_variable(config.ENV_INTEGRATIONS, config.corrected_integrations(asked)),
         )
