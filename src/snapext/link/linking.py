@@ -7,7 +7,8 @@ import os
 import sys
 
 from snapext.guest import notice
-from snapext.guest.own import is_off, is_own_process
+from snapext.guest.own import is_off
+from snapext.guest.own_process import is_own_process
 from snapext.guest.primitives import importing
 from snapext.link import handler, process
 from snapext.link.link import Link
