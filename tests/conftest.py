@@ -17,6 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "needs(*programs): what it runs that Python does not bring; without them it is left out"
     )
+    config.addinivalue_line(
+        "markers", "cells(row, **promises): it holds these cells of docs/guarantees.md; see test_guarantees.py"
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

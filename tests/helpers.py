@@ -25,6 +25,7 @@ import pytest
 
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import (
+    COMMANDS,
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
@@ -55,7 +56,7 @@ HELLO = Hello(
     hooks=HookCounts(1, 2),
     generation=0,
 )
-WELCOME = Welcome(PROTOCOL_VERSION, "init", 0, None)
+WELCOME = Welcome(PROTOCOL_VERSION, "init", 0, None, commands=COMMANDS)
 BEFORE = BeforeSnapshot(id=1, generation=0, timeout_ms=10_000)
 AFTER = AfterRestore(id=2, generation=1, timeout_ms=9_000, environment_id=ENVIRONMENT_ID, restored_at=1_700_000_000.5)
 

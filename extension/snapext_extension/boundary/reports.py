@@ -19,8 +19,8 @@ def of_process(level: str, event: str, process: Process, **fields: object) -> Re
 
 
 def joined(member: Member) -> Report:
-    told = {"hooks": counts(member.hooks), "forked": member.forked, "passed": member.passed}
-    return of_member("debug", "process_joined", member, **told)
+    told = {"hooks": counts(member.hooks), "forked": member.forked, "parent_pid": member.parent_pid}
+    return of_member("debug", "process_joined", member, **told, passed=member.passed)
 
 
 def joined_too_late(member: Member, lost: str) -> Report:
@@ -81,8 +81,9 @@ def ended(member: Member, phase: str, state: State) -> Report:
 
 def nobody_joined() -> Report:
     message = (
-        "no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py "
-        "by now, and is its process still alive?"
+        "no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py by now, and is "
+        "its process still alive? One without hooks needs SNAPEXT_INTEGRATIONS=auto to have the connections of its "
+        "libraries closed and renewed"
     )
     return Report("warning", "no_process_joined", {"message": message})
 

@@ -71,6 +71,13 @@ class Gate:
                 answered += self._respond(key, connection, status)
         return answered
 
+    def open(self, status: int) -> None:
+        """The same when nothing depends any more on who has hung up: that shows when we read."""
+        for key, connection in list(self._connections.items()):
+            if connection.held:
+                connection.held = False
+                self._send(key, connection, status)
+
     def close(self) -> None:
         """Hang up on everyone; a held check ends without an answer, which no adapter takes for ready."""
         for key in list(self._connections):
@@ -135,10 +142,16 @@ class Gate:
             self._on_asked()  # what it raises is ours, and no fault of this peer: it must end the extension
 
     def _respond(self, key: int, connection: _Connection, status: int) -> bool:
+        if not _has_hung_up(connection.socket):
+            return self._send(key, connection, status)
+        self._forget(key)
+        return False
+
+    def _send(self, key: int, connection: _Connection, status: int) -> bool:
         word = "close" if connection.close else "keep-alive"
         head = f"HTTP/1.1 {status} Ready\r\nContent-Length: 0\r\nConnection: {word}\r\n\r\n".encode()
         try:
-            is_open = not _has_hung_up(connection.socket) and connection.socket.send(head) == len(head)
+            is_open = connection.socket.send(head) == len(head)
         except OSError:
             is_open = False
         connection.answered = True

@@ -36,6 +36,8 @@ class View:
     ) -> None:
         self.lock = Lock()
         self.phase = "init"
+        self.commands: tuple[str, ...] = ()
+        """What the extension takes from a command, as far as it says so."""
         self.generation = generation
         self._environment_id = environment_id
         self._restored_at = restored_at
@@ -68,6 +70,7 @@ class View:
     def welcomed(self, message: Welcome) -> None:
         with self.lock:
             self.phase, self.generation = message.phase, max(self.generation, message.generation)
+            self.commands = message.commands or ()
             known = self.environment_id
             self._environment_id = message.environment_id or known
         self.has_tried()

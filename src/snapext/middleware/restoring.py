@@ -26,6 +26,7 @@ BUDGETS_MS = {
     BEFORE_SNAPSHOT: ("SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS", 60_000),
     AFTER_RESTORE: ("SNAPEXT_AFTER_RESTORE_TIMEOUT_MS", 9_000),
 }
+RESTORED = "restored"
 MARGIN_MS = 500
 """How much longer requests wait than the hooks may take: for a result that is on its way."""
 TOLD_BY_EXTENSION = frozenset({"snapshot", AFTER_RESTORE})
@@ -108,7 +109,7 @@ class Restoring:
     def _run(self, link: Link) -> HookFailure | None:
         if link.is_connected():
             if self._told:
-                return self._by_command()
+                return self._by_command() if RESTORED in link.view.commands else _beside_an_older_extension(link)
             if link.view.phase in TOLD_BY_EXTENSION:
                 outcome = self._by_extension(link)
                 if outcome is not None:
@@ -152,9 +153,24 @@ class Restoring:
         return outcome
 
 
+def _beside_an_older_extension(link: Link) -> HookFailure | None:
+    """It takes no word of the restore from an app: it waits for the web adapter's next check, or does not know at all.
+
+    That check comes when this POST has been answered, and it holds all requests.
+    """
+    is_told = link.view.phase in TOLD_BY_EXTENSION
+    whose = "the layer has the hooks run when the web adapter checks" if is_told else "this process runs its own"
+    notice.once(
+        "older layer",
+        f"process {os.getpid()}: the snapext layer is older than this package, and cannot be told of the restore: "
+        f"{whose}. Use the same version of both",
+    )
+    return None if is_told else run_alone(AFTER_RESTORE).error
+
+
 def _say_restored(timeout_s: float) -> HookFailure | None:
     try:
-        result = ask("restored", timeout_s=timeout_s)
+        result = ask(RESTORED, timeout_s=timeout_s)
     except ControlError as error:
         return HookFailure("ControlError", str(error), "", None)
     return None if result["ok"] else HookFailure("RestoreFailed", str(result["message"]), "", None)

@@ -13,7 +13,7 @@ from snapext.hooks import loops
 from snapext.link import linking
 from snapext.middleware import answers
 from snapext.middleware.guard import Guard
-from snapext.middleware.restoring import Restoring, run_alone
+from snapext.middleware.restoring import RESTORED, Restoring, run_alone
 from snapext.middleware.routes import ENV_PATHS
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT
 
@@ -86,8 +86,12 @@ def _answer_off(guard: Guard, phase: str) -> Answer | None:
 
 
 def _is_before_the_snapshot(link: Link) -> bool:
-    """Whether an extension says so: it would refuse, and a process whose restore was refused serves nothing."""
-    return link.is_connected() and link.view.phase in BEFORE_IT
+    """Whether an extension says so: it would refuse, and a process whose restore was refused serves nothing.
+
+    One that takes no word of the restore stays in init where nothing else tells it, also after the restore.
+    """
+    phase = link.view.phase
+    return link.is_connected() and phase in BEFORE_IT and (phase != "init" or RESTORED in link.view.commands)
 
 
 def _before_snapshot(guard: Guard) -> HookFailure | None:

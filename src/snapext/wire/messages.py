@@ -95,7 +95,8 @@ class Welcome(Message, title="welcome", senders=(EXTENSION,)):
 
     `phase` is one of the lifecycle's states. `generation` is the one that the process is at: 0 if it still owes the
     hooks. `environment_id` is None before the restore. `line`: the process's own on the board, whose descriptor comes
-    with the first byte of this message; None if there is no board for it.
+    with the first byte of this message; None if there is no board for it. `commands` are those that the extension takes
+    (COMMANDS); an older one does not say so, and takes no `restored`.
     """
 
     protocol: int = natural()
@@ -103,6 +104,7 @@ class Welcome(Message, title="welcome", senders=(EXTENSION,)):
     generation: int = natural()
     environment_id: str | None = text(null=True)
     line: int | None = natural(default=None, absent=None, said=False)
+    commands: tuple[str, ...] | None = names(default=None, absent=None, said=False)
 
 
 class Hooks(Message, title="hooks", senders=(APP,)):
@@ -190,6 +192,9 @@ class Restored(Message, title="restored", senders=(CONTROL,)):
 
 class StatusRequest(Message, title="status", senders=(CONTROL,)):
     """Which processes take part, and how far is the boundary? Answered by `result`."""
+
+
+COMMANDS = (Checkpoint.type, Restored.type, StatusRequest.type)
 
 
 class Result(Message, title="result", senders=(EXTENSION,)):

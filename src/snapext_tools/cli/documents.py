@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,15 @@ class Documents:
         return all(done)
 
 
-def asked_for(words: Sequence[str]) -> Documents:
-    """What the options ask for, where wrong usage keeps them from being parsed."""
-    given: dict[str, Path | None] = {REPORT: None, TRACE: None}
-    for index, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in given:
-            value = value if equals else "".join(words[index + 1 : index + 2])
-            with contextlib.suppress(click.UsageError):
-                given[name] = writable(value)
-    return Documents("--json" in words, given[REPORT], given[TRACE])
+def asked_for(given: Mapping[str, str], *, as_json: bool) -> Documents:
+    """What the options ask for, where wrong usage keeps the others from being parsed."""
+    paths: dict[str, Path] = {}
+    for option in {REPORT, TRACE} & set(given):
+        with contextlib.suppress(click.UsageError):
+            paths[option] = writable(given[option])
+    if paths.get(REPORT) == paths.get(TRACE):
+        return Documents(as_json)
+    return Documents(as_json, paths.get(REPORT), paths.get(TRACE))
 
 
 def no_life(error: click.ClickException) -> dict[str, Any]:

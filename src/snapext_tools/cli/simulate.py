@@ -33,10 +33,11 @@ class _Simulate(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         before_command = args[: args.index("--")] if "--" in args else list(args)
+        given = dict(values.own_options(self, args))
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            asked_for(before_command).write(no_life(error))
+            asked_for(given, as_json="--json" in before_command).write(no_life(error))
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

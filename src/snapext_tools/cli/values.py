@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -63,3 +64,18 @@ def command(context: click.Context, parameter: click.Parameter, value: tuple[str
     if shutil.which(value[0]) is None:
         raise click.BadParameter(f"cannot run {value[0]!r}: no such command (a script must be executable)")
     return value
+
+
+def own_options(command: click.Command, words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options before the command's words, each with its value, up to the first word that is none.
+
+    For wrong usage, which click does not parse: a word of the app is never taken for an option of ours.
+    """
+    known = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        option = known.get(name)
+        if option is None:
+            return
+        yield name, value if equals or option.is_flag else next(rest, "")

@@ -26,9 +26,9 @@ def hear(recorder: Recorder, at_ms: float, record: Record) -> None:
 
 
 def _joined(recorder: Recorder, at_ms: float, record: Record) -> None:
-    forked = bool(record.get("forked"))
+    fork_of = record.get("parent_pid") if record.get("forked") else None
     passed = record.get("passed")
-    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], forked=forked, passed=passed)
+    recorder.joined(at_ms, record["pid"], record["name"], record["hooks"], fork_of=fork_of, passed=passed)
 
 
 def _joined_too_late(recorder: Recorder, at_ms: float, record: Record) -> None:

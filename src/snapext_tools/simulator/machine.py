@@ -101,9 +101,7 @@ class Machine:
             missing.insert(0, f"the runtime reported {report.error_type} to init/error, and no process has exited yet")
         elif self.runtime not in (RuntimeState.RESTORE_READY, RuntimeState.READY):
             missing.insert(0, "the runtime has not asked for restore/next or invocation/next")
-        for extension in self._extensions.values():
-            if not extension.has_asked and extension.is_over:
-                missing.append(f"extension {extension.name} reported an error, and no process has exited yet")
+        missing += _without_exit(e for e in self._extensions.values() if not e.has_asked)
         return missing + self._without_event_next(self._extensions.values(), ExtensionState.REGISTERED)
 
     def missing_for_invocation(self, request_id: str) -> list[str]:
@@ -119,6 +117,7 @@ class Machine:
             RuntimeState.RESPONSE_SENT: "the runtime has not asked for invocation/next again",
         }
         missing = [words[self.runtime]] if self.runtime in words else []
+        missing += _without_exit(invocation.extensions)
         return missing + self._without_event_next(invocation.extensions, ExtensionState.RUNNING)
 
     def _without_event_next(self, extensions: Iterable[PlatformExtension], state: ExtensionState) -> list[str]:
@@ -222,3 +221,9 @@ class Machine:
 
     def _unix_ms(self, now_ms: float) -> int:
         return int(self._unix_origin_ms + now_ms)
+
+
+def _without_exit(extensions: Iterable[PlatformExtension]) -> list[str]:
+    """Those that have reported an error: their end, or that of another process, ends the phase."""
+    over = (extension for extension in extensions if extension.is_over)
+    return [f"extension {extension.name} reported an error, and no process has exited yet" for extension in over]

@@ -115,7 +115,7 @@ class Recorder:
         self._processes: dict[int, dict[str, Any]] = {}
         self._ran_after_restore: Counter[int] = Counter()
         self._gone: set[int] = set()
-        self._forked: set[int] = set()
+        self._forks: dict[int, int] = {}  # each fork, and of which process it is one
 
     @property
     def ok(self) -> bool:
@@ -139,20 +139,22 @@ class Recorder:
         name: str,
         hooks: Mapping[str, int],
         *,
-        forked: bool = False,
+        fork_of: int | None = None,
         passed: int | None = None,
     ) -> None:
         self.add(at_ms, "process_joined", pid=pid, name=name, hooks=dict(hooks))
         self._process(pid, name).update(name=name, hooks=dict(hooks), passed=passed, ended_at_ms=None)
         self._gone.discard(pid)
-        (self._forked.add if forked else self._forked.discard)(pid)
+        self._forks.pop(pid, None)
+        if fork_of is not None:
+            self._forks[pid] = fork_of
 
     def joined_too_late(self, at_ms: float, pid: int, name: str, **fields: Any) -> None:
         """A process joined too late for its before-snapshot hooks.
 
         A fork that joins before the restore is a copy of a process that has run them.
         """
-        if self._is_ready or pid not in self._forked:
+        if self._is_ready or pid not in self._forks:
             self.latecomers.append(Latecomer(pid, name, self._is_ready))
         self.add(at_ms, "warning", about="joined_too_late", pid=pid, name=name, **fields)
 
@@ -203,6 +205,11 @@ class Recorder:
         self._is_ready = True
         self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
+
+    def serves_in_forks(self, pid: int) -> bool:
+        """Whether forks of a process have middlewares: a preloading master serves nothing, and may have none itself."""
+        forks = [fork for fork, parent in self._forks.items() if parent == pid]
+        return any(self._processes[fork]["passed"] is not None for fork in forks if fork in self._processes)
 
     def has_run_since(self, debt: Debt) -> bool:
         """Whether a process has run by now what it had not run when the runtime was ready."""

@@ -41,7 +41,7 @@ def _not_held(recorder: Recorder) -> Iterator[Trouble]:
     passed = {process["pid"]: process["passed"] for process in recorder.processes}
     for debt in recorder.debts:
         requests = passed.get(debt.pid)
-        if requests is None:
+        if requests is None and not recorder.serves_in_forks(debt.pid):
             yield _late(debt, ", and no middleware in it holds requests until then (docs/guarantees.md)")
         elif requests:
             came = f"{_number(requests, 'request')} passed the middleware of process {debt.pid} ({debt.name})"

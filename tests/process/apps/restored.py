@@ -2,7 +2,7 @@
 
 The wall clock that the middleware reads is shifted by the number in $CLOCK_FILE: a test moves it, as the platform does
 after a restore. $HOOK_S is how long the after-restore hook takes, and $HOOK_FAILS has it fail; $BEFORE_FAILS adds a
-before-snapshot hook that fails.
+before-snapshot hook that fails. With $BARE Flask's app has no middleware.
 """
 
 import asyncio
@@ -77,7 +77,8 @@ def make_flask():
     app.add_url_rule("/", "root", lambda: seen("/"))
     app.add_url_rule("/ready", "ready", lambda: seen("/ready"))
     app.add_url_rule("/taken", "taken", lambda: (f"the app's own: {request.data!r}", 418), methods=["POST"])
-    app.wsgi_app = SnapStartMiddleware(app.wsgi_app)
+    if "BARE" not in os.environ:
+        app.wsgi_app = SnapStartMiddleware(app.wsgi_app)
     return app
 
 

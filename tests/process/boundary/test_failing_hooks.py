@@ -40,6 +40,7 @@ BEFORE_CALLS = [
 AFTER_CALLS = [("restore_error", "Runtime.AfterRestoreError"), ("extension_exit_error", "Extension.AfterRestoreError")]
 
 
+@pytest.mark.cells(1, failing="fails the version, or the restore (`SnapStartException`)")
 @pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])
 def test_a_before_snapshot_hook_that_raises_in_worker_3_of_4_fails_init(simulate: Simulate, adapter: str) -> None:
     """No snapshot is taken, and the report has the hook's own stack."""
@@ -52,6 +53,7 @@ def test_a_before_snapshot_hook_that_raises_in_worker_3_of_4_fails_init(simulate
     assert "hooks/runner.py" not in str(error["stack"])
 
 
+@pytest.mark.cells(1, failing="fails the version, or the restore (`SnapStartException`)")
 @pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])
 @pytest.mark.parametrize(
     ("how", "kind"),

@@ -42,6 +42,7 @@ def check_boundary(life: Life, processes: int) -> None:
     assert [line for line in life.requests() if line["at_ns"] < last_hook] == []
 
 
+@pytest.mark.cells(1, before="exact, in every process", after="exact, in every process", first="exact")
 @pytest.mark.parametrize("adapter", BOTH_GENERATIONS)
 @pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS.keys())
 def test_each_hook_runs_once_in_each_process_before_the_first_request(

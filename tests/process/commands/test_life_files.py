@@ -10,6 +10,8 @@ import click
 import pytest
 
 from snapext_tools.cli.documents import Documents, writable
+from snapext_tools.cli.simulate import simulate
+from snapext_tools.cli.values import own_options
 from told_lives import whole
 
 
@@ -26,6 +28,23 @@ def test_asking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) ->
         assert writable(str(tmp_path / name)) == tmp_path / name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.html", "pipe"]
     assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--port x --report a.html -- app --trace b", {"--port": "x", "--report": "a.html"}),
+        ("--json --report=a.html app --trace b", {"--json": "", "--report": "a.html"}),
+        ("-d x=1 -Hname:v --trace b", {"-d": "x=1", "-H": "name:v", "--trace": "b"}),
+        ("--trace b --freese 1 --report a.html", {"--trace": "b"}),
+        ("app --report a.html", {}),
+        ("--report", {"--report": ""}),
+        ("-", {}),
+    ],
+)
+def test_the_apps_own_options_are_never_taken_for_ours(words: str, expected: dict[str, str]) -> None:
+    """With wrong usage too: its --report may name a file that must stay."""
+    assert dict(own_options(simulate, words.split())) == expected
 
 
 @pytest.mark.parametrize("name", ["", "-", "gone/life.html", ".", "x" * 300, "a\0b"])

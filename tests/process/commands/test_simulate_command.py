@@ -74,6 +74,7 @@ def test_wrong_usage_is_one_clear_line_and_status_2(words: list[str], said: str)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (APPS / "a").exists()
 
 
 def test_a_template_says_how_the_app_starts(tmp_path: Path) -> None:

@@ -30,6 +30,28 @@ PATHS = {
 GUNICORN = "gunicorn -b 127.0.0.1:{port} --graceful-timeout 1"
 
 
+def ask_at_once(port: int, count: int, meanwhile: Callable[[], None] = lambda: None) -> list[tuple[int, bytes]]:
+    """So many requests, each on a connection of its own; `meanwhile` is called when all have been sent."""
+
+    async def send() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        return reader, writer
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes]:
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()  # at once: gunicorn waits for it
+        return int(head.split()[1]), body[body.find(b"{") : body.rfind(b"}") + 1] or body
+
+    async def ask() -> list[tuple[int, bytes]]:
+        streams = await asyncio.gather(*(send() for _ in range(count)))
+        meanwhile()
+        return await asyncio.wait_for(asyncio.gather(*(receive(*stream) for stream in streams)), LIMIT_S)
+
+    return asyncio.run(ask())
+
+
 class Server:
     """A server that was started as on Lambda, its processes, and the clock that they read."""
 
@@ -88,23 +110,7 @@ class Server:
 
     def ask_at_once(self, count: int, meanwhile: Callable[[], None] = lambda: None) -> list[tuple[int, bytes]]:
         """So many requests, each on a connection of its own; `meanwhile` is called when all have been sent."""
-        return asyncio.run(self._ask_at_once(count, meanwhile))
-
-    async def _ask_at_once(self, count: int, meanwhile: Callable[[], None]) -> list[tuple[int, bytes]]:
-        async def send() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-            return reader, writer
-
-        async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes]:
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            writer.close()  # at once: gunicorn waits for it
-            return int(head.split()[1]), body[body.find(b"{") : body.rfind(b"}") + 1] or body
-
-        streams = await asyncio.gather(*(send() for _ in range(count)))
-        meanwhile()
-        return await asyncio.wait_for(asyncio.gather(*(receive(*stream) for stream in streams)), LIMIT_S)
+        return ask_at_once(self.port, count, meanwhile)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -147,6 +153,12 @@ def bodies(answers: list[tuple[int, bytes]]) -> list[dict]:
     return [json.loads(body) for _, body in answers]
 
 
+@pytest.mark.cells(
+    8,
+    before="**not run**: a line says so",
+    after="once in each process, at its first request after the restore",
+    first="yes, if the platform sets the clock before the first request comes",
+)
 def test_two_hundred_first_requests_wait_for_a_hook_that_takes_three_seconds(serve):
     """In each of four workers the hooks run once; all requests wait, then pass; and no worker reads a clock again."""
     server = serve(
@@ -181,6 +193,7 @@ SETUPS = {
 }
 
 
+@pytest.mark.cells(8, first="yes, if the platform sets the clock before the first request comes")
 @pytest.mark.parametrize(("command", "app", "workers"), SETUPS.values(), ids=SETUPS)
 def test_the_first_requests_wait_for_the_hooks(serve, command, app, workers):
     """On each kind of server: also those that arrived while everything stood still, exactly at the restore."""
@@ -267,6 +280,7 @@ def test_a_hook_that_fails_is_an_answer_of_503(serve, command):
     assert websocket(server).splitlines()[0].split()[1] in (b"503", b"403")
 
 
+@pytest.mark.cells(8, failing="503 to every request of that process")
 def test_a_hook_that_fails_in_a_wsgi_app(serve):
     """The same there, where the first request runs it in its own thread."""
     server = serve(GUNICORN, "flask", HOOK_FAILS="1")
@@ -274,6 +288,7 @@ def test_a_hook_that_fails_in_a_wsgi_app(serve):
     check_failure(server)
 
 
+@pytest.mark.cells(7, failing="in the one it fails the version, or the restore; in the others 503")
 def test_hooks_that_fail_in_the_worker_that_is_posted_to_and_in_the_others(serve):
     """The version fails by the first POST, the restore by the second; at their first request the others get 503."""
     server = serve(f"{GUNICORN} -w 2", "flask", 2, HOOK_FAILS="1", BEFORE_FAILS="1", **PATHS)
@@ -315,6 +330,7 @@ ADAPTERS = {
 }
 
 
+@pytest.mark.cells(6, before="exact", after="exact", first="exact")
 @pytest.mark.parametrize(("command", "app", "otherwise"), ADAPTERS.values(), ids=ADAPTERS)
 def test_the_web_adapter_posts_both_phases(serve, command, app, otherwise):
     """It is answered once for each, when the hooks have run; for anybody else the two routes are the app's own."""
@@ -341,6 +357,12 @@ def test_the_web_adapter_posts_both_phases(serve, command, app, otherwise):
     assert "before-snapshot" not in server.stderr
 
 
+@pytest.mark.cells(
+    7,
+    before="**in one worker**",
+    after="once in each: in one by the POST, in the others at their first request",
+    first="exact in the one; in the others if the platform sets the clock before the first request comes",
+)
 def test_the_post_reaches_one_worker_and_the_others_recover_by_the_clock(serve):
     """And their before-snapshot hooks did not run: each says so."""
     server = serve(f"{GUNICORN} -w 2", "django_wsgi", 2, **PATHS)

@@ -114,6 +114,50 @@ def test_a_restore_that_is_said_before_the_snapshot_is_the_apps(listener: Listen
     assert json.loads(app.line()) == [200, "['before']"]
 
 
+OLDER = """
+async def main():
+    await ask()
+    say("ready")
+    await line()
+    say(json.dumps(await ask("/restored", "POST")))
+    await line()
+    say(json.dumps(await ask()))
+import json
+asyncio.run(main())
+"""
+
+
+def test_an_older_extension_is_not_told_of_the_restore_and_not_waited_for(listener: Listener, start: Start):
+    """It would ignore the word. It waits for the adapter's next check, which comes when the POST is answered."""
+    app = start(HOOKS + ASGI + OLDER, AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/restored")
+    assert app.line() == "ready"
+    peer = listener.accept()
+    peer.greet(WELCOME.replace(commands=None))
+    assert peer.ask(BEFORE).ok
+    app.go()
+    assert json.loads(app.line()) == [200, ""]
+
+    assert peer.ask(AFTER).ok
+    app.go()
+    assert json.loads(app.line()) == [200, "['before', 'after']"]
+    assert "the layer has the hooks run when the web adapter checks. Use the same version of both" in app.end()[1]
+
+
+def test_beside_an_older_extension_that_is_told_nothing_the_process_runs_its_own(listener: Listener, start: Start):
+    """It has not begun the boundary, and never will: no check points at it."""
+    app = start(HOOKS + ASGI + OLDER, AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH="/restored")
+    assert app.line() == "ready"
+    peer = listener.accept()
+    peer.greet(WELCOME.replace(commands=None))
+    peer.send(Describe(1))
+    peer.next(Described)
+    app.go()
+    assert json.loads(app.line()) == [200, ""]
+    app.go()
+    assert json.loads(app.line()) == [200, "['after']"]
+    assert "this process runs its own. Use the same version of both" in app.end()[1]
+
+
 PASSING = """
 async def main():
     await ask()
@@ -121,6 +165,7 @@ async def main():
     for _ in range(3):
         await line()
         say(json.dumps(await ask()))
+    await line()
 import json
 import time
 asyncio.run(main())

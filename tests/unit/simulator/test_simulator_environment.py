@@ -879,6 +879,22 @@ def test_the_platform_waits_for_extensions_that_take_invoke():
     }
 
 
+def test_an_extension_that_reports_an_error_in_an_invocation_ends_it_by_its_exit():
+    """The answer of the runtime is none then: the environment is reset."""
+    driver = Driver().until_ready(events=["INVOKE", "SHUTDOWN"])
+    request_id = driver.invoke(b"{}", 1000)
+    driver.begin_response(request_id, {})
+    driver.end_response(b"")
+    driver.invocation_next()
+    driver.extension_exit_error(driver.identity(**EXIT_ERROR))
+
+    waits = ["extension snapext reported an error, and no process has exited yet"]
+    assert driver.missing_for_invocation(request_id) == waits
+    driver.process_exited("extension", "snapext", 65)
+    assert (driver.failure.phase, driver.failure.error_type) == ("invoke", "Extension.ExitError")
+    assert driver.result(request_id) is None
+
+
 @pytest.mark.parametrize("events", [[], ["SHUTDOWN"]])
 def test_an_extension_that_does_not_take_invoke_never_hears_of_an_invocation(events):
     """Its event/next stays open and the invocation does not wait for it."""

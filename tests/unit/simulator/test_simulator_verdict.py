@@ -169,6 +169,18 @@ def test_where_nothing_holds_the_runtime_the_middleware_says_that_no_request_cam
         assert Life.judged(life) != []  # behind a gate the runtime has to wait
 
 
+def test_a_preloading_master_needs_no_middleware() -> None:
+    """Its forks have theirs, and serve. One without forks may serve itself."""
+    for fork_of in (1, 9):
+        life = Life()
+        for pid, parent, passed in ((1, None, None), (2, fork_of, 0)):
+            life.recorder.joined(0.0, pid, "gunicorn", ONE_EACH, fork_of=parent, passed=passed)
+        life.ready()
+        for pid in (1, 2):
+            life.ran("after_restore", pid, "a")
+        assert life.judged(observed=True) == ([] if fork_of == 1 else ["NotInTime"])
+
+
 def test_hooks_that_are_registered_before_ready_are_owed_and_later_ones_are_not() -> None:
     """The counts in `process_joined` may grow."""
     life = Life()
@@ -227,7 +239,7 @@ def test_a_process_that_joined_too_late_and_ended_before_the_first_request_has_l
 def test_a_fork_that_joins_before_the_restore_has_lost_nothing() -> None:
     """It is a copy of a process that ran its before-snapshot hooks; an app that forks all the time has such forks."""
     life = Life()
-    life.recorder.joined(0.0, 3, "gunicorn", ONE_EACH, forked=True)
+    life.recorder.joined(0.0, 3, "gunicorn", ONE_EACH, fork_of=1)
     life.recorder.joined_too_late(2.0, 3, "gunicorn", lost="before_snapshot hooks")
     life.ran("after_restore", 3, "b")
     life.ready()

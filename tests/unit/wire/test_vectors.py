@@ -101,7 +101,7 @@ def test_the_vectors_leave_no_message_and_no_field_out() -> None:
     assert {message["type"] for message in said} == {*FROM_PROCESS, *FROM_EXTENSION}
     optional = {
         *(("hello", name) for name in ("client", "name", "forked", "signalled", "importing", "board", "passed")),
-        ("welcome", "line"),
+        *(("welcome", name) for name in ("line", "commands")),
         *(("hooks", name) for name in ("importing", "passed")),
         ("before_snapshot", "serving"),
         ("after_restore", "restored_monotonic"),

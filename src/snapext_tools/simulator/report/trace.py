@@ -32,7 +32,9 @@ def trace_of(document: Mapping[str, Any]) -> str:
         "adapter": life.adapter,
         "environment_id": life.environment_id,
     }
-    events = [*_platform(life), *(event for lane in life.lanes for event in _process(lane, life))]
+    events = list(_platform(life))
+    for number, lane in enumerate(life.lanes, 1):
+        events += _process(number, lane, life)
     lines = ",\n".join(json.dumps(event) for event in _nested(events))
     return f'{{"traceEvents": [\n{lines}\n], "displayTimeUnit": "ms", "otherData": {json.dumps(about)}}}\n'
 
@@ -71,8 +73,8 @@ def _platform(life: Life) -> Iterator[Event]:
             yield _failure_at(PLATFORM, _NOTICES, failure, life.end_ms)
 
 
-def _process(lane: Lane, life: Life) -> Iterator[Event]:
-    yield from _names(lane.pid, lane.name, 1 + life.lanes.index(lane))
+def _process(number: int, lane: Lane, life: Life) -> Iterator[Event]:
+    yield from _names(lane.pid, lane.name, number)
     yield _name(lane.pid, lane.pid, "hooks")
     yield _span(lane.pid, lane.pid, "process", "process", lane.begins_ms, lane.until_ms)
     frozen = next((chapter for chapter in life.chapters if chapter.kind == FROZEN), None)

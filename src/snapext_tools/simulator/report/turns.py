@@ -44,7 +44,10 @@ def _turn(event: Document, registered: int) -> Turn:
 def unfinished(
     turns: Sequence[tuple[int, Turn]], failures: Sequence[Failure], chapters: Sequence[Chapter]
 ) -> list[tuple[int, Turn]]:
-    """The turns that have no event: the hook that a failure names was still running, or its process died in it."""
+    """The turns that have no event: the hook that a failure names was still running, or its process died in it.
+
+    When it began is not known: what ran before it in its process has no event either.
+    """
     told = {(pid, turn.phase) for pid, turn in turns if not turn.ok}
     begun = {chapter.kind: chapter.start_ms for chapter in chapters}
     found = []
