@@ -349,12 +349,17 @@ class Extension:
         self._straight, self._crossing = None, crossing
         _, began_ms, ended_ms, durations_ms, _ = crossing
         self._restored_monotonic = began_ms / 1000
+        measured = {} if straight.answers is None else self._measured(straight.answers)
         if ended_ms is None:
             self._take_over(crossing)
         else:
             duration_ms = round(ended_ms - began_ms, 3)
-            self._log.write("info", "ready", processes=len(durations_ms), duration_ms=duration_ms)
+            self._log.write("info", "ready", processes=len(durations_ms), duration_ms=duration_ms, **measured)
         return True
+
+    def _measured(self, answers: list[tuple[int, bytes]]) -> dict[str, Any]:
+        done = [(key, read_done(data)) for key, data in answers]
+        return self._machine.measured_in_plan([(key, answer) for key, answer in done if answer is not None])
 
     def restored(self, environment_id: str) -> None:
         """Of a restore that goes straight; only at the level `debug`."""

@@ -37,6 +37,7 @@ class Straight:
 
     peers: the members by their descriptors, each with its key. status: what the gate is answered with. aside: a
     descriptor that has nothing to do with the boundary: the clock's, which is set after most restores.
+    answers: what each member has said, with its key; None without metrics.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Straight:
         "_peers",
         "_reactor",
         "_status",
+        "answers",
         "plan",
     )
 
@@ -73,6 +75,7 @@ class Straight:
         self._aside = aside
         self._debugger = debugger if plan.debug else None
         self._beginning = beginning_of_line(plan.id, plan.timeout_ms)
+        self.answers: list[tuple[int, bytes]] | None = [] if plan.metrics else None
 
     def run(self) -> Crossing | None:
         """Tell all members, take their answers, and answer the gate: until that is done, or something else comes.
@@ -116,6 +119,8 @@ class Straight:
                 done = done_in(data)
                 if done is not None and done["id"] == number and done.get("registered", hooks[key]) >= hooks[key]:
                     durations_ms[key] = float(done["duration_ms"])
+                    if self.answers is not None:
+                        self.answers.append((key, data))
                     if self._debugger is not None:
                         self._debugger.answered(key, data)
                 else:

@@ -30,7 +30,7 @@ The module is long because it is one machine: each rule that depends on the stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from snapext.wire import messages
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookFailure, Message, Result, Welcome
@@ -141,11 +141,22 @@ class Lifecycle:
         if self._commands.are_waiting or self._roll.waited_for or self._roll.anyone_is_away or not members:
             return None
         hooks, number = {key: members[key].hooks.after_restore for key in self._roll.on_socket()}, self._phase.id + 1
-        return Plan(hooks, number, settings.after_restore_timeout_ms, self._adapter_restores, settings.debug)
+        return Plan(
+            *(hooks, number, settings.after_restore_timeout_ms, self._adapter_restores),
+            *(settings.debug, settings.metrics),
+        )
 
     def answer_of_plan(self, key: int, done: messages.Done) -> actions.Report:
         """What the log says at the level `debug` of the answer of a member, while a plan is carried out."""
         return reports.answered(self._roll.members[key], AFTER_RESTORE, done)
+
+    def measured_in_plan(self, answers: Iterable[tuple[int, messages.Done]]) -> dict[str, Any]:
+        """What the log says for the metrics of the answers to a plan; to be called before `crossed`."""
+        if self._measures is not None:
+            self._measures.begin()
+            for key, done in answers:
+                self._measures.take(done, self._roll.members[key].hooks.after_restore)
+        return self._measured
 
     def crossed(
         self, identity: Identity, began_ms: float, durations_ms: Mapping[Key, float], now_ms: float

@@ -20,6 +20,7 @@ class Plan(Data):
     hooks: how many after-restore hooks each member has, by its key; all of them are connected. A member that answers
     that it had fewer has registered one late. id, timeout_ms: of the phase. by_check: whether it is the web adapter's
     readiness check that shows the restore; else it is the answer to restore/next. debug: whether each step is logged.
+    metrics: whether the answers are kept, to be measured afterwards.
     """
 
     hooks: Mapping[int, int]
@@ -27,3 +28,4 @@ class Plan(Data):
     timeout_ms: int
     by_check: bool
     debug: bool
+    metrics: bool
