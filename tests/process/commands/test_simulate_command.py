@@ -334,7 +334,9 @@ def test_hooks_that_nothing_holds_the_requests_for_fail_the_life(adapter: str, t
     done = run("--adapter", adapter, "--port", port, "--", *SERVER, **env)
     assert done.returncode == 1
     (pid,) = {json.loads(line)["pid"] for line in (tmp_path / "trace").read_text().splitlines()}
-    said = f"no middleware in process {pid} (tracing_http_server.py) holds requests until its 2 after-restore hooks have run"
+    said = (
+        f"no middleware in process {pid} (tracing_http_server.py) holds requests until its 2 after-restore hooks have"
+    )
     assert said in done.stdout.splitlines()[-1]
 
 
