@@ -38,6 +38,8 @@ def _not_linked(recorder: Recorder) -> Iterator[Trouble]:
 
 def _not_held(recorder: Recorder) -> Iterator[Trouble]:
     """Processes that may have served a request before their hooks: only their own middleware can say that none did."""
+    if any(trouble.phase == AFTER_RESTORE for trouble in recorder.troubles):
+        return  # a hook has failed: that others did not run, or late, is a consequence
     passed = {process["pid"]: process["passed"] for process in recorder.processes}
     for owner in recorder.owners:
         requests, who = passed.get(owner.pid), f"process {owner.pid} ({owner.name})"

@@ -183,6 +183,15 @@ def test_where_nothing_holds_the_runtime_hooks_that_were_faster_are_luck() -> No
     assert life.judged(observed=True, expected=0) == ["NotInTime"]
 
 
+def test_what_did_not_run_because_a_hook_failed_is_not_said_once_more() -> None:
+    """The failure is the line that a person has to read."""
+    life = Life()
+    life.joined(1)
+    life.ready()
+    life.recorder.trouble(Trouble("after_restore", 2, "app.opens", "OSError", "no", ""))
+    assert life.judged(observed=True) == ["OSError"]
+
+
 def test_a_preloading_master_needs_no_middleware() -> None:
     """Its forks have theirs, and serve. One without forks may serve itself."""
     for fork_of in (1, 9):
