@@ -27,7 +27,7 @@ define install
 endef
 
 # The tools and the demo's server are enough for the demo and the layer (83 MB, half of it uv). Then the same environment
-# gets what the rest needs, and for the tests alone CDK (425 MB).
+# gets what the rest needs, and for one of the tests CDK (240 MB).
 $(VENV)/.made:
 	@echo "installing into $(VENV), once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snapext needs Python 3.11 or later: make PYTHON=/path/to/python3.12")'

@@ -209,6 +209,13 @@ def unknown_integrations(environ: Mapping[str, str]) -> str | None:
     return table.why_unknown(unknown) if unknown else None
 
 
+def corrected_integrations(value: str) -> str:
+    """The value with the names that may be meant; one that is like none is left out."""
+    from snapext.integrations import table
+
+    return table.corrected(value)
+
+
 def _signals_of(environ: Mapping[str, str]) -> tuple[int, int] | None:
     """The signals. With SNAPEXT_TRANSPORT=signal there are some: nothing else tells the app its phases."""
     if environ.get(ENV_TRANSPORT) == "signal":

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from snapext.clock import simulated
 from snapext.clock.restore import JUMP_S
 from snapext.wire.json_text import decode
 from snapext.wire.messages import CONTROL, Described, Done, Hello, Message, StatusRequest
@@ -18,15 +19,17 @@ from snapext_extension.boundary.failures import Process
 from snapext_extension.boundary.lifecycle import Lifecycle
 from snapext_extension.boundary.member import SignalledPid
 from snapext_extension.boundary.settings import Identity, RestoreCaller, Settings
+from snapext_extension.boundary.states import State
 from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
-from snapext_extension.kernel.clock import ClockWatch
-from snapext_extension.kernel.identity import new_identity
+from snapext_extension.kernel.clock import ClockWatch, SimulatedClockWatch
+from snapext_extension.kernel.identity import identity_at, new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import HOLD_MS, Log
 from snapext_extension.observing import observes
 from snapext_extension.peers.board import Board
 from snapext_extension.peers.bridge import MAX_CONNECTIONS, Bridge
+from snapext_extension.peers.lines import read_done
 from snapext_extension.peers.status import StatusDesk
 from snapext_extension.platform import adapter
 from snapext_extension.platform.gate import Gate
@@ -35,6 +38,7 @@ from snapext_extension.platform.lambda_api import EVENT_NEXT, RESTORE_NEXT, Lamb
 from snapext_extension.platform.probe import AppProbe
 from snapext_extension.platform.report import report_to_extensions, report_to_runtime
 from snapext_extension.reactor import Reactor, now_ms
+from snapext_extension.straight import Straight
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
     from snapext_extension.kernel.look import Looker
     from snapext_extension.peers.search import SignalSearch
+    from snapext_extension.straight import Crossing
 
 OBSERVES = (
     f"snapext only observes: set {ENV_LWA_READINESS_PORT}={{port}}, and no request is served before the after-restore "
@@ -84,7 +89,7 @@ class Extension:
         self._restored_monotonic: float | None = None
         self._lost: dict[int, int] = {}  # the connection that a process has lost, by its pid
         self._board = Board(MAX_CONNECTIONS, lambda pid: pid not in self._lost and watch.has_ended(pid))
-        self._lifecycle = Lifecycle(
+        self._machine = Lifecycle(
             self._settings(), self._new_identity, lambda: self._probe.last_answer, self._board.hook
         )
         self._looker: Looker | None = None
@@ -92,6 +97,8 @@ class Extension:
         self._images: dict[int, watch.Image | None] = {}
         self._desk = StatusDesk(self._status, self._bridge.send, self._reactor)
         self._commands: set[int] = set()
+        self._straight: Straight | None = None  # how a restore would go from here
+        self._crossing: Crossing | None = None  # how one went, of which the machine knows nothing yet
         if config.mode == "gate":
             host = "::1" if config.readiness.host.strip("[]") == "::1" else "127.0.0.1"
             self._gate = Gate(
@@ -135,6 +142,8 @@ class Extension:
         return identity
 
     def _watch_clock(self) -> None:
+        if self._observes and (wall := simulated.wall_clock(os.environ)) is not None:
+            SimulatedClockWatch(self._reactor, self._on_clock_set, wall).start()
         reason = self._clock.start()
         if reason is not None:
             level = "warning" if self._observes else "debug"  # else nothing but the log needs it
@@ -287,7 +296,8 @@ class Extension:
         self._event(events.AppReady())
 
     def _on_readiness_asked(self) -> None:
-        self._event(events.ReadinessAsked())
+        if not self._goes_straight(by_check=True):
+            self._event(events.ReadinessAsked())
 
     def _on_readiness_hung_up(self, still_held: int) -> None:
         self._event(events.ReadinessHungUp(still_held))
@@ -311,14 +321,74 @@ class Extension:
         self._event(events.ShutdownAsked(str(event.get("shutdownReason", "unknown")), left_ms))
 
     def _on_restore_next(self, response: Response) -> None:
-        self._event(events.RestoreReturned(response.status, response.body.decode("utf-8", "replace")))
+        if response.status != 200 or not self._goes_straight(by_check=False):
+            self._event(events.RestoreReturned(response.status, response.body.decode("utf-8", "replace")))
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
     def _carry_out(self, todo: Sequence[actions.Action]) -> None:
+        self._straight = None
         self._carry_out_now(todo)
         while self._afterwards:
             self._afterwards.popleft()()
+        if self._machine.state is State.SNAPSHOT:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make ready what can be before the snapshot."""
+        plan = self._machine.plan()
+        peers = None if plan is None else self._bridge.between_lines(plan.hooks)
+        self._straight = None
+        if plan is not None and peers is not None:
+            self._straight = Straight(
+                plan, self._bridge, peers, self._reactor, self._gate, self._app_status, self, self._clock.fd
+            )
+
+    def _goes_straight(self, *, by_check: bool) -> bool:
+        """Carry out a restore about which nothing is unusual. As soon as something is, the lifecycle takes over."""
+        straight = self._straight
+        if straight is None or straight.plan.by_check is not by_check or (crossing := straight.run()) is None:
+            return False
+        self._straight, self._crossing = None, crossing
+        _, began_ms, ended_ms, durations_ms, _ = crossing
+        self._restored_monotonic = began_ms / 1000
+        measured = {} if straight.answers is None else self._measured(straight.answers)
+        if ended_ms is None:
+            self._take_over(crossing)
+        else:
+            duration_ms = round(ended_ms - began_ms, 3)
+            self._log.write("info", "ready", processes=len(durations_ms), duration_ms=duration_ms, **measured)
+        return True
+
+    def _measured(self, answers: list[tuple[int, bytes]]) -> dict[str, Any]:
+        done = [(key, read_done(data)) for key, data in answers]
+        return self._machine.measured_in_plan([(key, answer) for key, answer in done if answer is not None])
+
+    def restored(self, environment_id: str) -> None:
+        """Of a restore that goes straight; only at the level `debug`."""
+        self._log.write("debug", "restore", environment_id=environment_id)
+
+    def answered(self, key: int, data: bytes) -> None:
+        """The same."""
+        done = read_done(data)
+        assert done is not None, "BUG: it has been read before"  # noqa: S101
+        report = self._machine.answer_of_plan(key, done)
+        self._log.write(report.level, report.event, **report.fields)
+
+    def _take_over(self, crossing: Crossing) -> None:
+        self._crossing = None
+        moment, began_ms, ended_ms, durations_ms, odd = crossing
+        identity = identity_at(moment)
+        self._carry_out(self._machine.crossed(identity, began_ms, durations_ms, ended_ms or now_ms()))
+        for key, peer, data, error in odd:
+            self._bridge.received(key, peer, data, error)
+
+    @property
+    def _lifecycle(self) -> Lifecycle:
+        """The machine. It is told of a restore that went straight when something else comes: mostly nothing does."""
+        if self._crossing is not None:
+            self._take_over(self._crossing)
+        return self._machine
 
     def _carry_out_now(self, todo: Sequence[actions.Action]) -> None:
         for action in todo:
@@ -343,6 +413,7 @@ class Extension:
                 case actions.Look():
                     self._later(lambda what=action: self._look(what))  # type: ignore[misc]
                 case actions.AskEventNext():
+                    self._prepare()  # from now on the snapshot may be taken
                     self._ask(EVENT_NEXT, self._on_event_next)
                 case actions.AskRestoreNext():
                     self._ask(RESTORE_NEXT, self._on_restore_next)
@@ -382,8 +453,8 @@ class Extension:
                 response = parse_response(received, ended=not data)
             if response is not None:
                 self._reactor.unwatch(connection.fileno())
-                connection.close()
                 on_response(response)
+                connection.close()
 
         connection.setblocking(False)
         self._reactor.watch(connection.fileno(), readable)

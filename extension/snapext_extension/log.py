@@ -82,12 +82,12 @@ class Log:
         return of_text > SAME_LINES and not _is_power_of_ten(of_text)
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        wait_ms = ERROR_WAIT_MS if level == "error" else 0
-        if self._pipe.lost:
-            lost = {"count": self._pipe.lost, "message": "nobody read the log in time"}
-            if self._pipe.take(_line("warning", "log_lines_lost", lost), wait_ms, count=False):
-                self._pipe.lost = 0
-        self._pipe.take(_line(level, event, fields), wait_ms)
+        pipe, wait_ms = self._pipe, ERROR_WAIT_MS if level == "error" else 0
+        if pipe.lost:
+            lost = {"count": pipe.lost, "message": "nobody read the log in time"}
+            if pipe.take(_line("warning", "log_lines_lost", lost), wait_ms, count=False):
+                pipe.lost = 0
+        pipe.take(_line(level, event, fields), wait_ms)
 
 
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
@@ -115,18 +115,35 @@ class _Pipe:
         self.lost = 0
         self._shared = fd
         self._own: int | None = None
+        self._free: int | None = None  # where a write waits for nobody
         self._is_opened = False
         self._is_cut = False
         self._is_stuck = False
 
     def take(self, line: bytes, wait_ms: float, *, count: bool = True) -> bool:
         """Write a whole line; False if it cannot be written in `wait_ms`."""
-        deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)  # one wait without success is enough
         rest = b"\n" + line if self._is_cut else line
-        with contextlib.suppress(OSError):  # the log has no reader any more; the boundary matters more
-            while rest and (written := self._write(rest[:_CHUNK_BYTES], deadline)):
+        deadline: float | None = None
+        if not self._is_opened:
+            self._open()
+        try:
+            while rest:
+                written = 0
+                if self._free is not None:
+                    try:  # noqa: SIM105 - contextlib.suppress would be three calls of Python
+                        written = os.write(self._free, rest[:_CHUNK_BYTES])
+                    except BlockingIOError:
+                        pass
+                if not written:
+                    if deadline is None:  # one wait without success is enough
+                        deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)
+                    written = self._wait_and_write(rest[:_CHUNK_BYTES], deadline)
+                if not written:
+                    break
                 self._is_cut = rest[written - 1 : written] != b"\n"
                 rest = rest[written:]
+        except OSError:
+            pass  # the log has no reader any more; the boundary matters more
         self._is_stuck = bool(rest) and (self._is_stuck or wait_ms > 0)
         if rest and count:
             self.lost += 1
@@ -135,14 +152,11 @@ class _Pipe:
     def close(self) -> None:
         if self._own is not None:
             os.close(self._own)
-        self._own, self._is_opened = None, False
+        self._own, self._free, self._is_opened = None, None, False
 
-    def _write(self, chunk: bytes, deadline: float) -> int:
+    def _wait_and_write(self, chunk: bytes, deadline: float) -> int:
         """Returns how many bytes were written; 0 if there was no room in time."""
-        fd = self._descriptor()
-        if fd != self._shared:  # a pipe may have room for a short line where poll(2) sees none
-            with contextlib.suppress(BlockingIOError):
-                return os.write(fd, chunk)
+        fd = self._shared if self._free is None else self._free
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -152,16 +166,18 @@ class _Pipe:
                 break  # somebody else was quicker
         return 0
 
-    def _descriptor(self) -> int:
-        """A pipe is opened once more: the flags of that descriptor are ours alone.
+    def _open(self) -> None:
+        """A pipe is opened once more: the flags of that descriptor are ours alone. A file has room.
 
         Where that is not allowed, we look for room before each write; then a write blocks only if somebody else fills
-        the pipe between the two.
+        the pipe between the two. With a descriptor of our own we write first: a pipe may have room for a short line
+        where poll(2) sees none.
         """
-        if not self._is_opened:
-            self._is_opened = True
-            with contextlib.suppress(OSError):
-                if stat.S_ISFIFO(os.fstat(self._shared).st_mode):
-                    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                    self._own = os.open(f"/proc/self/fd/{self._shared}", flags)
-        return self._shared if self._own is None else self._own
+        self._is_opened = True
+        with contextlib.suppress(OSError):
+            mode = os.fstat(self._shared).st_mode
+            if stat.S_ISFIFO(mode):
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                self._own = self._free = os.open(f"/proc/self/fd/{self._shared}", flags)
+            elif stat.S_ISREG(mode):
+                self._free = self._shared

@@ -61,22 +61,27 @@ class MetricsLog(Log):
         if metrics is None:
             super().write(level, event, **fields)
             return
-        members = {name: value(fields) for name, _, value in metrics}
-        members_of_it = {**self._dimensions, **members, "_aws": _directive(metrics)}
+        try:
+            values = {name: value(fields) for name, _, value in metrics}
+        except (KeyError, TypeError) as error:  # ours; no restore must fail because of it
+            super().write(level, event, **fields)
+            super().write("warning", "no_metrics", message=f"{event} has no metrics: {error!r}")
+            return
+        document = {**self._dimensions, **values, "_aws": _directive(metrics)}
         if self._is_clock_late():
             super().write(level, event, **fields)
-            self._held.append(members_of_it)
+            self._held.append(document)
             self.when_held()
         else:
-            self._write(level, event, {**fields, **_now(members_of_it)})
+            self._write(level, event, {**fields, **_now(document)})
         if event == "snapshot":
             self._offset_at_snapshot_s = _offset_s()
 
     def release(self) -> None:
         """The clock is right, or there is no time left to wait for it."""
         held, self._held = self._held, []
-        for members in held:
-            self._write("info", "metrics", _now(members))
+        for document in held:
+            self._write("info", "metrics", _now(document))
 
     def close(self) -> None:
         self.release()
@@ -93,8 +98,8 @@ def _directive(metrics: tuple[Metric, ...]) -> dict[str, Any]:
     return {"CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": DIMENSION_SETS, "Metrics": names}]}
 
 
-def _now(members: dict[str, Any]) -> dict[str, Any]:
-    return {**members, "_aws": {"Timestamp": time.time_ns() // 1_000_000, **members["_aws"]}}
+def _now(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "_aws": {"Timestamp": time.time_ns() // 1_000_000, **document["_aws"]}}
 
 
 def _offset_s() -> float:

@@ -13,15 +13,18 @@ from snapext.errors import ConfigError
 from snapext.wire.json_text import decode
 from snapext_extension import adapter_config
 from snapext_extension.adapter_config import ENV_LWA_READINESS_PORT, ENV_LWA_READINESS_PROTOCOL, Readiness
+from snapext_extension.boundary.failures import app_not_ready
 from snapext_extension.config import DEFAULT_PORT, ENV_LOG_LEVEL, ENV_MODE, ENV_PORT
 from snapext_extension.log import LEVELS, Log
 from snapext_extension.platform.gate import Gate
 from snapext_extension.platform.http1 import HttpError, Response, parse_response
 from snapext_extension.platform.lambda_api import EVENT_NEXT, LambdaApi
 from snapext_extension.platform.probe import AppProbe
-from snapext_extension.reactor import Reactor
+from snapext_extension.reactor import Reactor, now_ms
 from snapext_extension.values import first, integer
 
+WAITING_EVERY_MS = 3_000
+"""How often the log says what a check waits for: the adapter's own line names our port, and not the app's."""
 COUNTS = (ENV_MODE, ENV_PORT, ENV_LOG_LEVEL)
 SAID = "SNAPEXT_MODE=off: no process is linked, no signal is sent, and no hook runs. Unset it to have the hooks run"
 
@@ -109,15 +112,15 @@ class Relay:
         self._reactor = reactor
         self._log = log
         self._probe = AppProbe(readiness, reactor, self._on_app_ready, tcp=tcp)
-        self._is_asking = False
+        self._asked_ms: float | None = None
         self._gate: Gate | None = None
         if tcp:
-            self._probe.start()
+            self._ask()
         else:
             self._open()
 
     def close(self) -> None:
-        self._probe.stop()
+        self._stop_asking()
         if self._gate is not None:
             self._gate.close()
 
@@ -125,18 +128,32 @@ class Relay:
         self._gate = Gate(self._host, self._port, self._reactor, self._log, self._on_asked, self._on_hung_up)
 
     def _on_asked(self) -> None:
-        if not self._is_asking:
-            self._is_asking = True
-            self._probe.start()
+        if self._asked_ms is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_ms = now_ms()
+        self._probe.start()
+        self._reactor.set_timer(self, WAITING_EVERY_MS, self._say_waiting)
+
+    def _stop_asking(self) -> None:
+        self._asked_ms = None
+        self._probe.stop()
+        self._reactor.cancel_timer(self)
+
+    def _say_waiting(self) -> None:
+        assert self._asked_ms is not None, "BUG: nothing is waited for"  # noqa: S101
+        self._reactor.set_timer(self, WAITING_EVERY_MS, self._say_waiting)
+        message = f"the web adapter waits: {app_not_ready(self._probe.last_answer, 0)}"
+        self._log.write("info", "waiting", waited_ms=round(now_ms() - self._asked_ms), message=message)
 
     def _on_hung_up(self, still_held: int) -> None:
         """The adapter asks anew, and so do we: the app may not have seen the end of the question before."""
         if not still_held:
-            self._is_asking = False
-            self._probe.stop()
+            self._stop_asking()
 
     def _on_app_ready(self, status: int) -> None:
-        self._is_asking = False
+        self._stop_asking()
         if self._gate is None:
             self._open()
         else:

@@ -49,6 +49,10 @@ class Reactor:
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def call(self, fd: int) -> None:
+        """Call back for a descriptor that is ready."""
+        self._callbacks[fd]()
+
     def set_timer(self, name: object, after_ms: float, callback: Callable[[], None]) -> None:
         due_ms = now_ms() + after_ms
         self._timers[name] = (due_ms, callback)
@@ -75,9 +79,8 @@ class Reactor:
         """Serve until stop() is called."""
         self._running = True
         while self._running:
-            ready = self._epoll.poll(self._seconds_to_next_timer())
             self._new.clear()
-            for fd, _ in ready:
+            for fd, _ in self.wait():
                 # An earlier callback of this round may have closed it, and its number may belong to another by now,
                 # which this event is not about. If that one is ready too, the next round says so.
                 callback = self._callbacks.get(fd) if fd not in self._new else None
@@ -86,10 +89,14 @@ class Reactor:
             if self._timers and now_ms() >= self._next_due_ms:
                 self._fire_timers()
 
-    def _seconds_to_next_timer(self) -> float | None:
-        if not self._timers:
-            return None
-        return max(0.0, self._next_due_ms - now_ms()) / 1000
+    def wait(self, until_ms: float = _NEVER_MS) -> list[tuple[int, int]]:
+        """Which descriptors are ready, and for what; none once a timer is due, or at `until_ms`."""
+        if self._timers and self._next_due_ms < until_ms:
+            until_ms = self._next_due_ms
+        if until_ms == _NEVER_MS:
+            return self._epoll.poll()
+        left_s = until_ms / 1000 - time.monotonic()
+        return self._epoll.poll(left_s if left_s > 0 else 0)
 
     def _fire_timers(self) -> None:
         """Nothing fires where the timer that was due has been cancelled, or set anew, since."""

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from helpers import wait_until
+from snapext.guest import notice
 from snapext.integrations import ddtrace, flushing, opentelemetry, sentry
 
 hidden = "eventlet" not in sys.modules
@@ -175,10 +176,21 @@ def test_datadogs_tracer_is_flushed(boundary, monkeypatch):
 
     module = types.ModuleType("ddtrace.trace")
     module.tracer = type("Tracer", (), {"flush": staticmethod(flush)})()
-    monkeypatch.setitem(sys.modules, "ddtrace", types.ModuleType("ddtrace"))
+    package = types.ModuleType("ddtrace")
+    package.__version__ = "4.13.0rc1"
+    monkeypatch.setitem(sys.modules, "ddtrace", package)
     monkeypatch.setitem(sys.modules, "ddtrace.trace", module)
+    monkeypatch.setenv("AWS_LAMBDA_MICROVM_IMAGE_ARN", "snapstart")
     ddtrace.install()
     boundary.before()
     assert flushed == ["snapext-flush"]
+    assert boundary.lines == []
+    for version, variable in (("4.12.4", "snapstart"), ("4.16.0", "")):
+        package.__version__ = version
+        monkeypatch.setenv("AWS_LAMBDA_MICROVM_IMAGE_ARN", variable)
+        monkeypatch.setattr(notice, "_said", set())
+        flushed.clear()
+        boundary.before()
+        assert "the ids of its traces and spans repeat in every clone" in boundary.lines.pop()
     with pytest.raises(AssertionError, match="no agent"):
         boundary.before()

@@ -7,6 +7,7 @@ import email
 import email.message
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -111,6 +112,17 @@ def test_the_wheel_requires_nothing_without_the_extra(wheel: Path) -> None:
     required = metadata.get_all("Requires-Dist") or []
     assert [line for line in required if not line.endswith("extra == 'tools'")] == []
     assert modules(required) | {"snapext_tools"} == set(TOOLS)
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """It has all that the build needs, and nothing that the build changes."""
+    hatch = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path), "-t"]
+    subprocess.run([*hatch, "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path, filter="data")
+    unpacked = tmp_path / archive.name.removesuffix(".tar.gz")
+    subprocess.run([*hatch, "wheel"], cwd=unpacked, check=True, capture_output=True, timeout=60)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 def test_the_command_knows_what_the_extra_is_for() -> None:

@@ -56,9 +56,15 @@ class Life:
         self.path = folder / "bridge" / "bridge.sock"
         self.platform = stack.enter_context(Platform(init_type=InitType.SNAP_START, extension_names=["snapext"]))
 
-    def start(self, stdout: int = subprocess.DEVNULL, before: Callable[[], None] | None = None, **env: str) -> None:
+    def start(
+        self,
+        stdout: int = subprocess.DEVNULL,
+        before: Callable[[], None] | None = None,
+        program: tuple[str, ...] = ("-m", "snapext_extension", "/opt/extensions/snapext"),
+        **env: str,
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "snapext_extension", "/opt/extensions/snapext"],
+            [sys.executable, *program],
             env=clean_environ(
                 AWS_LAMBDA_RUNTIME_API=self.platform.address,
                 AWS_LAMBDA_INITIALIZATION_TYPE="snap-start",
@@ -68,6 +74,7 @@ class Life:
             ),
             stdout=stdout,
             preexec_fn=before,
+            bufsize=0,  # a test that waits for a line waits for the descriptor
         )
         waiter = threading.Thread(target=self._tell_the_platform_of_its_end)
         waiter.start()

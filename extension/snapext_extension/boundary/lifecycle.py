@@ -30,7 +30,7 @@ The module is long because it is one machine: each rule that depends on the stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from snapext.wire import messages
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, HookFailure, Message, Result, Welcome
@@ -49,6 +49,7 @@ from snapext_extension.boundary.roll import Roll
 from snapext_extension.boundary.settings import WAITING_EVERY_MS, Identity, RestoreCaller, Settings
 from snapext_extension.boundary.signalling import SEARCH_AGAIN_MS, Search, Signalling
 from snapext_extension.boundary.states import ENDED, TRANSITIONS, State, Trigger
+from snapext_extension.boundary.straight import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,6 +132,49 @@ class Lifecycle:
         if member is not None:
             self._on_done(key, member, done)
         return self._outbox.take()
+
+    def plan(self) -> Plan | None:
+        """How a restore goes from here, if nothing is unusual about it; None where only events can tell."""
+        settings, members = self._settings, self._roll.members
+        if self.state is not State.SNAPSHOT or not self._has_asked_event or settings.signals or settings.observes:
+            return None
+        if self._commands.are_waiting or self._roll.waited_for or self._roll.anyone_is_away or not members:
+            return None
+        hooks, number = {key: members[key].hooks.after_restore for key in self._roll.on_socket()}, self._phase.id + 1
+        return Plan(
+            *(hooks, number, settings.after_restore_timeout_ms, self._adapter_restores),
+            *(settings.debug, settings.metrics),
+        )
+
+    def answer_of_plan(self, key: int, done: messages.Done) -> actions.Report:
+        """What the log says at the level `debug` of the answer of a member, while a plan is carried out."""
+        return reports.answered(self._roll.members[key], AFTER_RESTORE, done)
+
+    def measured_in_plan(self, answers: Iterable[tuple[int, messages.Done]]) -> dict[str, Any]:
+        """What the log says for the metrics of the answers to a plan; to be called before `crossed`."""
+        if self._measures is not None:
+            self._measures.begin()
+            for key, done in answers:
+                self._measures.take(done, self._roll.members[key].hooks.after_restore)
+        return self._measured
+
+    def crossed(
+        self, identity: Identity, began_ms: float, durations_ms: Mapping[Key, float], now_ms: float
+    ) -> Sequence[actions.Action]:
+        """A plan has been carried out, to its end or to where something unusual came: take over from there.
+
+        durations_ms: how long the phase took in each member that has answered. If all have, the gate was answered.
+        """
+        self._now_ms = now_ms
+        self._identity = identity
+        timeout_ms = self._settings.after_restore_timeout_ms
+        self.state = TRANSITIONS[self.state, Trigger.RESTORED]
+        self._phase.went_straight(began_ms, timeout_ms, durations_ms)
+        if self._roll.waited_for:
+            return (SetTimer(TimerName.PHASE, max(0.0, began_ms + timeout_ms - now_ms)),)
+        self.state = TRANSITIONS[self.state, Trigger.ALL_DONE]
+        self._durations_ms["after_restore_ms"] = round(now_ms - began_ms, 3)
+        return ()
 
     def describe(self) -> dict[str, Any]:
         """What `snapext status` tells; the keys of `processes` are those of the members."""
@@ -680,10 +724,12 @@ class Lifecycle:
         elif self.state is State.SNAPSHOT and (self._adapter_restores or self._settings.observes):
             self._commands.wait(key)
             self._is_silent = False
+            self._report("debug", "restored_said")
             self._restored()
         elif self.state is State.AFTER_RESTORE:
             self._commands.wait(key)
             self._is_silent = False
+            self._report("debug", "restored_said")
         else:
             why = f"no restore is expected in the phase {self.state.value}"
             self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from snapext.wire.messages import HookCounts, Message
+from snapext.wire.phases import AFTER_RESTORE
 from snapext_extension.boundary.actions import SetTimer, Tell, TellAll, TimerName
 from snapext_extension.boundary.failures import MAX_NAMED, Late, Process
-from snapext_extension.boundary.member import Member
+from snapext_extension.boundary.member import Key, Member
 from snapext_extension.boundary.outbox import Outbox
 from snapext_extension.boundary.roll import Roll
 
@@ -55,6 +56,17 @@ class Phase:
             self._await(key, now_ms)
         if keys:
             self._outbox.do(TellAll(tuple(keys), make(self.id, max(1, int(self._deadline_ms - now_ms)))))
+
+    def went_straight(self, began_ms: float, timeout_ms: int, durations_ms: Mapping[Key, float]) -> None:
+        """All were told at `began_ms` that the environment has been restored, and these have answered since."""
+        self.id += 1
+        self.started_ms, self._deadline_ms, self._generation = began_ms, began_ms + timeout_ms, 1
+        for key, member in self._roll.members.items():
+            member.told_ms, member.hook, member.reached = began_ms, None, True
+            if key in durations_ms:
+                member.durations_ms[AFTER_RESTORE] = durations_ms[key]
+            else:
+                self._roll.wait_for(key)
 
     def _await(self, key: int, now_ms: float) -> None:
         member = self._roll.members[key]

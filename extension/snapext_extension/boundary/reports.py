@@ -81,8 +81,9 @@ def ended(member: Member, phase: str, state: State) -> Report:
 
 def nobody_joined() -> Report:
     message = (
-        "no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py "
-        "by now, and is its process still alive?"
+        "no process takes part, so no hook runs: has the app imported snapext or snapshot_restore_py by now, and is "
+        "its process still alive? One without hooks needs SNAPEXT_INTEGRATIONS=auto to have the connections of its "
+        "libraries closed and renewed"
     )
     return Report("warning", "no_process_joined", {"message": message})
 

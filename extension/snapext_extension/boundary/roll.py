@@ -81,6 +81,11 @@ class Roll:
             self.known_pids.discard(member.process.pid)
         return member
 
+    @property
+    def anyone_is_away(self) -> bool:
+        """Whether a process lives that had a connection and has none."""
+        return bool(self._hung_up) or bool(self.lost())
+
     def forget_hung_up(self) -> None:
         self._hung_up.clear()
 

@@ -18,34 +18,56 @@ CANCEL_ON_SET = 1 | 2  # TFD_TIMER_ABSTIME, without which the kernel ignores it,
 NEVER = struct.pack("qqqq", 0, 0, 1 << 33, 0)  # struct itimerspec: no interval, and the year 2242
 
 
+SIMULATED_EVERY_MS = 10
+
+
+class SimulatedClockWatch:
+    """The same under `snapext simulate`, whose clock (snapext.clock.simulated) no kernel knows of: it is polled."""
+
+    def __init__(self, reactor: Reactor, on_set: Callable[[float], None], wall: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._on_set = on_set
+        self._wall = wall
+
+    def start(self) -> None:
+        ahead_s = self._wall() - time.time()
+        if ahead_s > 1:
+            self._on_set(ahead_s)
+        else:
+            self._reactor.set_timer(self, SIMULATED_EVERY_MS, self.start)
+
+
 class ClockWatch:
-    """Calls `on_set` with the seconds by which the wall clock was set; it is negative if the clock was set back."""
+    """Calls `on_set` with the seconds by which the wall clock was set; it is negative if the clock was set back.
+
+    fd: what the reactor watches for it; -1 where nothing is watched.
+    """
 
     def __init__(self, reactor: Reactor, on_set: Callable[[float], None]) -> None:
         self._reactor = reactor
         self._on_set = on_set
-        self._fd = -1
+        self.fd = -1
         self._offset_s = 0.0
 
     def start(self) -> str | None:
         """Begin to watch; returns why it cannot, if so. Never raises: a restore is shown by other things as well."""
         try:
-            self._fd = _timer()
+            self.fd = _timer()
             self._offset_s = _offset_s()
-            self._reactor.watch(self._fd, self._read)
+            self._reactor.watch(self.fd, self._read)
         except Exception as error:  # a Python without these calls
             return repr(error)
         return None
 
     def close(self) -> None:
-        if self._fd >= 0:
-            self._reactor.unwatch(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            self._reactor.unwatch(self.fd)
+            os.close(self.fd)
+            self.fd = -1
 
     def _read(self) -> None:
         try:
-            os.read(self._fd, 8)
+            os.read(self.fd, 8)
         except OSError as error:
             if error.errno == errno.ECANCELED:
                 before, self._offset_s = self._offset_s, _offset_s()

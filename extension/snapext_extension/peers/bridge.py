@@ -23,7 +23,7 @@ from snapext_extension.reactor import READ, WRITE, Reactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
 
     class PeerListener(Protocol):
@@ -49,7 +49,7 @@ class BridgeError(SnapextError):
     """The socket cannot be made safely. The text says which path and why."""
 
 
-class _Peer:
+class Peer:
     """ready: what the reactor calls for it. is_app: it has said hello as a process of the app."""
 
     __slots__ = ("connection", "is_app", "joined", "line", "passing", "pid", "ready", "socket", "unsent", "writes")
@@ -67,15 +67,19 @@ class _Peer:
 
 
 class Bridge:
-    """Serves the socket at `path` for processes of user `uid`. Raises BridgeError if it cannot."""
+    """Serves the socket at `path` for processes of user `uid`. Raises BridgeError if it cannot.
+
+    exchanges: how often something was said, by a peer or to one, or a peer hung up.
+    """
 
     def __init__(self, path: str, uid: int, reactor: Reactor, log: Log, listener: PeerListener) -> None:
         self._uid = uid
         self._reactor = reactor
         self._log = log
         self._listener = listener
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, Peer] = {}
         self._last_key = 0
+        self.exchanges = 0
         self._path = path
         self._limit = min(MAX_CONNECTIONS, max(MIN_CONNECTIONS, os.sysconf("SC_OPEN_MAX") - OTHER_DESCRIPTORS))
         server = _listen(path, uid)
@@ -93,12 +97,12 @@ class Bridge:
 
     def send_all(self, keys: Sequence[int], message: Message) -> None:
         """Tell several processes the same, in one line of bytes. Their welcome comes before. Never waits."""
-        line = b""
-        for key in keys:
-            peer = self._peers.get(key)
-            if peer is None:
-                continue
-            line = line or line_of(message) or peer.connection.send(message)
+        peers = [(key, self._peers[key]) for key in keys if key in self._peers]
+        if peers:
+            self.send_line(peers, line_of(message) or peers[0][1].connection.send(message))
+
+    def send_line(self, peers: Iterable[tuple[int, Peer]], line: bytes) -> None:
+        for key, peer in peers:
             sent = 0
             if not peer.unsent:
                 try:  # noqa: SIM105 - contextlib.suppress would be three calls of Python for each member
@@ -108,6 +112,16 @@ class Bridge:
             if sent < len(line):
                 peer.unsent += line[sent:]
                 self._flush(key, peer)
+
+    def between_lines(self, keys: Iterable[int]) -> dict[int, tuple[int, Peer]] | None:
+        """Some peers by their descriptors, each with its key; None if one of them is not where a new line begins."""
+        found = {}
+        for key in keys:
+            peer = self._peers.get(key)
+            if peer is None or peer.unsent or not peer.is_app or not peer.connection.is_between_lines:
+                return None
+            found[peer.socket.fileno()] = (key, peer)
+        return found
 
     def give_line(self, key: int, line: int, board: int) -> None:
         """The welcome, which comes next, is to say which line of the board a process has, and pass it that file."""
@@ -133,12 +147,12 @@ class Bridge:
             return
         self._last_key += 1
         key = self._last_key  # not the descriptor, whose number is used anew while its last owner is still remembered
-        peer = self._peers[key] = _Peer(accepted, pid)
+        peer = self._peers[key] = Peer(accepted, pid)
         peer.ready = lambda: self._ready(key, peer)
         self._reactor.watch(accepted.fileno(), peer.ready)
         self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
 
-    def _ready(self, key: int, peer: _Peer) -> None:
+    def _ready(self, key: int, peer: Peer) -> None:
         if peer.unsent:
             self._flush(key, peer)
         try:
@@ -146,10 +160,15 @@ class Bridge:
         except BlockingIOError:
             return
         except OSError as error:
-            self._drop(key, str(error))
-            return
+            self.received(key, peer, b"", str(error))
+        else:
+            self.received(key, peer, data)
+
+    def received(self, key: int, peer: Peer, data: bytes, error: str | None = None) -> None:
+        """Take what a peer has sent: nothing, if it has hung up. error: why nothing can be read."""
+        self.exchanges += 1
         if not data:
-            self._drop(key, None)
+            self._drop(key, error)
             return
         if peer.is_app and peer.connection.is_between_lines and (done := read_done(data)) is not None:
             self._listener.done(key, done)
@@ -162,7 +181,7 @@ class Bridge:
         except RemoteProtocolError as error:
             self._drop(key, str(error))
 
-    def _dispatch(self, key: int, peer: _Peer, message: Message) -> None:
+    def _dispatch(self, key: int, peer: Peer, message: Message) -> None:
         if isinstance(message, Hello):
             self._reactor.cancel_timer(peer)
             peer.joined, peer.is_app = True, message.role == APP
@@ -171,7 +190,8 @@ class Bridge:
         else:
             self._listener.said(key, message)
 
-    def _flush(self, key: int, peer: _Peer) -> None:
+    def _flush(self, key: int, peer: Peer) -> None:
+        self.exchanges += 1
         try:
             sent = peer.socket.send(peer.unsent) if peer.passing is None else _pass(peer)
             peer.unsent = peer.unsent[sent:]
@@ -203,7 +223,7 @@ class Bridge:
         peer.socket.close()
 
 
-def _pass(peer: _Peer) -> int:
+def _pass(peer: Peer) -> int:
     """Send with a descriptor. Where that is not allowed (too many are on their way, unix(7)), the process does without.
 
     Raises BlockingIOError while there is no room, and the descriptor is not sent.

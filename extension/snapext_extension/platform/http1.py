@@ -55,7 +55,7 @@ def parse_response(data: bytes, *, ended: bool) -> Response | None:
 
 def is_ok(data: bytes) -> bool:
     """Whether `data` holds the whole head of a response with status 200: the short way where no more counts."""
-    return data.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")) and b"\r\n\r\n" in data[:MAX_HEAD_BYTES]
+    return data.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")) and data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) > 0
 
 
 def parse_status(data: bytes) -> int | None:

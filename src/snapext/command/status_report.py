@@ -18,6 +18,7 @@ OFF: Mapping[str, Any] = {
     "boundary": {},
     "waiting": None,
     "not_linked": [],
+    "version": None,
 }
 """What there is to say with SNAPEXT_MODE=off, where no extension answers."""
 

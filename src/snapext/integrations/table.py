@@ -26,6 +26,9 @@ class Entry:
         self.noticed = noticed
         """Whether a process that has loaded it, and does not take care of it, deserves a line."""
 
+    def __str__(self) -> str:
+        return self.name
+
 
 TABLE: tuple[Entry, ...] = (
     Entry("opentelemetry", "opentelemetry.sdk"),
@@ -64,9 +67,23 @@ def named(setting: str) -> tuple[frozenset[str], list[str]]:
 
 
 def why_unknown(unknown: list[str]) -> str:
-    """One line about names that nothing is done for."""
-    names = ", ".join(entry.name for entry in TABLE)
-    return f"{ENV} names {', '.join(map(repr, unknown))}, and snapext knows {AUTO}, {NONE} and: {names}"
+    """One line about names that nothing is done for, with the names that may be meant."""
+    said = [f"{word!r} (do you mean {near!r}?)" if (near := _near(word)) else repr(word) for word in unknown]
+    return f"{ENV} names {', '.join(said)}, and snapext knows {AUTO}, {NONE} and: {', '.join(map(str, TABLE))}"
+
+
+def corrected(setting: str) -> str:
+    """The setting with the names that may be meant, and without those that are like none."""
+    unknown = named(setting)[1]
+    words = [word.strip().lower() for word in setting.split(",")]
+    return ",".join(dict.fromkeys(filter(None, [_near(word) if word in unknown else word for word in words]))) or AUTO
+
+
+def _near(word: str) -> str:
+    """The name that is most like a word; an empty text if none is."""
+    from difflib import get_close_matches  # nobody but those who have misspelt one pays for it
+
+    return next(iter(get_close_matches(word, [*map(str, TABLE), AUTO, NONE], 1)), "")
 
 
 attended: set[str] = set()

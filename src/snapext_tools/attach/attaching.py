@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snapext_extension import config
-from snapext_tools.attach.needs import AttachError, Needs, has_hooks, needs
+from snapext_tools.attach.needs import AttachError, Needs, needs
 from snapext_tools.attach.patch import difference, patched
 from snapext_tools.doctor.env_file import read_text
 from snapext_tools.doctor.examine import diagnose
 from snapext_tools.doctor.findings import Severity
 from snapext_tools.doctor.rules_before import why_not
+from snapext_tools.doctor.rules_hooks import has_hooks, takes_care_of_libraries
 from snapext_tools.doctor.settings import Function
 from snapext_tools.doctor.template import functions_of
 from snapext_tools.doctor.tree import parse_tree
+
+_SAID_OTHERWISE = ("image-without-snapext", "image-not-linked", "nothing-to-run")
+"""Rules whose findings are lines of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,12 @@ def _left(after: str, path: Path, name: str, wanted: Needs) -> Iterator[str]:
     functions = [function for function in _functions(after, path) if function.name == name]
     for diagnosis in diagnose(functions, attached=True):
         for finding in diagnosis.findings:
-            if finding.severity is Severity.NOTE or finding.rule in ("image-without-snapext", "image-not-linked"):
+            if finding.severity is Severity.NOTE or finding.rule in _SAID_OTHERWISE:
                 continue
             change = finding.change
             yield f"{finding.severity}: {finding.wrong}: {change.verb} {change.place}: {change.line}"
     function = functions[0]
-    if not has_hooks(function) and function.variables.get(config.ENV_INTEGRATIONS, "none") in ("none", ""):
+    if not has_hooks(function) and not takes_care_of_libraries(function):
         yield (
             "register hooks in the app (from snapext import register_before_snapshot, register_after_restore), or let "
             f"snapext take care of its libraries (docs/integrations.md): {config.ENV_INTEGRATIONS}=auto, or "

@@ -1,4 +1,4 @@
-"""Put a change onto a text whose layout a writer would not keep: a merge of three texts, line by line."""
+"""Put a change onto a text whose layout and comments a writer would not keep: a merge of texts, line by line."""
 
 from __future__ import annotations
 
@@ -36,8 +36,44 @@ def onto(text: str, plain: str, changed: str) -> str:
         result += [_shifted(line, shift) for line in wanted[first:last]]
         copied = until
     result += ours[copied:]
+    return _joined(result, text)
+
+
+def above_comments(text: str, changed: str) -> str:
+    """`changed`, a change of `text`, with what is new above the comments that belong to the line behind it."""
+    ours, wanted = text.splitlines(), changed.splitlines()
+    result: list[str] = []
+    for operation, start, _, first, last in difflib.SequenceMatcher(None, ours, wanted, autojunk=False).get_opcodes():
+        new, kept = wanted[first:last], list[str]()
+        if operation == "replace":  # a line that changes is somewhere between those that are new
+            changes = [number for number, line in enumerate(new) if _key(line) == _key(ours[start])]
+            new, kept = (new[: changes[0]], new[changes[0] :]) if changes else (new, [])
+        follows = kept[0] if kept else ours[start] if operation == "insert" and start < len(ours) else ""
+        comments = _comments_of(follows, result) if new and follows and _indent(new[0]) == _indent(follows) else 0
+        above = result[len(result) - comments :]
+        del result[len(result) - comments :]
+        result += new
+        if comments and not _indent(follows) and ours[start - comments - 1 : start - comments] == [""]:
+            result.append("")  # sections that are set apart stay so
+        result += above + kept
+    return _joined(result, text)
+
+
+def _comments_of(line: str, before: list[str]) -> int:
+    """How many lines right before it are comments with its indent."""
+    comments = 0
+    while comments < len(before) and before[-1 - comments].startswith(" " * _indent(line) + "#"):
+        comments += 1
+    return comments
+
+
+def _key(line: str) -> str:
+    return line.partition(":")[0]
+
+
+def _joined(lines: list[str], text: str) -> str:
     end_of_line = "\r\n" if "\r\n" in text else "\n"
-    return end_of_line.join(result) + (end_of_line if text.endswith("\n") else "")
+    return end_of_line.join(lines) + (end_of_line if text.endswith("\n") else "")
 
 
 def _lines_of(ours: list[str], theirs: list[str]) -> dict[int, int]:

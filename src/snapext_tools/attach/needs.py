@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from snapext.errors import SnapextError
@@ -21,12 +18,10 @@ from snapext_tools.doctor.rules_adapter import (
     has_no_gate,
 )
 from snapext_tools.doctor.rules_before import why_not
+from snapext_tools.doctor.rules_hooks import has_hooks
 from snapext_tools.doctor.rules_platform import PUBLISHED, mentions_snapext
 from snapext_tools.doctor.settings import Function, ImageFile, Opaque, Setting
 
-_HOOKS = re.compile(r"^\s*(?:from|import)\s+(?:snapext|snapshot_restore(?:_py)?)\b", re.MULTILINE)
-_MOST_FILES = 2000
-"""A package has its dependencies in the same folder: no more files are looked into."""
 LAYER_PARAMETER = "SnapextLayerArn"
 
 
@@ -98,23 +93,6 @@ def _workers(function: Function) -> int | None:
     if start is None or start.workers is None or settled or not has_hooks(function):
         return None
     return start.workers
-
-
-def has_hooks(function: Function) -> bool:
-    """Whether any of its Python files names a hook module: init would wait in vain for workers that never join."""
-    facts = function.beyond_variables()
-    image = facts.image_file
-    folder = (
-        facts.code_folder
-        if not facts.image
-        else Path(image.place.file).parent
-        if isinstance(image, ImageFile)
-        else None
-    )
-    if folder is None or not folder.is_dir():
-        return False
-    files = itertools.islice(folder.rglob("*.py"), _MOST_FILES)
-    return any(_HOOKS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files if path.is_file())
 
 
 def _lower(function: Function, names: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import YAMLError
 
-from snapext_tools.attach.merge import onto
+from snapext_tools.attach.merge import above_comments, onto
 from snapext_tools.attach.needs import LAYER_PARAMETER, AttachError, Needs
 
 _DESCRIPTION = "arn:aws:lambda:REGION:ACCOUNT:layer:snapext:NN, of snapext layer publish"
@@ -43,7 +43,7 @@ def _yaml(text: str, name: str, wanted: Needs, file: str) -> str:
         raise AttachError(f"{file} cannot be changed: {str(error).partition(chr(10))[0]}") from error
     if "\n\nResources:" in text:  # sections that are set apart stay so
         after = re.sub(r"(?<=[^\n]\n)(?=(?:Resources|Parameters):)", "\n", after)
-    return after
+    return above_comments(text, after)
 
 
 def _json(text: str, name: str, wanted: Needs, file: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from snapext_tools.doctor import rules_adapter as adapter
 from snapext_tools.doctor import rules_before as before
+from snapext_tools.doctor import rules_hooks as hooks
 from snapext_tools.doctor import rules_image as image
 from snapext_tools.doctor import rules_own as own
 from snapext_tools.doctor import rules_platform as platform
@@ -175,6 +176,7 @@ RULES = (
     Rule("shared-signals", 9515, _W, "the signals", own.shared_signals),
     Rule("unknown-setting", 9516, _W, "the names of snapext's settings", own.misspelt_settings),
     Rule("no-layer", 9517, _W, "the layer", platform.layer),
+    Rule("nothing-to-run", 9539, _W, "hooks in the app's code", hooks.nothing_to_run),
     Rule("no-adapter", 9533, _W, "the web adapter", image.no_adapter),
     Rule("handler-shebang", 9534, _W, "the handler script", script.handler_shebang, ALWAYS),
     Rule("replaced-pythonpath", 9535, _W, "the start command", starting.replaced_path),

@@ -29,9 +29,11 @@ def is_off(function: Function) -> bool:
 def mode_off(function: Function) -> Iterator[Finding]:
     """Somebody has turned snapext off, and may have forgotten it."""
     if is_off(function):
+        value = function.variables[config.ENV_MODE]
+        why = "" if value == "off" else " (what YAML makes of an off without quotes)"
         yield Finding(
             Severity.WARNING,
-            f"{config.ENV_MODE} is {function.variables[config.ENV_MODE]!r}: snapext is off",
+            f"{config.ENV_MODE} is {value!r}{why}: snapext is off",
             "no hook runs, before the snapshot or after a restore, as if snapext were not attached",
             function.remove_variable(config.ENV_MODE),
         )
@@ -71,7 +73,7 @@ def shared_signals(function: Function) -> Iterator[Finding]:
 
 
 def misspelt_settings(function: Function) -> Iterator[Finding]:
-    """Variables that look like a setting of ours and are none."""
+    """Variables that look like a setting of ours and are none, and names of libraries that are none."""
     for name in config.unknown_names(dict.fromkeys(function.variables, "")):
         value = function.variables[name]
         near = [
@@ -84,4 +86,12 @@ def misspelt_settings(function: Function) -> Iterator[Finding]:
             function.set_variable(near[0], value, instead_of=name)
             if near and isinstance(value, str)
             else function.remove_variable(name),
+        )
+    asked = function.variables.get(config.ENV_INTEGRATIONS)
+    if isinstance(asked, str) and (line := config.unknown_integrations({config.ENV_INTEGRATIONS: asked})) is not None:
+        yield Finding(
+            Severity.WARNING,
+            line.partition(", and snapext knows")[0],
+            "nothing is done for a library of that name: its connections are in the snapshot",
+            function.set_variable(config.ENV_INTEGRATIONS, config.corrected_integrations(asked)),
         )

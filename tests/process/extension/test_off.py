@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from helpers import LIMIT_S, Loop, MemoryLog, clean_environ, for_each, free_port, wait_until
+from snapext_extension import off
 from snapext_extension.adapter_config import readiness
 from snapext_extension.off import Relay, gate_port, log_level
 from snapext_tools.simulator.platform import InitType, Platform
@@ -144,7 +145,7 @@ def test_each_check_gets_the_apps_own_answer_and_nothing_else_happens(mode: str,
 
         life.platform.shutdown()
         assert life.process.wait(LIMIT_S) == 0
-        (line,) = life.log()
+        (line,) = [line for line in life.log() if line["event"] != "waiting"]  # of a machine that is very slow
     assert (line["level"], line["event"]) == ("warning", "off")
     assert line["ignored"] == sorted(REFUSED.keys() - {"SNAPEXT_LOG_LEVEL"})
     assert line["message"].startswith("SNAPEXT_MODE=off: ")
@@ -205,6 +206,27 @@ def test_a_check_that_was_dropped_asks_the_app_no_more(loop: Loop) -> None:
     second.close()
     app.server.close()
     loop.call(relay.close)
+
+
+def test_a_check_that_waits_says_for_what(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adapter's own line names the gate's port, and who has turned snapext off has another fault to find."""
+    monkeypatch.setattr(off, "WAITING_EVERY_MS", 20)
+    port, app_port, log = free_port(), free_port(), MemoryLog()
+    relay = loop.call(lambda: Relay(port, readiness({"PORT": str(app_port)}), loop.reactor, log, tcp=False))
+    check = Check(port).ask()
+    wait_until(lambda: len(log.records) >= 2)
+    app = AppServer(app_port)
+    app.answer(200)
+    assert check.status() == 200
+    said = len(log.records)
+    all_is_seen(port)
+    loop.call(relay.close)
+    check.close()
+    app.server.close()
+    waiting = [record for record in log.records if record["event"] == "waiting"]
+    assert len(waiting) == said
+    message = f"the app's readiness check fails: GET http://127.0.0.1:{app_port}/: Connection refused"
+    assert message in waiting[0]["message"]
 
 
 @for_each(

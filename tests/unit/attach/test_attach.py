@@ -105,6 +105,54 @@ def run(command, *words):
     return done.exit_code, done.stdout, done.stderr
 
 
+COMMENTED = """\
+Transform: AWS::Serverless-2016-10-31
+
+# What runs:
+# one function
+Resources:
+  # the function
+  App:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: app/
+      Handler: run.sh
+      Runtime: python3.12
+      # arm64 is cheaper
+      Architectures: [arm64]
+      Environment:
+        Variables:
+          # where it listens
+          PORT: 8000
+          # the adapter's own
+          AWS_LAMBDA_EXEC_WRAPPER: /opt/bootstrap
+      Layers:
+        # the adapter
+        - !Sub arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerArm64:24
+"""
+
+
+def test_a_comment_stays_with_what_it_is_about(folder):
+    """What is new comes above it: a section, a setting, a layer."""
+    (folder / "template.yaml").write_text(COMMENTED)
+    lines = attach(folder / "template.yaml", None).text.splitlines()
+    behind = {line.strip(): lines[number + 1].strip() for number, line in enumerate(lines) if "#" in line}
+    assert behind == {
+        "# What runs:": "# one function",
+        "# one function": "Resources:",
+        "# the function": "App:",
+        "# arm64 is cheaper": "Architectures: [arm64]",
+        "# where it listens": "PORT: 8000",
+        "# the adapter's own": "AWS_LAMBDA_EXEC_WRAPPER: /opt/snapext/bootstrap",
+        "# the adapter": "- !Sub arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerArm64:24",
+    }
+    assert lines[:4] == ["Transform: AWS::Serverless-2016-10-31", "", "Parameters:", "  SnapextLayerArn:"]
+    assert lines[6:8] == ["", "# What runs:"]
+    assert [line for line in COMMENTED.splitlines() if line not in lines] == [
+        "          AWS_LAMBDA_EXEC_WRAPPER: /opt/bootstrap"
+    ]
+
+
 def test_the_patch_is_shown_and_nothing_is_written(folder):
     """Only the lines that change: comments, odd spaces, quotes and the order of the rest are not touched."""
     status, out, err = run(attach_command, "--template", "template.yaml")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from helpers import for_each
 from snapext_tools.doctor.examine import ALWAYS, ATTACHED, BEFORE, RULES, examine, uses_snapext
@@ -351,7 +354,43 @@ def test_every_rule_has_a_case():
     """A rule that nothing triggers would not be missed; those of functions without snapext have theirs elsewhere."""
     by_subject = {rule.id for rule in RULES if rule.subject in {case[0] for case in CASES}}
 
-    assert {rule.id for rule in RULES if rule.applies != BEFORE} <= by_subject | {case[0] for case in OF_THE_CODE}
+    of_files = {"nothing-to-run"}
+    cases = by_subject | {case[0] for case in OF_THE_CODE} | of_files
+    assert {rule.id for rule in RULES if rule.applies != BEFORE} <= cases
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_code_without_a_hook_is_named(tmp_path, is_zip):
+    """Unless integrations are asked for, one file imports a hook module, or none is Python's."""
+    app = tmp_path / "app"
+    app.mkdir()
+
+    def found(**variables):
+        folder = app if not is_zip else Path(shutil.make_archive(str(tmp_path / "app"), "zip", app))
+        return [one.wrong for one in examine(function({"code_folder": folder}, **variables)).findings]
+
+    assert found() == []
+    (app / "app.py").write_text("import redis\n")
+    (app / "main.py").write_text("# import snapext\n")
+    (wrong,) = found()
+    assert wrong.startswith("none of the 2 Python files in ")
+    assert found(SNAPEXT_INTEGRATIONS="auto") == []
+    assert found(SNAPEXT_INTEGRATIONS="none") == [wrong]
+    (app / "main.py").write_text("def run():\n    from snapext import register_after_restore\n")
+    assert found() == []
+
+
+def test_code_that_cannot_be_read_is_not_judged():
+    """The reason is the one of the package."""
+    diagnosis = examine(function({"package": "the code is not a folder or a zip on this machine"}))
+    assert ("hooks in the app's code", "the code is not a folder or a zip on this machine") in diagnosis.not_judged
+
+
+def test_a_misspelt_library_is_named():
+    """With the one that may be meant; one that is like none is left out."""
+    (finding,) = examine(function(SNAPEXT_INTEGRATIONS="sqlalchmy,redis,nosuch")).findings
+    assert finding.wrong == "SNAPEXT_INTEGRATIONS names 'sqlalchmy' (do you mean 'sqlalchemy'?), 'nosuch'"
+    assert finding.change.line == 'SNAPEXT_INTEGRATIONS: "sqlalchemy,redis"'
 
 
 def test_ids_and_numbers_are_never_shared():

@@ -117,6 +117,7 @@ def test_a_json_template_is_told_in_json(tmp_path):
         "the start command",
         "the package",
         "snapext's settings",
+        "hooks in the app's code",
     ]
 
 
@@ -326,6 +327,7 @@ def test_an_env_file_names_lines_and_leaves_the_rest_unjudged(tmp_path):
         "the start command",
         "the package",
         "the layer",
+        "hooks in the app's code",
         "the web adapter",
     ]
 

@@ -10,7 +10,7 @@ from helpers import ROOT
 from snapext.errors import RemoteProtocolError
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, Hello, HookCounts, Message, Welcome
-from snapext_extension.peers.lines import line_of, read_done
+from snapext_extension.peers.lines import beginning_of_line, line_of, read_done, rest_of_line
 
 HELLO = Connection(Side.PROCESS).send(Hello(1, 7, "app", "test", "app", HookCounts(1, 1), 0))
 COMMON = (
@@ -142,3 +142,17 @@ def test_after_restore_is_written_as_the_general_writer_does_it() -> None:
         assert line_of(message) == writer.send(message)
     assert line_of(BeforeSnapshot(1, 0, 5)) is None
     assert [line_of(AfterRestore(5, 1, 9, odd, 1.0)) for odd in ("", 'a"', "größe", "a b", "a\n")] == [None] * 5
+
+
+def test_after_restore_in_two_parts_says_the_same() -> None:
+    """Whatever the clocks show: in the first second after boot, and in the year 2242."""
+    reader = Connection(Side.PROCESS)
+    list(reader.receive(encoded_welcome()))
+    for wall_us, monotonic_us in ((1767225600250001, 81500000), (8589934592000000, 500000), (1, 0), (1000000, 999999)):
+        line = rest_of_line(beginning_of_line(5, 9000), "0f" * 16, wall_us, monotonic_us)
+        message = AfterRestore(5, 1, 9000, "0f" * 16, wall_us / 1e6, monotonic_us / 1e6)
+        assert list(reader.receive(line)) == [message]
+
+
+def encoded_welcome() -> bytes:
+    return Connection(Side.EXTENSION).send(Welcome(1, "init", 0, None))

@@ -30,7 +30,7 @@ def release(tmp_path: Path) -> ModuleType:
         shutil.copy(ROOT / name, tmp_path / name)
     for name in module.TO_FILL_IN:
         path = tmp_path / name
-        path.write_text(path.read_text().replace("OWNER", "somebody"))
+        path.write_text(path.read_text().replace("OWNER", "somebody").replace("example.org", "somebody.net"))
     final = VERSION.partition("rc")[0]
     (tmp_path / "CHANGELOG.md").write_text(
         f"# Changelog\n\n## {final} (2027-01-02)\n\n- One.\n- Two.\n\n## 0.1.9 (…)\n\n- Old.\n"
@@ -50,11 +50,13 @@ def test_a_tree_that_is_not_is_refused_with_every_reason(
 ) -> None:
     """Another tag, a changelog without a date, a value that nobody has filled in."""
     (release.ROOT / "CHANGELOG.md").write_text(f"# Changelog\n\n## {VERSION} (unreleased)\n\n- One.\n")
-    (release.ROOT / "SECURITY.md").write_text("mail security@OWNER.example")
+    (release.ROOT / "SECURITY.md").write_text("mail security@example.org")
     assert release.main(["check", "v9.9.9"]) == 1
     reasons = capsys.readouterr().err.splitlines()
     assert len(reasons) == 3
-    for reason, said in zip(reasons, ("the tag v9.9.9", "(unreleased)", "SECURITY.md still says OWNER"), strict=True):
+    for reason, said in zip(
+        reasons, ("the tag v9.9.9", "(unreleased)", "SECURITY.md still says example.org"), strict=True
+    ):
         assert said in reason
 
 

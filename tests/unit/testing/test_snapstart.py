@@ -366,6 +366,20 @@ def test_the_generators_differ_after_it(snapstart):
     assert len(drawn) == 5
 
 
+def test_a_test_runs_hooks_also_where_snapext_is_off(monkeypatch):
+    """The function's variables may be loaded in a test; what they say is back when it is over."""
+    monkeypatch.setenv("SNAPEXT_MODE", "off")
+    monkeypatch.setattr(frame, "_wanted", set())
+    monkeypatch.setattr(table, "attended", set())
+    ran = []
+    with SnapStart() as snapstart:
+        snapext.register_after_restore(ran.append, 1)
+        snapext.install_all()
+        assert len(snapext.get_before_snapshot()) == 1
+        snapstart.run()
+    assert (ran, os.environ["SNAPEXT_MODE"]) == ([1], "off")
+
+
 # --- what is left behind ---------------------------------------------------------------------------------------------
 
 
