@@ -61,7 +61,12 @@ class MetricsLog(Log):
         if metrics is None:
             super().write(level, event, **fields)
             return
-        values = {name: value(fields) for name, _, value in metrics}
+        try:
+            values = {name: value(fields) for name, _, value in metrics}
+        except (KeyError, TypeError) as error:  # ours; no restore must fail because of it
+            super().write(level, event, **fields)
+            super().write("warning", "no_metrics", message=f"{event} has no metrics: {error!r}")
+            return
         document = {**self._dimensions, **values, "_aws": _directive(metrics)}
         if self._is_clock_late():
             super().write(level, event, **fields)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 
-from snapext.guest import notice
-from snapext.guest.own import awaits_restore, is_expected, is_off, is_own_process
+from snapext.guest.own import awaits_restore, is_expected, is_off
 from snapext.hooks import registry
 from snapext.hooks.registry import get_after_restore, get_before_snapshot
 
@@ -129,6 +128,8 @@ def _install(setting: str) -> None:
 
         frame.install_all(setting)
     except Exception as error:
+        from snapext.guest import notice
+
         notice.once("integrations", f"process {os.getpid()} has no integrations: {error!r}")
 
 
@@ -149,6 +150,8 @@ def connect() -> None:
 
 
 def _report_unlinked(error: Exception) -> None:
+    from snapext.guest import notice
+
     line = f"process {os.getpid()} is not linked, and its hooks will not run: {error!r}"
     if is_expected(os.environ):
         notice.once("not linked", line)
@@ -158,7 +161,11 @@ def _report_unlinked(error: Exception) -> None:
 
 def connect_if_expected() -> None:
     """Link a process of the app where an extension is expected. `import snapext` does this and nothing else."""
-    if is_expected(os.environ) and not is_own_process():
+    if not is_expected(os.environ):
+        return
+    from snapext.guest.own_process import is_own_process
+
+    if not is_own_process():
         setting = os.environ.get("SNAPEXT_INTEGRATIONS", "none")
         if setting not in ("none", ""):
             _install(setting)

@@ -56,6 +56,8 @@ class Gate:
         self._on_asked = on_asked
         self._on_hung_up = on_hung_up
         self._connections: dict[int, _Connection] = {}
+        self._same: bytes | None = None  # the last whole check
+        self._same_closes = False  # whether its connection ends with the answer
         self._door = Door(_listen(host, port), reactor, self._accepted)
 
     def answer(self, status: int) -> int:
@@ -129,17 +131,30 @@ class Gate:
             self._drop(key, "it sends more while its check is held")
 
     def _read_on(self, key: int, connection: _Connection) -> None:
-        try:
-            parsed = parse_request_head(connection.received)
-        except HttpError as error:
-            self._drop(key, str(error))
-            return
-        if parsed is not None:
-            request_line, headers, connection.received = parsed
-            connection.close = request_line.endswith("/1.0") or headers.get("connection", "").lower() == "close"
+        data = connection.received
+        if data == self._same:  # an adapter asks the same in the same words: what they say is known
+            connection.received, connection.close, is_whole = b"", self._same_closes, True
+        else:
+            try:
+                is_whole = self._parse(connection)
+            except HttpError as error:
+                self._drop(key, str(error))
+                return
+        if is_whole:
+            if not connection.received:
+                self._same, self._same_closes = data, connection.close
             connection.held = True
             self._reactor.cancel_timer(connection)
             self._on_asked()  # what it raises is ours, and no fault of this peer: it must end the extension
+
+    def _parse(self, connection: _Connection) -> bool:
+        """Take the head of a request. Returns whether it is whole; raises HttpError if it is malformed."""
+        parsed = parse_request_head(connection.received)
+        if parsed is None:
+            return False
+        request_line, headers, connection.received = parsed
+        connection.close = request_line.endswith("/1.0") or headers.get("connection", "").lower() == "close"
+        return True
 
     def _respond(self, key: int, connection: _Connection, status: int) -> bool:
         if not _has_hung_up(connection.socket):

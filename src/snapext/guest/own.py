@@ -1,8 +1,7 @@
-"""Whether this process is one of ours, and whether one of the app has to be linked. `import snapext` pays for this."""
+"""Whether a process of the app has to be linked, and that it has one copy of us. `import snapext` pays for this."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -14,10 +13,6 @@ ENV_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 ENV_MODE = "SNAPEXT_MODE"
 OFF = ("off", "false")
 """YAML 1.1 reads an `off` without quotes as false, and CloudFormation gives the function that word."""
-MARK = "_snapext_own"
-"""A launcher of ours sets `sys._snapext_own = True` before it imports us: such a process is never linked."""
-
-
 FIRST = "_snapext_first"
 
 
@@ -37,24 +32,6 @@ def _bring_back(module: ModuleType) -> None:
     for value in list(vars(module).values()):
         if isinstance(value, type(sys)) and value.__name__.rpartition(".")[0] == module.__name__:
             _bring_back(value)
-
-
-def is_own_process() -> bool:
-    """The extension, a tool, a command of ours (`snapext …`, `python -m snapext`), or what a launcher marked."""
-    if getattr(sys, MARK, False) or "snapext_extension" in sys.modules or "snapext_tools" in sys.modules:
-        return True
-    try:
-        return _is_our_command(sys.argv)
-    except Exception:  # no arguments (an embedded interpreter), or anything that an app may have put there
-        return False
-
-
-def _is_our_command(arguments: list[str]) -> bool:
-    if arguments[0] == "-m":  # Python is about to run a module; its name is before what is left of the arguments
-        word = sys.orig_argv[len(sys.orig_argv) - len(arguments)]
-        module = word.partition("m")[2] if word.startswith("-") else word
-        return module.partition(".")[0] == "snapext"
-    return os.path.basename(arguments[0]) == "snapext"
 
 
 def is_off(environ: Mapping[str, str]) -> bool:

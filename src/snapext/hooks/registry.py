@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from snapext.guest import notice
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` itself would cost every cold start more than this module does
     from collections.abc import Callable
-    from types import ModuleType
     from typing import Any
 
     Hook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -38,56 +35,34 @@ def _nobody() -> None:
 
 when_registered: Callable[[], None] = _nobody
 """Called after each hook that is registered, with either module's function. It does not raise."""
+
+
+def _tell() -> None:
+    when_registered()
+
+
 _before_snapshot: list[Hook] = _Registry()
 _after_restore: list[Hook] = _Registry()
 
 
 def adopt() -> None:
-    """Share our lists with snapshot_restore_py, where that is imported.
-
-    It keeps each of its lists in a global that its functions look up when they are called. So theirs is replaced by
-    ours there, with what is in it: that works for names that an app has bound before (`from snapshot_restore_py import
-    register_after_restore`), and leaves the functions themselves as they are. Never raises.
-    """
+    """Share our lists with snapshot_restore_py, where that is imported. Never raises."""
     global _before_snapshot, _after_restore
     other = sys.modules.get("snapshot_restore_py")
     if other is None or getattr(other, "__snapext__", False):  # absent, or our stand-in
         return
     try:
-        _before_snapshot = _shared(_before_snapshot, other, "before_snapshot")
-        _after_restore = _shared(_after_restore, other, "after_restore")
+        from snapext.guest.primitives import importing
+
+        with importing:  # not by everybody: an app waits for what is imported here
+            from snapext.hooks import sharing
+
+        _before_snapshot = sharing.shared(_before_snapshot, other, "before_snapshot", _tell)
+        _after_restore = sharing.shared(_after_restore, other, "after_restore", _tell)
     except Exception as error:  # half imported by another thread, or something else of that name
+        from snapext.guest import notice
+
         notice.debug(f"the hooks of snapshot_restore_py are not shared: {error!r}")
-
-
-def _shared(ours: list[Hook], module: ModuleType, phase: str) -> list[Hook]:
-    get_theirs = getattr(module, f"get_{phase}")
-    theirs: list[Hook] = get_theirs()
-    if theirs is ours or not isinstance(theirs, list):
-        return ours
-    for name, value in list(vars(module).items()):
-        if value is theirs:
-            setattr(module, name, ours)
-    now: object = get_theirs()
-    if now is ours:
-        list.extend(ours, theirs)
-        return ours
-    # Kept in another way than we know: theirs is the one, and the function has to tell. Names bound before do not.
-    theirs.extend(ours)
-    setattr(module, f"register_{phase}", _telling(getattr(module, f"register_{phase}")))
-    return theirs
-
-
-def _telling(register: Callable[..., Any]) -> Callable[..., Any]:
-    def telling(func: Any, *args: Any, **kwargs: Any) -> Any:
-        result = register(func, *args, **kwargs)
-        when_registered()
-        return result
-
-    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
-        setattr(telling, name, getattr(register, name, None))  # functools.wraps, which would have to be imported
-    telling.__wrapped__ = register  # type: ignore[attr-defined]
-    return telling
 
 
 try:

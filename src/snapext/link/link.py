@@ -17,9 +17,7 @@ import sys
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import Alarm, get_ident, importing, monotonic, sleep, start_new_thread
-from snapext.link.reach import ForeignError, reach
 from snapext.link.view import View
-from snapext.wire.place import socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from snapext.hooks.runner import Outcome
     from snapext.link.conversation import Conversation
     from snapext.link.generation import Question
+    from snapext.link.reach import Reached
     from snapext.link.status import Status
     from snapext.link.told import Order
 
@@ -91,7 +90,7 @@ class Link:
                         "hooks will not run, unless the next hook that it registers finds one; look at the limits of "
                         "threads and memory, or set SNAPEXT_TRANSPORT=signal",
                     )
-                    if (reached := reach()) is not None:
+                    if (reached := _reach()) is not None:
                         self._converse().show_hooks(reached)
             finally:
                 _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
@@ -103,7 +102,7 @@ class Link:
         loop for this handler to return.
         """
         try:
-            reached = reach()
+            reached = _reach()
             if reached is None:
                 notice.once(
                     "signal unanswered",
@@ -111,13 +110,12 @@ class Link:
                 )
                 return
             self._converse().hold_for(phase, reached)
-        except ForeignError:
-            pass
         except Exception as error:
-            notice.once(
-                "signal failed",
-                f"signalled for {phase}: {error!r}; hooks of process {self.pid} may not have run",
-            )
+            if not _is_foreign(error):
+                notice.once(
+                    "signal failed",
+                    f"signalled for {phase}: {error!r}; hooks of process {self.pid} may not have run",
+                )
 
     def tell_hook_counts(self) -> None:
         """Tell the extension how many hooks there are now, if that has changed."""
@@ -185,6 +183,10 @@ class Link:
     def is_connected(self) -> bool:
         return self._conversation is not None and self._conversation.is_connected()
 
+    def prepare(self) -> None:
+        """Have what runs hooks, where no phase before the snapshot makes sure of that."""
+        self._converse().prepare()
+
     def run_alone(self, order: Order) -> Outcome:
         """Run the hooks of a phase in this thread, once: no extension tells it."""
         return self._converse().run_alone(order)
@@ -210,17 +212,18 @@ class Link:
         while not self._is_over():
             began: float | None = None
             try:
-                reached = reach()
+                reached = _reach()
                 if reached is not None:
                     began = monotonic()
                     self._converse().hold(reached)
-            except ForeignError:
-                pauses = _pauses(FOREIGN_RETRY_S)
             except Exception as error:
-                notice.once(
-                    "link failed",
-                    f"the link of process {self.pid} to the extension failed, and it reconnects: {error!r}",
-                )
+                if _is_foreign(error):
+                    pauses = _pauses(FOREIGN_RETRY_S)
+                else:
+                    notice.once(
+                        "link failed",
+                        f"the link of process {self.pid} to the extension failed, and it reconnects: {error!r}",
+                    )
             self.view.has_tried()
             if began is not None and monotonic() - began >= LASTED_S:
                 pauses = _pauses()
@@ -238,6 +241,8 @@ class Link:
     def _report_giving_up(self, answered: bool) -> None:
         if not is_snap_start(os.environ) or self.view.generation:
             return
+        from snapext.wire.place import socket_path
+
         path = socket_path(os.environ, os.geteuid())
         what = (
             f"the extension at {path} has hung up on it for {GIVE_UP_AFTER_S:.0f} s; its log says why"
@@ -248,6 +253,21 @@ class Link:
             notice.debug(f"the middleware runs the after-restore hooks: {what}")
             return
         notice.once("gave up", f"the hooks of process {self.pid} will not run: {what}")
+
+
+def _reach() -> Reached | None:
+    """See `snapext.link.reach`. Where no descriptor is left to import it, the next attempt does."""
+    try:
+        with importing:
+            from snapext.link.reach import reach
+    except OSError:
+        return None
+    return reach()
+
+
+def _is_foreign(error: Exception) -> bool:
+    kind = getattr(sys.modules.get("snapext.link.reach"), "ForeignError", ())
+    return isinstance(error, kind)
 
 
 def _dress_thread(name: str) -> None:

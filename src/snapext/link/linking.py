@@ -7,10 +7,10 @@ import os
 import sys
 
 from snapext.guest import notice
-from snapext.guest.own import is_off, is_own_process
+from snapext.guest.own import is_off
+from snapext.guest.own_process import is_own_process
 from snapext.guest.primitives import importing
-from snapext.hooks import loops
-from snapext.link import main_thread, process
+from snapext.link import handler, process
 from snapext.link.link import Link
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def exchange(link: Link) -> Link:
 def hook_registered() -> None:
     """A hook has been registered: link this process, and bind the loop that runs here, if one does."""
     _never_raising(join)
-    _never_raising(loops.bind_running_loop)
+    _never_raising(_bind_running_loop)
     _link.tell_hook_counts()
 
 
@@ -50,7 +50,7 @@ def join() -> None:
     _notice_a_fork()
     if os.environ.get("SNAPEXT_TRANSPORT") != "signal":
         if not _is_before_uwsgis_fork():
-            main_thread.install(os.environ)
+            handler.install(os.environ)
             _link.start()
         return
     from snapext.link import signal_handlers
@@ -58,6 +58,22 @@ def join() -> None:
     why_not = signal_handlers.install(os.environ, lambda phase: current().answer_signal(phase))
     if why_not is not None:
         notice.once("transport", f"SNAPEXT_TRANSPORT=signal: {why_not}; hooks of process {os.getpid()} will not run")
+
+
+def _bind_running_loop() -> None:
+    """Bind the loop that runs in this thread. Where none does, the app need not wait for an import."""
+    get = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    if get is not None and get() is not None:
+        from snapext.hooks import loops
+
+        loops.bind_running_loop()
+
+
+def _forget_loops() -> None:
+    """In a fork: those that are bound or made are its parent's."""
+    forget = getattr(sys.modules.get("snapext.hooks.loops"), "forget_loops", None)
+    if forget is not None:
+        forget()
 
 
 def _is_before_uwsgis_fork() -> bool:
@@ -95,7 +111,7 @@ def _after_fork_in_child() -> None:
 def _renew_link() -> None:
     global _link
     importing.free()
-    _never_raising(loops.forget_loops)
+    _never_raising(_forget_loops)
     try:
         _link = _link.child()
     except Exception as error:  # a fork must not fail because of us

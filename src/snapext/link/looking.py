@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from snapext.link.handler import ENV
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-ENV = "SNAPEXT_HOOK_THREAD"
 START_WITHIN_S = 0.1
 
 SERVERS = frozenset({"gunicorn.workers.sync", "gunicorn.workers.gthread", "socketserver", "waitress.wasyncore"})

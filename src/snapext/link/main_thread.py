@@ -14,16 +14,16 @@ import sys
 import time
 from _thread import allocate_lock
 
-from snapext.errors import ConfigError
 from snapext.guest import notice
 from snapext.guest.primitives import NATIVE, get_ident, monotonic, sleep
 from snapext.hooks import loops
-from snapext.link import looking, process
-from snapext.link.looking import ENV, HELD, HERE, LATE, LINK, LOOP, SERVERS, SIGNAL, START_WITHIN_S, Look, decide
+from snapext.link import handler, looking, process
+from snapext.link.handler import ENV
+from snapext.link.looking import HELD, HERE, LATE, LINK, LOOP, SERVERS, SIGNAL, START_WITHIN_S, Look, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -31,49 +31,22 @@ if TYPE_CHECKING:
 
 SLICE_S, LOOK_AGAIN_S = 0.01, 0.002
 ANSWER_WITHIN_S = 1.0
-FIRST_SIGNAL, LAST_SIGNAL = 6, 15
-"""Above RTMIN: +4 and +5 are those of SNAPEXT_SIGNALS, the C library has those below RTMIN."""
 
 
-# --- the handler: one for the life of the process, forks included ---------------------------------------------------
-
-_number = 0
 _job: _Job | None = None
 
 
-def install(environ: Mapping[str, str]) -> None:
-    """Install the handler, once. In another thread than the main one this does nothing, and never raises."""
-    global _number
-    if _number or environ.get(ENV) == "link" or not process.is_main_thread():
-        return
-    try:
-        taken = _numbers_of_snapext_signals(environ)
-        numbers = range(_signal.SIGRTMIN + FIRST_SIGNAL, _signal.SIGRTMIN + LAST_SIGNAL + 1)
-        number = next((n for n in numbers if n not in taken and _signal.getsignal(n) == _signal.SIG_DFL), 0)
-        if number:
-            _signal.signal(number, _handle)
-            _signal.siginterrupt(number, False)  # SA_RESTART: for system calls of code that is not Python
-            _number = number
-    except (AttributeError, ConfigError, OSError, ValueError) as error:  # no such signals here, or a misspelt name
-        notice.debug(f"hooks cannot run in the main thread: {error!r}")
-
-
-def _numbers_of_snapext_signals(environ: Mapping[str, str]) -> tuple[int, ...]:
-    """A handler for one of them would look as if this process was to be signalled."""
-    if "SNAPEXT_SIGNALS" not in environ:
-        return ()
-    from snapext.wire import signal_names  # it makes enums
-
-    return signal_names.parse(environ) or ()
-
-
-def _handle(_number: int, frame: FrameType | None) -> None:
+def _answer(frame: FrameType | None) -> None:
+    """In the handler of the signal."""
     job = _job
     if job is not None:
         if looking.waiting_module(frame) in SERVERS:
             job.run_if_not_claimed()
         else:  # it has gone on since we looked
             job.decline()
+
+
+handler.answer = _answer
 
 
 # --- a request that a middleware holds there -------------------------------------------------------------------------
@@ -214,7 +187,7 @@ class MainThread:
             return self._setting != "main"
         if _wake is not None:
             return False
-        if not _number or _signal.getsignal(_number) is not _handle:
+        if not handler.is_there():
             return True
         return not looking.is_beneath_a_server(sys._current_frames().get(process.main_thread()))
 
@@ -285,7 +258,7 @@ class MainThread:
                 wake()
             else:
                 _job = job
-                _signal.pthread_kill(process.main_thread(), _number)
+                _signal.pthread_kill(process.main_thread(), handler.number)
         except Exception as error:  # the loop has just been closed, or the thread has ended
             notice.debug(f"the main thread cannot be reached: {error!r}")
             return not job.take_back()
@@ -307,12 +280,12 @@ class MainThread:
             loop=_app_loop_is_in_main(),
             late=self._late,
             held=_wake is not None,
-            handler=bool(_number) and _signal.getsignal(_number) is _handle,
+            handler=handler.is_there(),
         )
         if decide(look)[0] == SIGNAL:  # what is to be read costs 50 us
             frame = sys._current_frames().get(process.main_thread())
             look.server, look.serves = looking.waiting_module(frame), looking.is_beneath_a_server(frame)
-            look.blocked = looking.is_blocked(_number)
+            look.blocked = looking.is_blocked(handler.number)
             look.waits = looking.is_waiting()
         return look
 

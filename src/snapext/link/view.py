@@ -1,4 +1,7 @@
-"""What this process knows of the boundary: written by the thread that speaks with the extension, read by the app's."""
+"""What this process knows of the boundary: written by the thread that speaks with the extension, read by the app's.
+
+An app waits for its import, so it imports little: phases have the names of `snapext.wire.phases`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ import time
 
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
-from snapext.link.status import Status
-from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, SHUTDOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from snapext.link.status import Status
     from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
 
 CLOCK_WAS_SET_S = 1.0
@@ -82,7 +84,7 @@ class View:
 
     def phase_begins(self, order: BeforeSnapshot | AfterRestore) -> None:
         self.phase = order.type
-        if order.type == AFTER_RESTORE:
+        if order.type == "after_restore":
             restored: Any = order  # its class need not be imported for this
             self.restores(restored.environment_id, restored.restored_at, restored.restored_monotonic)
 
@@ -97,7 +99,7 @@ class View:
         """Take over what has come of a phase, then have `answer` say so."""
         self.answering = True
         try:
-            if phase == BEFORE_SNAPSHOT:
+            if phase == "before_snapshot":
                 self.phase = "snapshot"
             elif ok:
                 with self.lock:  # before the answer: the next request to be served may ask is_restored()
@@ -109,7 +111,7 @@ class View:
 
     def ends(self) -> None:
         """The extension shuts down."""
-        self.phase = SHUTDOWN
+        self.phase = "shutdown"
 
     # --- what the app's threads ask --------------------------------------------------------------------------------
 
@@ -127,9 +129,11 @@ class View:
             return self._environment_id
 
     def is_over(self) -> bool:
-        return self.phase == SHUTDOWN
+        return self.phase == "shutdown"
 
     def status(self, *, connected: bool) -> Status:
+        from snapext.link.status import Status  # few ask
+
         with self.lock:
             return Status(
                 phase=self.phase,

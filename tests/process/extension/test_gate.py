@@ -162,12 +162,30 @@ def test_a_pipelined_request_is_not_forgotten(gate):
     "request_", [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: Close\r\n\r\n"], ids=["1.0", "close"]
 )
 def test_who_wants_the_connection_closed_gets_it_closed(gate, request_):
-    """After the answer the connection ends."""
-    client = gate.connect(request_)
-    gate.wait_asked(1)
-    gate.answer()
+    """After the answer the connection ends, and that of the next who asks in the same words; but not of others."""
+    for asked, words in enumerate([request_, request_, REQUEST, REQUEST, request_], start=1):
+        client = gate.connect(words)
+        gate.wait_asked(asked)
+        gate.answer()
+        if words == REQUEST:
+            assert response(client) == 200
+            assert is_silent(client)
+        else:
+            assert read_all(client).startswith(b"HTTP/1.1 200 ")
 
-    assert read_all(client).startswith(b"HTTP/1.1 200 ")
+
+def test_it_opens_for_all_that_are_held_and_goes_on(gate):
+    """At the end of a restore nobody looks who has hung up: that shows later, and is no check that was given up."""
+    asking, gone = gate.connect(REQUEST), gate.connect(REQUEST)
+    gate.wait_asked(2)
+    silent = gate.connect()
+    gate.loop.call(lambda: (gone.shutdown(socket.SHUT_WR), gate.gate.open(203)))
+    assert (response(asking), response(gone)) == (203, 203)
+    silent.sendall(REQUEST)
+    gate.wait_asked(3)
+    gate.loop.call(lambda: gate.gate.open(200))
+    assert response(silent) == 200
+    assert gate.hung_up == []
 
 
 def test_all_that_are_held_are_answered_at_once(gate):

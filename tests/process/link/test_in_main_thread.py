@@ -254,7 +254,7 @@ def test_a_handler_of_the_apps_own_is_respected(listener: Listener, start: Start
     )
     peer = listener.accept()
     peer.greet()
-    assert app.line() == "snapext.link.main_thread"
+    assert app.line() == "snapext.link.handler"
     app.line()
     assert peer.ask(BEFORE).ok
 

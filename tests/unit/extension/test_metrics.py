@@ -116,6 +116,15 @@ def test_all_other_lines_are_as_ever(clock):
     assert "_aws" not in json.loads(line)
 
 
+def test_a_line_that_lacks_what_a_metric_is_made_of_is_written_without(lines):
+    """A restore does not fail because of it, and a warning says so."""
+    lines.log.write("info", "ready", processes=2, duration_ms=6.0)
+    ready, warning = map(json.loads, lines.take())
+
+    assert (ready["event"], ready["processes"], "_aws" in ready) == ("ready", 2, False)
+    assert warning["message"] == "ready has no metrics: KeyError('slowest_process_ms')"
+
+
 def test_while_the_clock_is_the_snapshots_the_metrics_wait(lines, clock):
     """The line itself does not. When the clock has been set they follow, with its time, once."""
     lines.log.write("info", "snapshot", **SNAPSHOT)

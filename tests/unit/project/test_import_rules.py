@@ -14,7 +14,7 @@ def test_the_rules_see_imports():
     """The rules would notice: what is known to be imported is found, at import time or later."""
     linking = imports("snapext.link.linking", at_import=True)
 
-    assert {"os", "snapext.hooks.loops", "snapext.link.link"} <= linking
+    assert {"os", "snapext.link.handler", "snapext.link.link"} <= linking
     assert "snapext.link.signal_handlers" in imports("snapext.link.linking") - linking
     group = imports("snapext_tools.cli.group") - {"__future__"}
     assert group == {"click", "importlib", "snapext.wire", "snapext_tools.cli"}
