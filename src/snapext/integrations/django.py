@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapext.integrations import queries
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -43,7 +43,9 @@ class _Django(Integration):
             )
         if getattr(thing, "vendor", "") == "postgresql" and thing.connection is not None:
             raw = thing.connection  # psycopg2's close() waits for a query
-            queries.let_rest(self, [raw], lambda: queries.runs(raw))
+            if not queries.let_rest(self, [raw], lambda: queries.runs(raw)):
+                what = f"a connection of the database {thing.alias!r}"
+                self.warn(f"in use of {thing.alias}", patience.in_use(what, patience.GIVEN_BACK))
         _close(thing)
         if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
             thing.close_pool()  # the next use makes another one

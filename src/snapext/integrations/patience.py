@@ -67,7 +67,7 @@ def in_use(what: str, instead: str) -> str:
 GIVEN_BACK = (
     "Let that work end, or give the connection back, in a before-snapshot hook, and go on in an after-restore hook"
 )
-"""For one of a pool, which replaces it when it is given back."""
+"""For one of a pool or of Django, which has another when that is used next."""
 IN_PLACE = (
     "It is opened again after the restore: commit in a before-snapshot hook, and begin again in an after-restore hook"
 )

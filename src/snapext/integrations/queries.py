@@ -75,11 +75,16 @@ async def interrupt_here(connection: Any, is_busy: Callable[[], bool] | None = N
         await asyncio.sleep(patience.LOOK_EVERY_S)
 
 
-def let_rest(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> None:
-    """Wait while it is busy, as long as the phase allows that; then interrupt the queries that run."""
-    if not integration.is_at_rest(is_busy):
-        for connection in filter(runs, running):
-            interrupt(connection, is_busy)
+def let_rest(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """Wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
+
+    Returns whether it came to rest by itself.
+    """
+    if integration.is_at_rest(is_busy):
+        return True
+    for connection in filter(runs, running):
+        interrupt(connection, is_busy)
+    return False
 
 
 async def let_rest_here(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> None:
