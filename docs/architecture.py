@@ -86,7 +86,7 @@ ARROWS = {
     "snapext_tools.doctor": ("snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.attach": ("snapext.errors", "snapext.wire", "snapext_extension", "snapext_tools.doctor"),
     "snapext_tools.cfn_lint": ("snapext_tools.doctor",),
-    "snapext_tools.simulator": ("snapext.errors", "snapext.wire", "snapext_extension"),
+    "snapext_tools.simulator": ("snapext.clock", "snapext.errors", "snapext.wire", "snapext_extension"),
     "snapext_tools.cli": (
         *("snapext.command", "snapext.errors", "snapext.wire", "snapext_extension", "snapext_layer"),
         *("snapext_tools.attach", "snapext_tools.doctor", "snapext_tools.simulator"),

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from snapext.clock import simulated
 from snapext.clock.restore import JUMP_S
 from snapext.wire.json_text import decode
 from snapext.wire.messages import CONTROL, Described, Done, Hello, Message, StatusRequest
@@ -21,7 +22,7 @@ from snapext_extension.boundary.settings import Identity, RestoreCaller, Setting
 from snapext_extension.boundary.states import State
 from snapext_extension.config import Config, warnings
 from snapext_extension.kernel import processes, watch
-from snapext_extension.kernel.clock import ClockWatch
+from snapext_extension.kernel.clock import ClockWatch, SimulatedClockWatch
 from snapext_extension.kernel.identity import identity_at, new_identity
 from snapext_extension.kernel.watch import ProcessWatch
 from snapext_extension.log import HOLD_MS, Log
@@ -141,6 +142,8 @@ class Extension:
         return identity
 
     def _watch_clock(self) -> None:
+        if self._observes and (wall := simulated.wall_clock(os.environ)) is not None:
+            SimulatedClockWatch(self._reactor, self._on_clock_set, wall).start()
         reason = self._clock.start()
         if reason is not None:
             level = "warning" if self._observes else "debug"  # else nothing but the log needs it

@@ -724,10 +724,12 @@ class Lifecycle:
         elif self.state is State.SNAPSHOT and (self._adapter_restores or self._settings.observes):
             self._commands.wait(key)
             self._is_silent = False
+            self._report("debug", "restored_said")
             self._restored()
         elif self.state is State.AFTER_RESTORE:
             self._commands.wait(key)
             self._is_silent = False
+            self._report("debug", "restored_said")
         else:
             why = f"no restore is expected in the phase {self.state.value}"
             self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))

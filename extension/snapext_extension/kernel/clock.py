@@ -18,6 +18,25 @@ CANCEL_ON_SET = 1 | 2  # TFD_TIMER_ABSTIME, without which the kernel ignores it,
 NEVER = struct.pack("qqqq", 0, 0, 1 << 33, 0)  # struct itimerspec: no interval, and the year 2242
 
 
+SIMULATED_EVERY_MS = 10
+
+
+class SimulatedClockWatch:
+    """The same under `snapext simulate`, whose clock (snapext.clock.simulated) no kernel knows of: it is polled."""
+
+    def __init__(self, reactor: Reactor, on_set: Callable[[float], None], wall: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._on_set = on_set
+        self._wall = wall
+
+    def start(self) -> None:
+        ahead_s = self._wall() - time.time()
+        if ahead_s > 1:
+            self._on_set(ahead_s)
+        else:
+            self._reactor.set_timer(self, SIMULATED_EVERY_MS, self.start)
+
+
 class ClockWatch:
     """Calls `on_set` with the seconds by which the wall clock was set; it is negative if the clock was set back.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from time import monotonic, time
 
+from snapext.clock import simulated
 from snapext.clock.restore import NARROW_S
 
 TYPE_CHECKING = False
@@ -18,8 +20,8 @@ TRIES = 5
 class Reader:
     """wall: seconds of CLOCK_REALTIME. steady: seconds of CLOCK_MONOTONIC, which a snapshot stops."""
 
-    def __init__(self, wall: Callable[[], float] = time, steady: Callable[[], float] = monotonic) -> None:
-        self.wall = wall
+    def __init__(self, wall: Callable[[], float] | None = None, steady: Callable[[], float] = monotonic) -> None:
+        self.wall = wall or simulated.wall_clock(os.environ) or time
         self.steady = steady
 
     def read(self) -> Reading:

@@ -77,6 +77,9 @@ class Conversation:
 
     # --- what a middleware wants -----------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        self._take_orders()
+
     def run_alone(self, order: Order) -> Outcome:
         return self._take_orders().obey_alone(order)
 

@@ -183,6 +183,10 @@ class Link:
     def is_connected(self) -> bool:
         return self._conversation is not None and self._conversation.is_connected()
 
+    def prepare(self) -> None:
+        """Have what runs hooks, where no phase before the snapshot makes sure of that."""
+        self._converse().prepare()
+
     def run_alone(self, order: Order) -> Outcome:
         """Run the hooks of a phase in this thread, once: no extension tells it."""
         return self._converse().run_alone(order)

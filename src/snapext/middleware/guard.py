@@ -122,6 +122,8 @@ class Guard:
     def _on_first_request(self) -> None:
         """The app is up, and a snapshot may come: have what the hooks need, and say what will not run."""
         loops.bind_running_loop()
+        if not linking.current().is_connected():
+            linking.current().prepare()
         before, _ = registry.counts()
         if before and not linking.current().is_connected() and not self.routes.is_set(BEFORE_SNAPSHOT):
             notice.once(

@@ -70,6 +70,10 @@ def _notice(recorder: Recorder, at_ms: float, record: Record) -> None:
     recorder.add(at_ms, record["event"], **{key: record[key] for key in ("pid", "name", "message")})
 
 
+def _restored_said(recorder: Recorder, _at_ms: float, _record: Record) -> None:
+    recorder.restore_told = True
+
+
 def _restored(recorder: Recorder, _at_ms: float, record: Record) -> None:
     recorder.environment_id = record["environment_id"]
 
@@ -93,6 +97,7 @@ _HEARD: Mapping[str, Callable[[Recorder, float, Record], None]] = {
     "not_linked": _not_linked,
     "waiting": _waiting,
     **dict.fromkeys(NOTICES, _notice),
+    "restored_said": _restored_said,
     "restore": _restored,
     "failed": _failed,
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from snapext.clock.simulated import ENV as SIMULATED_CLOCK
 from snapext_extension.observing import (
     DEFAULT_PORT,
     ENV_INITIALIZATION_TYPE,
@@ -97,6 +98,7 @@ def extension_environment(
         "AWS_LWA_PORT": str(plan.port),
         "PORT": str(plan.port),
     }
+    env.setdefault(SIMULATED_CLOCK, os.path.join(folder, "clock"))
     if not plan.with_snapext:
         return _without_our_gate(env)
     env["SNAPEXT_SOCKET"] = environ.get("SNAPEXT_SOCKET") or os.path.join(folder, "bridge", "bridge.sock")

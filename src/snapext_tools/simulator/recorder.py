@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snapext.wire.phases import AFTER_RESTORE, BEFORE_SNAPSHOT, PHASES
@@ -73,12 +73,11 @@ def seen_by_users(phase: str, error_type: str, *, is_known: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """After-restore hooks of one process that had not run when the runtime was ready. `ran`: those that had."""
+    """After-restore hooks of one process that had not run when the runtime was ready."""
 
     pid: int
     name: str
     hooks: int
-    ran: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,8 @@ class Recorder:
     """Collects what happens, from any thread, and passes it on to `tell` as it comes.
 
     hooks_run: the hooks of all processes in both phases; a signal handler counts as one.
-    debts: the hooks that had not run when the runtime was ready.
+    debts: the hooks that had not run when the runtime was ready. owners: the processes that had some to run.
+    restore_told: the web adapter told of the restore, and asked for no invocation before the hooks had run.
     processes: `passed` is how many requests a middleware let pass before the hooks had run; None without one.
     latecomers: the processes that joined too late, and were alive when the runtime was ready.
     last_ms: the time of the latest event.
@@ -109,6 +109,8 @@ class Recorder:
         self.restore_ms: float | None = None
         self.hooks_run = 0
         self.debts: tuple[Debt, ...] = ()
+        self.owners: tuple[Debt, ...] = ()
+        self.restore_told = False
         self.latecomers: list[Latecomer] = []
         self.last_ms = 0.0
         self._is_ready = False
@@ -194,14 +196,12 @@ class Recorder:
 
     def ready(self, at_ms: float, is_excused: Callable[[int], bool], **fields: Any) -> None:
         """The runtime is ready: hooks that have not run, in a process that is not excused, are late."""
-        ran = self._ran_after_restore
-        owed = (
-            Debt(process["pid"], process["name"], process["hooks"][AFTER_RESTORE] - ran[pid], ran[pid])
-            for pid, process in list(self._processes.items())
-        )
-        self.debts = tuple(
+        owed = (Debt(pid, each["name"], each["hooks"][AFTER_RESTORE]) for pid, each in list(self._processes.items()))
+        self.owners = tuple(
             debt for debt in owed if debt.hooks > 0 and debt.pid not in self._gone and not is_excused(debt.pid)
         )
+        left = (replace(debt, hooks=debt.hooks - self._ran_after_restore[debt.pid]) for debt in self.owners)
+        self.debts = tuple(debt for debt in left if debt.hooks > 0)
         self._is_ready = True
         self.latecomers = [late for late in self.latecomers if late.pid not in self._gone]
         self.add(at_ms, "ready", **fields)
@@ -211,9 +211,9 @@ class Recorder:
         forks = [fork for fork, parent in self._forks.items() if parent == pid]
         return any(self._processes[fork]["passed"] is not None for fork in forks if fork in self._processes)
 
-    def has_run_since(self, debt: Debt) -> bool:
-        """Whether a process has run by now what it had not run when the runtime was ready."""
-        return self._ran_after_restore[debt.pid] >= debt.ran + debt.hooks
+    def has_run_all(self, owner: Debt) -> bool:
+        """Whether a process has run by now all that it had to run when the runtime was ready."""
+        return self._ran_after_restore[owner.pid] >= owner.hooks
 
     def _process(self, pid: int, name: str) -> dict[str, Any]:
         """A process as the document has it."""

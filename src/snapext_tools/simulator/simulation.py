@@ -7,12 +7,14 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from snapext.clock.simulated import ENV as SIMULATED_CLOCK
 from snapext.wire.place import start_command_path
 from snapext_extension.kernel import processes
 from snapext_extension.observing import DEFAULT_PORT, READINESS_PORT, is_off, observes
@@ -35,6 +37,7 @@ from snapext_tools.simulator.sandbox import Sandbox
 from snapext_tools.simulator.verdict import judge
 
 RESTORE_BUDGET_MS = 10_000
+SNAPSHOT_AGE_S = 60.0  # by the wall clock of a clone, which Lambda sets
 SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
 RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
@@ -134,6 +137,7 @@ class Simulation:
         self._mode = _mode(env, extensions_folder) if self._plan.with_snapext else WITHOUT_SNAPEXT
         ours = self._plan.installed_layer is None and self._plan.with_snapext
         self._runtime_env = runtime_environment(env, self._environ, autostart=ours)
+        self._set_clock(0.0)
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))
         adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
@@ -156,6 +160,12 @@ class Simulation:
             self._sandbox.start(role, name, command, env, stdout=stdout, stderr=stderr)
         except OSError as error:
             raise SimulationError(f"cannot start {command[0]}: {error.strerror or error}") from error
+
+    def _set_clock(self, ahead_s: float) -> None:
+        """Set the wall clock of this life, as Lambda does in a clone; the file is mapped by those that read it."""
+        if path := self._runtime_env[SIMULATED_CLOCK]:
+            with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+                file.write(struct.pack("d", ahead_s))
 
     def _leave_start_command(self) -> None:
         """Record which process is the start command, as the layer's wrapper does; it does not run here."""
@@ -191,6 +201,7 @@ class Simulation:
             self._sandbox.thaw()
         restored_at_ms = self._now_ms()
         self.recorder.add(restored_at_ms, "restore")
+        self._set_clock(SNAPSHOT_AGE_S)
         self._doing = "the restore"
         self._restored_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         self._platform.restore()
@@ -303,8 +314,9 @@ class Simulation:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
         extension_log.hear(self.recorder, at_ms, record)
         if record["event"] in ("process_joined", "process_signalled") and (stat := processes.stat(record["pid"])):
+            now_ms = self._now_ms()
             ago_s = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / os.sysconf("SC_CLK_TCK")
-            self.recorder.started(record["pid"], self._now_ms() - ago_s * 1000)
+            self.recorder.started(record["pid"], now_ms - ago_s * 1000)
 
     # --- small things ----------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ def judge(recorder: Recorder, *, snap_start: bool, expected_hooks: int | None, o
     expected_hooks: how many hooks must run, in all processes and both phases; None for at least one under SnapStart.
     observed: nothing holds the runtime back after the restore, so a middleware has to hold the requests.
     """
-    not_in_time = _not_held(recorder) if observed else map(_late, recorder.debts)
+    not_in_time = _not_held(recorder) if observed and not recorder.restore_told else map(_late, recorder.debts)
     found = [*_not_linked(recorder), *not_in_time, *_joined_too_late(recorder)]
     if recorder.ok:  # else the hooks that did not run are a consequence of the failure
         found += _count(recorder, expected_hooks, snap_start=snap_start)
@@ -38,23 +38,27 @@ def _not_linked(recorder: Recorder) -> Iterator[Trouble]:
 
 def _not_held(recorder: Recorder) -> Iterator[Trouble]:
     """Processes that may have served a request before their hooks: only their own middleware can say that none did."""
+    if any(trouble.phase == AFTER_RESTORE for trouble in recorder.troubles):
+        return  # a hook has failed: that others did not run, or late, is a consequence
     passed = {process["pid"]: process["passed"] for process in recorder.processes}
-    for debt in recorder.debts:
-        requests = passed.get(debt.pid)
-        if requests is None and not recorder.serves_in_forks(debt.pid):
-            yield _late(debt, ", and no middleware in it holds requests until then (docs/guarantees.md)")
+    for owner in recorder.owners:
+        requests, who = passed.get(owner.pid), f"process {owner.pid} ({owner.name})"
+        hooks = _number(owner.hooks, "after-restore hook")
+        message = ""
+        if requests is None and not recorder.serves_in_forks(owner.pid):
+            message = f"no middleware in {who} holds requests until its {hooks} have run (docs/guarantees.md)"
         elif requests:
-            came = f"{_number(requests, 'request')} passed the middleware of process {debt.pid} ({debt.name})"
-            before = f"before its {_number(debt.hooks, 'after-restore hook')} had run"
-            why = "nothing had shown it the restore, since no clock is set here (docs/guarantees.md)"
-            yield Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", f"{came} {before}: {why}", "")
-        elif not recorder.has_run_since(debt):
-            yield _late(debt, ", nor by the end")
+            came = _number(requests, "request")
+            message = f"{came} passed the middleware of {who} before its {hooks} had run (docs/guarantees.md)"
+        elif not recorder.has_run_all(owner):
+            message = f"{hooks} of {who} had not run by the end"
+        if message:
+            yield Trouble(AFTER_RESTORE, owner.pid, None, "NotInTime", message, "")
 
 
-def _late(debt: Debt, more: str = "") -> Trouble:
+def _late(debt: Debt) -> Trouble:
     late = "had not run when the runtime asked for its first invocation"
-    message = f"{_number(debt.hooks, 'after-restore hook')} of process {debt.pid} ({debt.name}) {late}{more}"
+    message = f"{_number(debt.hooks, 'after-restore hook')} of process {debt.pid} ({debt.name}) {late}"
     return Trouble(AFTER_RESTORE, debt.pid, None, "NotInTime", message, "")
 
 

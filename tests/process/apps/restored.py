@@ -1,8 +1,9 @@
 """Apps with the middleware, and hooks that leave a trace; no extension: $APP says on which framework.
 
 The wall clock that the middleware reads is shifted by the number in $CLOCK_FILE: a test moves it, as the platform does
-after a restore. $HOOK_S is how long the after-restore hook takes, and $HOOK_FAILS has it fail; $BEFORE_FAILS adds a
-before-snapshot hook that fails. With $BARE Flask's app has no middleware.
+after a restore. Without that file it is the clock of `snapext simulate`, or the machine's. $HOOK_S is how long the
+after-restore hook takes, and $HOOK_FAILS has it fail; $BEFORE_FAILS adds a before-snapshot hook that fails. With $BARE
+Flask's app has no middleware.
 """
 
 import asyncio
@@ -18,8 +19,10 @@ import snapext
 from snapext.clock.reader import Reader
 from snapext.middleware import guard
 
-with open(os.environ["CLOCK_FILE"], "rb") as file:
-    SHIFT = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+SHIFT = bytes(8)
+if "CLOCK_FILE" in os.environ:
+    with open(os.environ["CLOCK_FILE"], "rb") as file:
+        SHIFT = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
 state = {"reads": 0, "loop": None}
 
 
@@ -28,7 +31,8 @@ def shifted():
     return time.time() + struct.unpack("d", SHIFT[:8])[0]
 
 
-guard.Reader = lambda: Reader(shifted)  # before the first middleware, which remembers what the clocks say
+if "CLOCK_FILE" in os.environ:
+    guard.Reader = lambda: Reader(shifted)  # before the first middleware, which remembers what the clocks say
 
 
 @snapext.register_after_restore

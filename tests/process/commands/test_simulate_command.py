@@ -224,8 +224,8 @@ def test_with_json_standard_output_is_one_document(tmp_path: Path) -> None:
     times = [event["at_ms"] for event in document["events"]]
     assert times == sorted(times)
     at = {event["event"]: event["at_ms"] for event in document["events"]}
-    # The kernel counts a process's start in hundredths of a second.
-    assert at["runtime_started"] - 20 <= process["started_at_ms"] <= at["process_joined"]
+    # Two clocks are read one after the other, and we may lose the processor in between.
+    assert at["runtime_started"] - 500 <= process["started_at_ms"] <= at["process_joined"]
     assert at["ready"] >= at["restore"] + document["restore_ms"] - 0.01
     assert process["ended_at_ms"] is None or process["ended_at_ms"] >= at["invoke"]
     (invoke,) = [event for event in document["events"] if event["event"] == "invoke"]
@@ -327,14 +327,17 @@ def test_a_handler_that_ran_by_signal_is_a_hook_that_ran(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("adapter", ["builtin", "builtin-1.1"])
-def test_hooks_that_have_not_run_when_requests_are_served_fail_the_life(adapter: str, tmp_path: Path) -> None:
+def test_hooks_that_nothing_holds_the_requests_for_fail_the_life(adapter: str, tmp_path: Path) -> None:
     """Nothing holds the boundary here: the adapter checks the app and not the gate."""
     port = str(free_port())
     env = {"AWS_LWA_READINESS_CHECK_PORT": port, "TRACE_FILE": str(tmp_path / "trace")}
     done = run("--adapter", adapter, "--port", port, "--", *SERVER, **env)
     assert done.returncode == 1
-    assert "2 after-restore hooks of process" in done.stdout.splitlines()[-1]
-    assert "had not run when the runtime asked for its first invocation" in done.stdout.splitlines()[-1]
+    (pid,) = {json.loads(line)["pid"] for line in (tmp_path / "trace").read_text().splitlines()}
+    said = (
+        f"no middleware in process {pid} (tracing_http_server.py) holds requests until its 2 after-restore hooks have"
+    )
+    assert said in done.stdout.splitlines()[-1]
 
 
 def test_an_adapter_that_makes_no_check_after_the_restore_is_never_ok(tmp_path: Path) -> None:

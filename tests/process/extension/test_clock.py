@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from snapext.clock import simulated
 from snapext_extension.boundary.events import RestoreSeen
 from snapext_extension.extension import Extension
-from snapext_extension.kernel.clock import ClockWatch
+from snapext_extension.kernel.clock import ClockWatch, SimulatedClockWatch
 from snapext_extension.reactor import Reactor
 
 SET = "the wall clock was set by +24.500 s"
@@ -156,3 +159,34 @@ def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -
     for by_s in (0.9, -30.0, 24.5):
         extension._on_clock_set(by_s)
     assert heard == [RestoreSeen("the wall clock was set by +24 s")]
+
+
+# --- under `snapext simulate` ----------------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_simulated_life_is_ahead_by_what_a_file_says(tmp_path: Path, reactor: Reactor) -> None:
+    """The file is mapped: whoever reads that clock sees it set at once, and the extension soon after."""
+    file = tmp_path / "clock"
+    file.write_bytes(struct.pack("d", 0.0))
+    wall = simulated.wall_clock({simulated.ENV: str(file)})
+    assert wall is not None
+    assert abs(wall() - time.time()) < 5
+    heard: list[float] = []
+
+    def hear(by_s: float) -> None:
+        heard.append(by_s)
+        reactor.stop()
+
+    SimulatedClockWatch(reactor, hear, wall).start()
+    assert heard == []
+    with file.open("r+b") as mapped:
+        mapped.write(struct.pack("d", 60.0))
+    reactor.run()
+    assert [round(by_s) for by_s in heard] == [60]
+
+
+def test_elsewhere_the_clock_is_the_machines(tmp_path: Path) -> None:
+    """Also where a variable was left behind by a life that is over."""
+    (tmp_path / "empty").touch()
+    for path in (None, "", str(tmp_path / "gone"), str(tmp_path / "empty")):
+        assert simulated.wall_clock({} if path is None else {simulated.ENV: path}) is None

@@ -301,6 +301,36 @@ def test_two_hundred_threads_run_the_hooks_once(start: Start):
     assert "before-snapshot hooks of process" in err
 
 
+HELD = """
+import time
+from snapext.clock.reader import Reader
+from snapext.middleware import guard
+shift = 0.0
+guard.Reader = lambda: Reader(lambda: time.time() + shift)
+from snapext.wsgi import SnapStartMiddleware
+app = SnapStartMiddleware(lambda environ, start_response: [repr(ran).encode()])
+ask = lambda: b"".join(app({"REQUEST_METHOD": "GET"}, lambda status, headers: None)).decode()
+@snapext.register_after_restore
+def where():
+    ran.append(threading.current_thread() is threading.main_thread())
+ask()
+say("ready")
+sys.stdin.readline()
+shift = 30.0
+say("restored")
+say(ask())
+"""
+
+
+def test_a_request_that_is_held_in_the_main_thread_makes_room_for_the_hooks(listener: Listener, start: Start):
+    """A server with one thread: they run there at once, where what belongs to the thread is reached."""
+    app = start(HOOKS + HELD)
+    peer = take_to_snapshot(app, listener)
+    assert peer.ask(AFTER).ok
+    assert app.line() == "['before', 'after', True]"
+    assert app.end() == ("", "")  # nor did anything wait for that thread in vain: a line would say so
+
+
 FORKS = """
 from snapext.wsgi import SnapStartMiddleware
 parent, runs, forked = os.getpid(), threading.Event(), threading.Event()

@@ -22,7 +22,7 @@ from snapext_tools.simulator.platform import InitType
 from snapext_tools.simulator.simulation import Simulation
 
 Env = dict[str, str]
-OBSERVE = {"SNAPEXT_MODE": "observe"}
+OBSERVE = {"SNAPEXT_MODE": "observe", "_SNAPEXT_SIMULATED_CLOCK": ""}  # the test sets the clock, for the app alone
 WAITRESS = "waitress-serve --listen 127.0.0.1:{port}"
 FORTY_S = struct.pack("d", 40.0)
 

@@ -156,6 +156,19 @@ def test_a_restore_that_is_said_during_a_look_closes_the_guard(own, clocks):
     assert not own.may_pass()
 
 
+def test_what_runs_hooks_is_there_before_the_snapshot_without_an_extension(own, monkeypatch):
+    """An extension has it made in the phase before the snapshot; else the first request after the restore would."""
+    prepared = []
+    monkeypatch.setattr(Link, "prepare", lambda link: prepared.append(link))
+    for connected in (True, False):
+        monkeypatch.setattr(Link, "is_connected", lambda _, connected=connected: connected)
+        own._seen_any = False
+        own._high = guard.NOTHING
+        assert own.may_pass()
+        assert own.may_pass()
+        assert len(prepared) == (not connected)
+
+
 def test_what_passes_between_the_two_phases_is_counted(own, clocks, monkeypatch):
     """Not before the snapshot, nor what is held; a child begins anew."""
     link = Link(takes_part=False)
