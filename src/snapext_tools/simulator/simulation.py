@@ -314,8 +314,9 @@ class Simulation:
         at_ms = max(0.0, self._platform.now_ms() - (time.time() - record["time"]) * 1000)
         extension_log.hear(self.recorder, at_ms, record)
         if record["event"] in ("process_joined", "process_signalled") and (stat := processes.stat(record["pid"])):
+            now_ms = self._now_ms()
             ago_s = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / os.sysconf("SC_CLK_TCK")
-            self.recorder.started(record["pid"], self._now_ms() - ago_s * 1000)
+            self.recorder.started(record["pid"], now_ms - ago_s * 1000)
 
     # --- small things ----------------------------------------------------------------------------------------------
 

@@ -224,8 +224,8 @@ def test_with_json_standard_output_is_one_document(tmp_path: Path) -> None:
     times = [event["at_ms"] for event in document["events"]]
     assert times == sorted(times)
     at = {event["event"]: event["at_ms"] for event in document["events"]}
-    # The kernel counts a process's start in hundredths of a second.
-    assert at["runtime_started"] - 20 <= process["started_at_ms"] <= at["process_joined"]
+    # Two clocks are read one after the other, and we may lose the processor in between.
+    assert at["runtime_started"] - 500 <= process["started_at_ms"] <= at["process_joined"]
     assert at["ready"] >= at["restore"] + document["restore_ms"] - 0.01
     assert process["ended_at_ms"] is None or process["ended_at_ms"] >= at["invoke"]
     (invoke,) = [event for event in document["events"] if event["event"] == "invoke"]

@@ -33,16 +33,17 @@ def release(tmp_path: Path) -> ModuleType:
         path.write_text(path.read_text().replace("OWNER", "somebody").replace("example.org", "somebody.net"))
     final = VERSION.partition("rc")[0]
     (tmp_path / "CHANGELOG.md").write_text(
-        f"# Changelog\n\n## {final} (2027-01-02)\n\n- One.\n- Two.\n\n## 0.1.9 (…)\n\n- Old.\n"
+        f"# Changelog\n\n## {final} (2027-01-02)\n\n- One.\n- Two: [two](docs/protocol.md).\n\n## 0.1.9 (…)\n\n- Old.\n"
     )
     module.ROOT = tmp_path
     return module
 
 
 def test_a_tree_that_is_fit_for_its_tag_is_released(release: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the notes of its own section."""
+    """With the notes of its own section, whose links lead to the docs site."""
     assert (release.main(["check", f"v{VERSION}"]), release.main(["version"]), release.main(["notes"])) == (0, 0, 0)
-    assert capsys.readouterr() == (f"{VERSION}\n- One.\n- Two.\n", "")
+    site = release.addresses()["Documentation"]
+    assert capsys.readouterr() == (f"{VERSION}\n- One.\n- Two: [two]({site}protocol/).\n", "")
 
 
 def test_a_tree_that_is_not_is_refused_with_every_reason(
