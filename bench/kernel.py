@@ -43,6 +43,12 @@ def referenced(smaps: str) -> tuple[int, int]:
     return anonymous, of_files
 
 
+def waits(pid: int) -> int:
+    """How often the main thread of a process has begun to wait so far (proc(5), voluntary_ctxt_switches)."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
+
+
 def cpu_ms(pid: int) -> float:
     """How long its threads have run so far; the kernel counts nanoseconds, exact enough for a restore."""
     return _schedstat_ms(pid, 1)

@@ -62,7 +62,9 @@ def renewal() -> Callable[[bytes], None]:
 def rehearsal() -> Callable[[bytes], None]:
     """The same code, and a generator from which nobody draws."""
     generator = random.Random()  # noqa: S311 - nothing comes of it
-    return _renewal(super(random.Random, generator).seed, {}, [lambda _seed: None], [], [], len(sys.modules))
+    return _renewal(
+        super(random.Random, generator).seed, {}, [lambda _seed: None], generators.rehearsal(), [], len(sys.modules)
+    )
 
 
 def _renewal(

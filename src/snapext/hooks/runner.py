@@ -6,6 +6,7 @@ same code serves a thread that waits (`run`) and a task on the app's own loop (`
 
 from __future__ import annotations
 
+import sys
 import time
 from _functools import partial  # type: ignore[import-not-found]  # `functools` takes 4 ms to import
 
@@ -300,6 +301,9 @@ def describe(
     """An exception as a report: its stack begins at the hook, not in frames of ours or of what drives async hooks."""
     with importing:
         import traceback  # costs 20 ms, and only a failure needs it
+
+        if sys.version_info >= (3, 13):
+            import ast  # noqa: F401 - it would import that while it formats
 
     stack = "".join(traceback.format_exception(type(error), error, from_the_hook_on(error.__traceback__)))
     return HookFailure(
