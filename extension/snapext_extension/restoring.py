@@ -12,6 +12,7 @@ from snapext_extension.log import Log
 from snapext_extension.peers.bridge import Bridge
 from snapext_extension.peers.lines import read_done
 from snapext_extension.reactor import Reactor, now_ms
+from snapext_extension.rehearsal import rehearse
 from snapext_extension.straight import Straight
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ class Restoring:
         self._bridge = bridge
         self._reactor = reactor
         self._log = log
+        self._is_rehearsed = False
         self._straight: Straight | None = None  # how a restore would go from here
         self._crossing: Crossing | None = None  # how one went, of which the machine knows nothing yet
 
@@ -66,6 +68,9 @@ class Restoring:
             return
         peers = self._bridge.between_lines(plan.hooks)
         if peers is not None:
+            if not self._is_rehearsed:
+                self._is_rehearsed = True
+                rehearse(self._bridge, self)
             self._straight = Straight(plan, self._bridge, peers, self._reactor, self.gate, app_status, self, self.aside)
 
     def goes_straight(self, *, by_check: bool) -> bool:
