@@ -113,6 +113,7 @@ THIRD_PARTY = {
     "snapext.integrations.psycopg_pool": {"psycopg", "psycopg_pool"},
     "snapext.integrations.pymongo": {"pymongo"},
     "snapext.integrations.pymysql": {"pymysql"},
+    "snapext.integrations.queries": {"asyncpg"},
     "snapext.integrations.redis": {"redis"},
     "snapext.integrations.requests": {"requests"},
     "snapext.integrations.sentry": {"sentry_sdk"},

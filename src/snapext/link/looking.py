@@ -113,14 +113,17 @@ def is_beneath_a_server(frame: FrameType | None) -> bool:
 
 
 def loop_beneath(frame: FrameType | None) -> Any:
-    """asyncio's own loop that a thread runs, if no server is beneath it: where it waits is the loop's affair then."""
-    found = None
-    if not is_beneath_a_server(frame):
-        while frame is not None:
-            if frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events":
-                found = frame.f_locals.get("self")
-            frame = frame.f_back
-    return found if hasattr(found, "_thread_id") else None
+    """The loop that a thread runs, if no server is beneath it: where the thread waits is the loop's affair then."""
+    if is_beneath_a_server(frame):
+        return None
+    while frame is not None:
+        module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if (module, function) == ("asyncio.base_events", "run_forever"):
+            return frame.f_locals.get("self")
+        if (module, function) == ("asyncio.runners", "run") and "self" in frame.f_locals:  # a loop in C, uvloop's
+            return getattr(frame.f_locals["self"], "_loop", None)
+        frame = frame.f_back
+    return None
 
 
 def _main_task() -> str:

@@ -169,13 +169,17 @@ class MainThread:
         self._setting = setting = os.environ.get(ENV, "auto")
         main = process.main_thread()
         loop = None if setting == "main" else looking.loop_beneath(sys._current_frames().get(main))
-        own = self._setting == "link" or not NATIVE
+        own, is_running = self._setting == "link" or not NATIVE, getattr(loop, "is_running", None)
+        if hasattr(loop, "_thread_id"):
+            is_running = None  # asyncio's own says more, for fewer pages
 
         def is_left_alone() -> bool:
             if own or self._late or time.sleep is not sleep:
                 return True
-            if loop is not None and _wake is None and loop._thread_id == main and loops.bound() in (None, loop):
-                return True  # it still runs there, and no server was beneath it
+            if loop is None or _wake is not None or loops.bound() not in (None, loop):
+                return self._is_left_alone()
+            if loop._thread_id == main if is_running is None else is_running():
+                return True  # it still runs there, and no server is beneath it, as none was
             return self._is_left_alone()
 
         return is_left_alone

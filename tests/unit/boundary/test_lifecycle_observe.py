@@ -159,6 +159,7 @@ def test_the_apps_word_is_answered_when_every_hook_has_run() -> None:
     assert driver.results() == [Result(True)]
     driver.command(Restored())
     assert driver.results() == [Result(True), Result(True)]
+    assert len(driver.reports("restored_said")) == 1  # the second had nothing to wait for
 
     driver = Observing(OBSERVE)
     key = driver.reach_snapshot()
@@ -167,6 +168,7 @@ def test_the_apps_word_is_answered_when_every_hook_has_run() -> None:
     assert driver.results() == []
     driver.done(key)
     assert (driver.results(), driver.orders(key)) == ([Result(True)], 1)
+    assert len(driver.reports("restored_said")) == 1
 
     driver = Observing(OBSERVE)
     key = driver.reach_snapshot()

@@ -1,9 +1,11 @@
 """Where a hook is called: each look at the main thread, and what follows from it."""
 
+import asyncio
 import itertools
+import sys
 
 from helpers import for_each
-from snapext.link.looking import HELD, HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide
+from snapext.link.looking import HELD, HERE, LINK, LOOP, SERVERS, SIGNAL, Look, decide, loop_beneath
 from snapext.link.main_thread import _Job
 
 FLAGS = ("in_main", "patched", "loop", "late", "held", "handler", "blocked", "waits")
@@ -73,6 +75,35 @@ def test_what_was_taken_back_is_not_made_by_the_main_thread():
     assert late.wait(1) == -1
     late.run_if_not_claimed()
     assert made == []
+
+
+class LoopInC(asyncio.SelectorEventLoop):
+    """As uvloop's: where it runs there is no frame of asyncio's own loop yet."""
+
+    def run_until_complete(self, future):
+        found = loop_beneath(sys._getframe())
+        super().run_until_complete(future)
+        return found
+
+
+async def look_beneath():
+    return loop_beneath(sys._getframe())
+
+
+@for_each("kind", [asyncio.SelectorEventLoop, LoopInC])
+def test_the_loop_that_a_thread_runs_is_found(kind):
+    """While it runs, a hook is not the main thread's, which need not be looked at again after the restore."""
+    made = []
+    with asyncio.Runner(loop_factory=lambda: made.append(kind()) or made[0]) as runner:
+        assert runner.run(look_beneath()) is made[0]
+
+
+def test_a_loop_in_a_server_does_not_count():
+    """A request that runs one ends, and the server waits again; without a loop there is none."""
+    within_a_server = eval("lambda run, it: run(it)", {"__name__": "socketserver"})
+
+    assert within_a_server(asyncio.run, look_beneath()) is None
+    assert loop_beneath(sys._getframe()) is None
 
 
 def test_what_has_begun_is_not_taken_back():

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import pytest
 
+from snapext_tools.simulator.extension_log import hear
 from snapext_tools.simulator.recorder import Recorder, Trouble
 from snapext_tools.simulator.story import Story
 from snapext_tools.simulator.verdict import judge
@@ -174,7 +175,8 @@ def test_where_nothing_holds_the_runtime_hooks_that_were_faster_are_luck() -> No
     """
     for told in (True, False):
         life = whole()
-        life.recorder.restore_told = told
+        if told:
+            hear(life.recorder, 0.0, {"event": "restored_said", "level": "debug"})
         assert life.judged(observed=True) == ([] if told else ["NotInTime"] * 2)
     life = Life()
     life.joined(1)
