@@ -79,7 +79,7 @@ ARROWS = {
         *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
         *("snapext_extension.kernel", "snapext_extension.log", "snapext_extension.reactor"),
     ),
-    # The shell: __main__ and extension, over all its rooms.
+    # The shell, over all its rooms: __main__, extension, and the modules beside them that have one job of it each.
     "snapext_extension": ("snapext.clock", "snapext.errors", "snapext.wire"),
     "snapext_layer": ("snapext.errors",),
     "snapext_tools": (),
@@ -113,6 +113,7 @@ THIRD_PARTY = {
     "snapext.integrations.psycopg_pool": {"psycopg", "psycopg_pool"},
     "snapext.integrations.pymongo": {"pymongo"},
     "snapext.integrations.pymysql": {"pymysql"},
+    "snapext.integrations.queries": {"asyncpg"},
     "snapext.integrations.redis": {"redis"},
     "snapext.integrations.requests": {"requests"},
     "snapext.integrations.sentry": {"sentry_sdk"},

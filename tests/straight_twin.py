@@ -73,6 +73,7 @@ class Twin:
         self._machine = copied(machine, {})
         self._plan = plan
         self._durations_ms: dict[Key, float] = {}
+        self._answers: list[tuple[int, Done]] = []
         self._began_ms = 0.0
         self._identity: Identity | None = None
         self.is_over = False
@@ -97,11 +98,14 @@ class Twin:
         """What is done because of the next event."""
         if isinstance(event, Said) and isinstance(event.message, Done) and self._is_plain(event.key, event.message):
             self._durations_ms[event.key] = event.message.duration_ms
+            self._answers.append((event.key, event.message))
             done: list[Action] = [self._machine.answer_of_plan(event.key, event.message)] if self._plan.debug else []
             if len(self._durations_ms) < len(self._plan.hooks):
                 return done
             duration_ms = round(now_ms - self._began_ms, 3)
-            ready = Report("info", "ready", {"processes": len(self._durations_ms), "duration_ms": duration_ms})
+            measured = self._machine.measured_in_plan(self._answers)  # nothing, unless it is asked for
+            fields = {"processes": len(self._durations_ms), "duration_ms": duration_ms, **measured}
+            ready = Report("info", "ready", fields)
             assert self._crossed(now_ms) == ()
             return [*done, CancelTimer(TimerName.PHASE), ForgetHungUp(), AnswerReadiness(), ready]
         left_ms = max(0.0, self._began_ms + self._plan.timeout_ms - now_ms)

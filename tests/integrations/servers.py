@@ -36,11 +36,11 @@ class Postgres:
             found = own.execute("select pid from pg_stat_activity where application_name = %s", (name,)).fetchall()
         return {pid for (pid,) in found}
 
-    def runs(self, name: str, query: str) -> bool:
-        """Whether a query that begins with this runs on a connection of that name."""
+    def running(self, name: str, query: str) -> int:
+        """How many queries that begin with this run on connections of that name."""
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres") as own:
             asked = "select 1 from pg_stat_activity where application_name = %s and state = 'active' and query like %s"
-            return own.execute(asked, (name, f"{query}%")).fetchone() is not None
+            return len(own.execute(asked, (name, f"{query}%")).fetchall())
 
 
 class MariaDB:

@@ -1,6 +1,7 @@
 """asyncpg with a real PostgreSQL."""
 
 import asyncio
+import gc
 
 import asyncpg
 import pytest
@@ -89,7 +90,7 @@ def test_work_in_the_background_is_waited_for_or_interrupted_and_named(boundary,
             own = await asyncpg.connect(postgres.url("works"))
             works = [asyncio.create_task(work(own)), asyncio.create_task(of_pool(pool))]
             await asyncio.to_thread(wait_until, lambda: len(postgres.pids("works")) == 2)
-            await asyncio.to_thread(wait_until, lambda: postgres.runs("works", query))
+            await asyncio.to_thread(wait_until, lambda: postgres.running("works", query))
             snapext.install_all()
             await asyncio.to_thread(boundary.before)
             errors = await asyncio.gather(*works)
@@ -140,6 +141,27 @@ def test_a_connection_is_closed_with_a_recipe(boundary, postgres):
     asyncio.run(app())
     (line,) = boundary.lines
     assert "is closed now, and cannot be opened again. Call asyncpg.connect()" in line
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_connection_of_another_loop_is_named_and_fails_nothing(boundary, postgres):
+    """Of an asyncio.run() at import: nothing can close it on the app's loop."""
+
+    async def connect():
+        return await asyncpg.connect(postgres.url("other"))
+
+    left = asyncio.run(connect())
+
+    async def app():
+        integration.install()
+        await asyncio.to_thread(boundary.before)
+        await asyncio.to_thread(boundary.after)
+
+    asyncio.run(app())
+    (line,) = boundary.lines
+    assert "is connected on an event loop that has ended" in line
+    del left
+    gc.collect()
 
 
 def test_a_closed_pool_is_left_alone(boundary, postgres):

@@ -155,6 +155,30 @@ def test_a_transaction_that_is_lost_is_named(boundary, postgres, databases):
     connections.close_all()
 
 
+def test_a_query_that_does_not_end_is_interrupted_and_named(boundary, postgres, databases):
+    """Of work in the background, outside of a transaction."""
+    query, errors = "select pg_sleep(60)", []
+
+    def work():
+        try:
+            with connections["default"].cursor() as cursor:
+                cursor.execute(query)
+        except OperationalError as error:
+            errors.append(error)
+        connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: postgres.running("plain", query))
+    integration.install()
+    boundary.before()
+    thread.join()
+    boundary.after()
+    (line,) = boundary.lines
+    assert "a connection of the database 'default' was in use before the snapshot" in line
+    assert len(errors) == 1
+
+
 def test_a_database_in_memory_is_kept(boundary, databases):
     """As Django itself keeps it."""
     with connections["memory"].cursor() as cursor:

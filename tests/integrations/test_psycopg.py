@@ -70,7 +70,7 @@ class Works(threading.Thread):
         self.error = None
         self._connection, self._query = connection, query
         self.start()
-        wait_until(lambda: postgres.runs(name, query))
+        wait_until(lambda: postgres.running(name, query))
 
     def run(self):
         try:
@@ -113,7 +113,7 @@ def test_work_that_does_not_end_is_interrupted_and_named(boundary, postgres, eve
         for work in works:
             work.join()
             assert isinstance(work.error, psycopg.OperationalError | psycopg2.Error)
-        wait_until(lambda: not postgres.runs("long", LONG))
+        wait_until(lambda: not postgres.running("long", LONG))
         boundary.after()
         with pool.connection(timeout=5) as connection:
             connection.execute(PID)
@@ -135,11 +135,11 @@ def test_async_work_is_interrupted_in_the_same_way(boundary, postgres):
             await pool.wait()
             works = [asyncio.create_task(work(one)) for one in (own, pool.connection())]
             await asyncio.to_thread(wait_until, lambda: len(postgres.pids("tasks")) == 2)
-            await asyncio.to_thread(wait_until, lambda: postgres.runs("tasks", LONG))
+            await asyncio.to_thread(wait_until, lambda: postgres.running("tasks", LONG))
             snapext.install_all()
             await asyncio.to_thread(boundary.before)
             errors = await asyncio.gather(*works, return_exceptions=True)
-            await asyncio.to_thread(wait_until, lambda: not postgres.runs("tasks", LONG))
+            await asyncio.to_thread(wait_until, lambda: not postgres.running("tasks", LONG))
             await asyncio.to_thread(boundary.after)
             async with pool.connection(timeout=5) as connection:
                 await connection.execute(PID)

@@ -11,11 +11,13 @@ import socket
 import subprocess
 import threading
 
+import celery
 import grpc
 import grpc.aio
 import kombu
 import kombu.pools
 import pytest
+from redis import Redis
 
 import snapext
 from helpers import LIMIT_S, need, wait_until
@@ -135,6 +137,34 @@ def test_the_pools_of_a_broker_close_and_connect_again(redis, boundary):
         with connection.SimpleQueue("queue") as queue:
             assert [queue.get(timeout=LIMIT_S).payload for _ in range(3)] == ["before", "in between", "after"]
     kombu.pools.reset()
+
+
+def test_a_celery_app_has_no_connection_in_the_snapshot(redis, boundary):
+    """Neither to its broker nor to the backend of its results; tasks are sent, and results read, after the restore."""
+    socket_path = redis.partition("redis+socket://")[2]
+    app = celery.Celery("tasks", broker=redis, backend=redis, set_as_current=False)
+    app.conf.result_expires = None  # else Celery calls what redis-py has deprecated
+    with Redis(unix_socket_path=socket_path) as own:
+
+        def others():
+            return [client for client in own.client_list() if client["id"] != str(own.client_id())]
+
+        def send():
+            app.send_task("add", (1, 2), ignore_result=True)
+            app.backend.store_result("one", 3, "SUCCESS")
+            assert app.backend.get_result("one") == 3
+
+        send()
+        frozen = {client["id"] for client in others()}
+        assert len(frozen) >= 2
+        snapext.install_all()
+        boundary.before()
+        wait_until(lambda: not others())
+        boundary.after()
+        send()
+        assert not frozen & {client["id"] for client in others()}
+        assert own.llen("celery") == 2
+    app.close()
 
 
 class Echo(grpc.GenericRpcHandler):

@@ -6,12 +6,14 @@ import threading
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 import snapext
 from helpers import wait_until
+from snapext.integrations import patience
 from snapext.integrations import sqlalchemy as integration
 
 PID = text("select pg_backend_pid()")
@@ -127,6 +129,66 @@ def test_an_async_engine_is_disposed_of_on_its_loop(boundary, postgres, driver):
     gc.collect()
     kinds = [line.partition("open transaction of some ")[2].partition(" is rolled back")[0] for line in boundary.lines]
     assert sorted(kinds) == ["AsyncConnection", "AsyncSession"]
+
+
+@pytest.mark.parametrize("seconds", [60, 0.4])
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_query_that_runs_is_waited_for_or_interrupted(boundary, postgres, monkeypatch, driver, seconds):
+    """By a session and by a connection, in threads in the background: closing would wait for its end."""
+    monkeypatch.setattr(patience, "WAIT_S", 20 if seconds < 1 else 0.1)
+    name, query = f"run{driver}", f"select pg_sleep({seconds})"
+    engine, errors = create_engine(postgres.url(name, driver)), []
+
+    def work(begin):
+        try:
+            with begin() as connection:
+                connection.execute(text(query))
+        except OperationalError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(one.begin,)) for one in (engine, sessionmaker(engine))]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: postgres.running(name, query) == 2)
+    snapext.install_all()
+    boundary.before()
+    wait_until(lambda: not postgres.pids(name))
+    boundary.after()
+    for thread in threads:
+        thread.join()
+    engine.dispose()
+    assert len(errors) == (2 if seconds == 60 else 0)
+    assert len(boundary.lines) <= len(errors)  # who has failed may have rolled back by then
+
+
+@pytest.mark.parametrize("seconds", [60, 0.4])
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_an_async_query_that_runs_is_waited_for_or_interrupted(boundary, postgres, monkeypatch, driver, seconds):
+    """In tasks in the background."""
+    monkeypatch.setattr(patience, "WAIT_S", 20 if seconds < 1 else 0.1)
+    name, query = f"arun{driver}", f"select pg_sleep({seconds})"
+
+    async def work(begin):
+        async with begin() as connection:
+            await connection.execute(text(query))
+
+    async def app():
+        url, _, _ = postgres.url(name, driver).partition("?")
+        named = {"application_name": name}
+        engine = create_async_engine(url, connect_args={"server_settings": named} if driver == "asyncpg" else named)
+        tasks = [asyncio.create_task(work(one.begin)) for one in (engine, async_sessionmaker(engine))]
+        await asyncio.to_thread(wait_until, lambda: postgres.running(name, query) == 2)
+        snapext.install_all()
+        await asyncio.to_thread(boundary.before)
+        await asyncio.to_thread(wait_until, lambda: not postgres.pids(name))
+        await asyncio.to_thread(boundary.after)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await engine.dispose()
+        return results
+
+    results = asyncio.run(app())
+    assert [isinstance(result, DBAPIError) for result in results] == [seconds == 60] * 2
+    assert len(boundary.lines) <= 2 * (seconds == 60)
 
 
 def test_engines_of_mariadb_sync_and_async(boundary, mariadb):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from snapext.integrations import patience
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
-from snapext.integrations.reach import held_by, name_of
+from snapext.integrations.reach import held_by, is_done, name_of, of_another_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +47,16 @@ class _Asyncpg(Integration):
                 await self._empty(thing)
         elif not thing.is_closed() and thing.get_server_pid() not in self._refilled:
             instead = "Call asyncpg.connect() in an after-restore hook, or use a pool, which replaces connections"
-            rests = await self.is_at_rest_here(lambda: _is_in_use(thing))
-            await thing.close(timeout=CLOSE_WITHIN_S)
-            if rests:
+            rests = True
+
+            async def close() -> None:
+                nonlocal rests
+                rests = await self.is_at_rest_here(lambda: _is_in_use(thing))
+                await thing.close(timeout=CLOSE_WITHIN_S)
+
+            if not await is_done(close()):
+                self.warn("loop", of_another_loop(repr(thing)))
+            elif rests:
                 what = f"{thing!r} was open before the snapshot, is closed now, and cannot be opened again"
                 self.warn("connection", f"{what}. {instead}")
             else:
@@ -104,16 +111,8 @@ class _Asyncpg(Integration):
 
 
 async def _is_in_use(connection: Any) -> bool:
-    """In the middle of a query, which lets none of ours in, or of a transaction."""
-    from asyncpg import InterfaceError
-
-    if connection.is_closed():
-        return False
-    try:
-        await connection.execute("select 1")
-    except InterfaceError:
-        return not connection.is_closed()
-    return bool(connection.is_in_transaction())
+    """In the middle of a query, or of a transaction."""
+    return await queries.runs_here(connection) or (not connection.is_closed() and connection.is_in_transaction())
 
 
 _ASYNCPG = _Asyncpg(__name__)

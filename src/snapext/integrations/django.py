@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -40,6 +41,11 @@ class _Django(Integration):
                 f"an open transaction of the database {thing.alias!r} (atomic) is rolled back before the snapshot. Let "
                 "the work that has begun it end in a before-snapshot hook",
             )
+        if getattr(thing, "vendor", "") == "postgresql" and thing.connection is not None:
+            raw = thing.connection  # psycopg2's close() waits for a query
+            if not queries.let_rest(self, [raw], lambda: queries.runs(raw)):
+                what = f"a connection of the database {thing.alias!r}"
+                self.warn(f"in use of {thing.alias}", patience.in_use(what, patience.GIVEN_BACK))
         _close(thing)
         if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
             thing.close_pool()  # the next use makes another one

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 """For all in one phase: what listens never comes to an end."""
 LOOK_EVERY_S = 0.02
-CANCELED_WITHIN_S = 0.5
+CANCELED_WITHIN_S = 2.0
 """The server answers at once to a cancellation, and its client then gives way."""
 
 
@@ -67,7 +67,7 @@ def in_use(what: str, instead: str) -> str:
 GIVEN_BACK = (
     "Let that work end, or give the connection back, in a before-snapshot hook, and go on in an after-restore hook"
 )
-"""For one of a pool, which replaces it when it is given back."""
+"""For one of a pool or of Django, which has another when that is used next."""
 IN_PLACE = (
     "It is opened again after the restore: commit in a before-snapshot hook, and begin again in an after-restore hook"
 )

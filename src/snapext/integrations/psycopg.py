@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from snapext.integrations import patience
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -57,42 +55,24 @@ class _Psycopg(Integration):
 
 def close(integration: Integration, connection: Any) -> bool:
     """Close it when it is at rest, or the time is over. Returns whether it was in use."""
-    rests = integration.is_at_rest(lambda: _is_in_use(connection))
-    if not rests and _runs(connection):
-        connection.cancel()
-        until = time.monotonic() + patience.CANCELED_WITHIN_S
-        patience.rests_until(lambda: until, lambda: _runs(connection))
+    rests = integration.is_at_rest(lambda: queries.status(connection) != queries.IDLE)
+    if queries.runs(connection):
+        queries.interrupt(connection)
     connection.pgconn.finish()  # its own close() may give it back to a pool (close_returns)
     return not rests
 
 
 async def close_async(integration: Integration, connection: Any) -> bool:
     """The same for an AsyncConnection, on its loop."""
-    import asyncio
 
     async def is_in_use() -> bool:
-        return _is_in_use(connection)
+        return queries.status(connection) != queries.IDLE
 
     rests = await integration.is_at_rest_here(is_in_use)
-    if not rests and _runs(connection):
-        connection.cancel()
-        until = time.monotonic() + patience.CANCELED_WITHIN_S
-        while _runs(connection) and time.monotonic() < until:
-            await asyncio.sleep(patience.LOOK_EVERY_S)
+    if queries.runs(connection):
+        await queries.interrupt_here(connection)
     connection.pgconn.finish()
     return not rests
-
-
-def _is_in_use(connection: Any) -> bool:
-    from psycopg.pq import TransactionStatus
-
-    return not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE
-
-
-def _runs(connection: Any) -> bool:
-    from psycopg.pq import TransactionStatus
-
-    return not connection.closed and connection.info.transaction_status == TransactionStatus.ACTIVE
 
 
 _PSYCOPG = _Psycopg(__name__)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from snapext.integrations import patience
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
 from snapext.integrations.reach import held_by, name_of
 
@@ -54,7 +52,7 @@ class _Psycopg2(Integration):
 
         _empty(pool, left())
         if in_use := left():
-            self.is_at_rest(lambda: any(map(_status, in_use)))
+            self.is_at_rest(lambda: any(map(queries.status, in_use)))
             _empty(pool, left())  # what was given back meanwhile
         if in_use := left():
             for one in in_use:
@@ -65,24 +63,11 @@ class _Psycopg2(Integration):
 
     def _close(self, connection: Any) -> bool:
         """Close it when it is at rest, or the time is over. Returns whether it was in use."""
-        rests = self.is_at_rest(lambda: _status(connection) != 0)
-        if not rests and _runs(connection):
-            connection.cancel()  # its close() waits for the query
-            until = time.monotonic() + patience.CANCELED_WITHIN_S
-            patience.rests_until(lambda: until, lambda: _runs(connection))
+        rests = self.is_at_rest(lambda: queries.status(connection) != queries.IDLE)
+        if queries.runs(connection):
+            queries.interrupt(connection)  # its close() waits for the query
         connection.close()
         return not rests
-
-
-def _status(connection: Any) -> int:
-    """In the words of libpq; 0: it is idle, or closed."""
-    return 0 if connection.closed else int(connection.get_transaction_status())
-
-
-def _runs(connection: Any) -> bool:
-    from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
-
-    return bool(_status(connection) == TRANSACTION_STATUS_ACTIVE)
 
 
 def _empty(pool: Any, connections: list[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from snapext.integrations import queries
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    Say = Callable[[str], None]
-    Work = Callable[[Any, Say], Awaitable[object] | None]
+    Work = Callable[[Any, "_SQLAlchemy"], Awaitable[object] | None]
 
 
 def install(obj: Engine | AsyncEngine | None = None) -> None:
@@ -41,19 +41,35 @@ class _SQLAlchemy(Integration):
         for kind, release in (holders | engines).items():
             if isinstance(thing, kind):
                 try:
-                    return release(thing, self._say_rolled_back)
+                    return release(thing, self)
                 except Exception as error:
                     if kind in engines:
                         raise
                     self.warn("in use", f"a {kind.__name__} keeps its connection: {error!r}. Close it before that")
         return None
 
-    def _say_rolled_back(self, kind: str) -> None:
-        self.warn(
-            f"transaction of {kind}",
-            f"the open transaction of some {kind} is rolled back before the snapshot; its next use begins another one. "
-            "Commit it, or close it: scoped_session.remove() behind each request, say",
-        )
+    def begin(self, thing: Any) -> None:
+        """Wait for its transaction to end if a query runs in it; say that it is lost if it is open still."""
+        running = [one for one in queries.beneath(thing, ("sqlalchemy",)) if queries.runs(one)]
+        if running:
+            queries.let_rest(self, running, thing.in_transaction)
+        self._say_if_rolled_back(thing)
+
+    async def begin_here(self, thing: Any) -> None:
+        """The same on the loop of what is async."""
+        running = [one for one in queries.beneath(thing, ("sqlalchemy",)) if await queries.runs_here(one)]
+        if running:
+            await queries.let_rest_here(self, running, thing.in_transaction)
+        self._say_if_rolled_back(thing)
+
+    def _say_if_rolled_back(self, thing: Any) -> None:
+        kind = type(thing).__name__
+        if thing.in_transaction():
+            self.warn(
+                f"transaction of {kind}",
+                f"the open transaction of some {kind} is rolled back before the snapshot; its next use begins another "
+                "one. Commit it, or close it: scoped_session.remove() behind each request, say",
+            )
 
     def after_restore(self, thing: Any) -> None:
         engine = getattr(thing, "sync_engine", thing)
@@ -88,49 +104,57 @@ def _is_left_alone(engine: Any, *, is_async: bool) -> bool:
     return _is_sqlite(engine) or bool(engine.dialect.is_async) != is_async
 
 
-def _release_session(session: Any, say: Say) -> None:
+def _release_session(session: Any, ours: _SQLAlchemy) -> None:
     if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=False):
-        say("Session")
-        session.invalidate()
+        ours.begin(session)
+        if session.in_transaction():
+            session.invalidate()
 
 
-def _release_async_session(session: Any, say: Say) -> Awaitable[object] | None:
+def _release_async_session(session: Any, ours: _SQLAlchemy) -> Awaitable[object] | None:
     if session.in_transaction() and not _is_left_alone(session.get_bind(), is_async=True):
-        say("AsyncSession")
-        result: Awaitable[object] = session.invalidate()
-        return result
+        return _invalidate_session(session, ours)
     return None
 
 
-def _release_connection(connection: Any, say: Say) -> None:
+async def _invalidate_session(session: Any, ours: _SQLAlchemy) -> None:
+    await ours.begin_here(session)
+    if session.in_transaction():
+        await session.invalidate()
+
+
+def _release_connection(connection: Any, ours: _SQLAlchemy) -> None:
     if connection.closed or connection.invalidated or _is_left_alone(connection.engine, is_async=False):
         return
     if connection.in_transaction():
-        say("Connection")
+        ours.begin(connection)
+    if connection.in_transaction():  # its work may have ended meanwhile
         connection.rollback()
-    connection.invalidate()
+    if not connection.closed:
+        connection.invalidate()
 
 
-def _release_async_connection(connection: Any, say: Say) -> Awaitable[object] | None:
+def _release_async_connection(connection: Any, ours: _SQLAlchemy) -> Awaitable[object] | None:
     if connection.closed or connection.invalidated or _is_left_alone(connection.sync_engine, is_async=True):
         return None
+    return _invalidate(connection, ours)
+
+
+async def _invalidate(connection: Any, ours: _SQLAlchemy) -> None:
     if connection.in_transaction():
-        say("AsyncConnection")
-    return _invalidate(connection)
+        await ours.begin_here(connection)
+    if not connection.closed and not connection.invalidated:
+        if connection.in_transaction():
+            await connection.rollback()
+        await connection.invalidate()
 
 
-async def _invalidate(connection: Any) -> None:
-    if connection.in_transaction():
-        await connection.rollback()
-    await connection.invalidate()
-
-
-def _dispose(engine: Any, _: Say) -> None:
+def _dispose(engine: Any, _: _SQLAlchemy) -> None:
     if not _is_left_alone(engine, is_async=False):
         engine.dispose()
 
 
-def _dispose_async(engine: Any, _: Say) -> Awaitable[object] | None:
+def _dispose_async(engine: Any, _: _SQLAlchemy) -> Awaitable[object] | None:
     if _is_left_alone(engine.sync_engine, is_async=True):
         return None
     result: Awaitable[object] = engine.dispose()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lifecycle_driver import Driver, settings
 from snapext.wire.messages import Done, HookTiming
-from snapext_extension.boundary.actions import AnswerReadiness, Report
-from snapext_extension.boundary.events import Acknowledged, RestoreReturned, Said, SignalsSent
+from snapext_extension.boundary.actions import AnswerReadiness, Report, TimerName
+from snapext_extension.boundary.events import Acknowledged, RestoreReturned, Said, SignalsSent, TimerFired
 from snapext_extension.boundary.failures import Process
 
 FOR_METRICS = {"hooks", "slowest_hook", "slowest_hook_ms", "slowest_process_ms"}
@@ -43,6 +43,27 @@ def test_each_phase_says_what_its_own_hooks_took() -> None:
     assert driver.reported("debug") == []
     last = [action for action in driver.log if isinstance(action, (AnswerReadiness, Report))][-2:]
     assert [type(action) for action in last] == [AnswerReadiness, Report]  # the gate first
+
+
+def test_a_restore_that_goes_straight_is_measured_alike() -> None:
+    """Its twin, which is told of nothing but the answers, says the same."""
+    driver = Driver(settings(metrics=True))
+    first, second = driver.join(), driver.join()
+    driver.app_ready_and_settled()
+    answer(driver, first, 1.0)
+    answer(driver, second, 1.0)
+    driver.handle(TimerFired(TimerName.EVENT_NEXT))
+    driver.handle(RestoreReturned(200, ""))
+    answer(driver, first, 2.0, ("open", 1.5))
+    answer(driver, second, 3.0, ("open", 2.5))
+    assert driver.went_straight == 1
+    (ready,) = driver.reports("ready")
+    assert {name: ready[name] for name in FOR_METRICS} == {
+        "hooks": 2,
+        "slowest_hook": "open",
+        "slowest_hook_ms": 2.5,
+        "slowest_process_ms": 3.0,
+    }
 
 
 def test_without_metrics_nothing_of_it_is_said() -> None:

@@ -1,0 +1,105 @@
+"""Queries that run on connections of psycopg, psycopg2 and asyncpg: how they show, and how they are interrupted."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from snapext.integrations import patience
+from snapext.integrations.reach import held_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from snapext.integrations.frame import Integration
+
+IDLE, ACTIVE = 0, 1
+"""PQTRANS_IDLE and PQTRANS_ACTIVE of libpq, whose numbers psycopg and psycopg2 both have."""
+KINDS = (
+    ("psycopg", "Connection"),
+    ("psycopg", "AsyncConnection"),
+    ("psycopg2.extensions", "connection"),
+    ("asyncpg", "Connection"),
+)
+CLOSE_WITHIN_S = 5.0
+
+
+def status(connection: Any) -> int:
+    """The status of the transaction, of psycopg and psycopg2; IDLE as well if it is closed."""
+    if connection.closed:
+        return IDLE
+    return int(connection.info.transaction_status)
+
+
+def runs(connection: Any) -> bool:
+    """Whether a query runs on it."""
+    return status(connection) == ACTIVE
+
+
+async def runs_here(connection: Any) -> bool:
+    """The same, also for asyncpg, which shows it to those alone that want to run another query."""
+    if not hasattr(connection, "is_closed"):
+        return runs(connection)
+    from asyncpg import InterfaceError, PostgresError
+
+    if connection.is_closed():
+        return False
+    try:
+        await connection.execute("select 1")
+    except InterfaceError:
+        return not connection.is_closed()
+    except PostgresError:  # of a transaction that has failed already
+        return False
+    return False
+
+
+def interrupt(connection: Any, is_busy: Callable[[], bool] | None = None) -> None:
+    """Have its query canceled, and wait until whoever has begun it gives way."""
+    connection.cancel()
+    until = time.monotonic() + patience.CANCELED_WITHIN_S
+    patience.rests_until(lambda: until, is_busy or (lambda: runs(connection)))
+
+
+async def interrupt_here(connection: Any, is_busy: Callable[[], bool] | None = None) -> None:
+    """The same on its loop. One of asyncpg is closed, which cancels its query."""
+    import asyncio
+
+    if hasattr(connection, "is_closed"):
+        await connection.close(timeout=CLOSE_WITHIN_S)
+    else:
+        connection.cancel()
+    until = time.monotonic() + patience.CANCELED_WITHIN_S
+    while (is_busy() if is_busy else runs(connection)) and time.monotonic() < until:
+        await asyncio.sleep(patience.LOOK_EVERY_S)
+
+
+def let_rest(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """Wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
+
+    Returns whether it came to rest by itself.
+    """
+    if integration.is_at_rest(is_busy):
+        return True
+    for connection in filter(runs, running):
+        interrupt(connection, is_busy)
+    return False
+
+
+async def let_rest_here(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> None:
+    """The same on the loop of async connections."""
+
+    async def busy() -> bool:
+        return is_busy()
+
+    if not await integration.is_at_rest_here(busy):
+        for connection in running:
+            if await runs_here(connection):
+                await interrupt_here(connection, is_busy)
+
+
+def beneath(thing: Any, libraries: tuple[str, ...]) -> list[Any]:
+    """The connections of these drivers that an object of such a library holds."""
+    loaded = [getattr(sys.modules.get(module), name, None) for module, name in KINDS]
+    return held_by(thing, tuple(kind for kind in loaded if kind is not None), libraries)
