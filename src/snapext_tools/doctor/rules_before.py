@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from snapext_extension import adapter_config
@@ -11,6 +10,7 @@ from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer
 from snapext_tools.doctor.rules_image import image_of
 from snapext_tools.doctor.rules_platform import PUBLISHED, without_snap_start
+from snapext_tools.doctor.rules_release import release_of
 from snapext_tools.doctor.settings import Change, Function, ImageFile
 
 SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
@@ -49,10 +49,10 @@ def image_label(function: Function) -> Iterator[Finding]:
     if not facts.image or facts.snap_start != PUBLISHED:
         return
     image = image_of(function)
-    release = re.search(r":v?(\d+)\.(\d+)", image.adapter or "") if image is not None else None
+    release = release_of(image.adapter or "") if image is not None else None
     if image is None or image.labelled or not image.trusted or release is None:
         return
-    if (int(release[1]), int(release[2])) < (1, 1):
+    if release < (1, 1):
         yield Finding(
             Severity.ERROR,
             f"the web adapter {image.adapter} never asks for restore/next, and the image has no label that allows that",

@@ -20,6 +20,9 @@ from snapext_tools.doctor.settings import (
 )
 
 OLDEST_PYTHON = 12
+"""That has SnapStart as a zip."""
+OLDEST_OF_EXTENSION = 11
+"""That the extension runs on, in an image."""
 MOST_EPHEMERAL_MB = 512
 PUBLISHED = "PublishedVersions"
 
@@ -131,6 +134,8 @@ def _asks_the_gate(function: Function) -> bool:
 def launcher(function: Function) -> Iterator[Finding]:
     """The extension is a Python program: Lambda's other managed runtimes have no Python."""
     facts = function.beyond_variables()
+    if isinstance(facts.image_file, ImageFile):
+        yield from _old_python(facts.image_file)
     if facts.image or facts.runtime is None:
         return
     value = function.read("Runtime", facts.runtime)
@@ -141,6 +146,20 @@ def launcher(function: Function) -> Iterator[Finding]:
             "snapext's extension needs Python 3.11 to 3.14 beside the function: it ends at once, and each environment "
             "fails; put Python on PATH with another layer, or use a container image that has it",
             function.set(("PackageType",), "Image"),
+        )
+
+
+def _old_python(image: ImageFile) -> Iterator[Finding]:
+    found = re.search(r"(?:^|/)python:((\d+)\.(\d+))(?![\d])", image.base)
+    if found is not None and (int(found[2]), int(found[3])) < (3, OLDEST_OF_EXTENSION):
+        base = f"{image.base[: found.start(1)]}3.{OLDEST_PYTHON}{image.base[found.end(1) :].partition('@')[0]}"
+        base = re.sub(rf"(3\.{OLDEST_PYTHON})\.\d+", r"\1", base)
+        yield Finding(
+            Severity.ERROR,
+            f"the image's Python is {found[1]}",
+            f"snapext needs Python 3.{OLDEST_OF_EXTENSION} to 3.14: its extension does not start, and each environment "
+            "fails",
+            Change("change", image.base_place or image.place, f"FROM {base}"),
         )
 
 

@@ -323,6 +323,7 @@ def test_an_env_file_names_lines_and_leaves_the_rest_unjudged(tmp_path):
         "SnapStart's limits",
         "the handler script",
         "the web adapter's processor",
+        "the web adapter's release",
         "the image",
         "the start command",
         "the package",
