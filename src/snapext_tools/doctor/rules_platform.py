@@ -217,14 +217,40 @@ def layer(function: Function) -> Iterator[Finding]:
     facts = function.beyond_variables()
     if facts.image or any(mentions_snapext(layer) for layer in facts.layers):
         return  # rules_image judges the image
-    for each in facts.layers:
-        function.read("a layer", each)
-    yield Finding(
-        Severity.WARNING,
-        "no layer has snapext's name",
+    others = [each for each in facts.layers if not _is_adapters(each)]
+    for each in others:
+        if not layer_name(each):
+            function.read("a layer", each)
+    if others:  # somebody may have published snapext's files under another name
+        names = ", ".join(layer_name(each) or str(each).partition(" ")[0] for each in others)
+        yield _without_layer(Severity.WARNING, f"no layer has snapext's name, unless it is in {names}", function)
+
+
+def layer_missing(function: Function) -> Iterator[Finding]:
+    """There is no layer, or the web adapter's alone: none that snapext could be in."""
+    facts = function.beyond_variables()
+    if not facts.image and all(map(_is_adapters, facts.layers)):
+        which = "the web adapter's is the only layer" if facts.layers else "the function has no layer"
+        yield _without_layer(Severity.ERROR, f"{which}: snapext's is missing", function)
+
+
+def _without_layer(severity: Severity, wrong: str, function: Function) -> Finding:
+    return Finding(
+        severity,
+        wrong,
         "without the layer there is no extension, and nothing answers the web adapter's readiness check",
         function.add_item(("Layers",), "<the ARN of your snapext layer version>"),
     )
+
+
+def _is_adapters(layer: Setting) -> bool:
+    return layer_name(layer).startswith("LambdaAdapterLayer")
+
+
+def layer_name(layer: Setting) -> str:
+    """A layer's name as its ARN gives it, also where only the region depends on the deployment; else an empty text."""
+    found = re.search(r":layer:([\w-]+)(?=:|\s|$)", layer.words if isinstance(layer, Opaque) else layer)
+    return "" if found is None else found[1]
 
 
 def _ref(function: Function) -> object:

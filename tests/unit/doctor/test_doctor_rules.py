@@ -198,7 +198,16 @@ CASES = [
     ),
     ("the names of snapext's settings", "warning", {"SNAPEXT_WORKER": "4"}, {}, 'SNAPEXT_WORKERS: "4"'),
     ("the names of snapext's settings", "warning", {"SNAPEXT_XYZZY": "4"}, {}, 'SNAPEXT_XYZZY: "4"'),
-    ("the layer", "warning", {}, {"layers": (LWA,)}, "- <the ARN of your snapext layer version>"),
+    *(
+        ("the layer", severity, {}, {"layers": layers}, "- <the ARN of your snapext layer version>")
+        for severity, layers in (
+            ("error", (LWA,)),
+            ("error", (Opaque("!Sub", "arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerX86:25"),)),
+            ("error", (Opaque("!Join", ": arn aws lambda AWS::Region :1:layer:LambdaAdapterLayerX86:25"),)),
+            ("warning", (LWA, "arn:aws:lambda:eu-west-1:1:layer:tools:1")),
+            ("warning", (LWA, Opaque("!Sub", "arn:aws:lambda:${AWS::Region}:1:layer:tools:1"))),
+        )
+    ),
 ]
 
 OF_THE_CODE = [
@@ -310,7 +319,8 @@ def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, 
         ({"SNAPEXT_MODE": "false"}, {"package": Bundled(RUN, "snapshot-restore-py")}, []),
         ({}, {"runtime": "java21"}, ["no-python"]),
         ({}, {"handler": "app.handler", "script": None}, ["native-handler"]),
-        ({}, {"layers": (LWA,)}, ["no-layer"]),
+        ({}, {"layers": (LWA,)}, ["layer-missing"]),
+        ({}, {"layers": (LWA, "arn:aws:lambda:eu-west-1:1:layer:tools:1")}, ["no-layer"]),
         (
             {},
             {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1.0.0", overlay=True, linked=True)},
@@ -517,10 +527,10 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
         )
     ).findings
 
-    assert [finding.severity is Severity.WARNING for finding in found] == [0, 0, 0, 1, 1]
+    assert [finding.severity is Severity.WARNING for finding in found] == [0, 0, 0, 0, 1]
     assert "READINESS_CHECK_PORT" in found[0].wrong
     assert "SnapStart" in found[1].wrong
-    assert "AFTER_RESTORE_PATH" in found[3].wrong
+    assert "AFTER_RESTORE_PATH" in found[4].wrong
 
 
 @for_each(
@@ -588,6 +598,7 @@ def test_every_refused_setting_is_named():
         ("the app's port", {"PORT": Opaque("!Ref P")}, {}),
         ("snapext's settings", {"SNAPEXT_WORKERS": Opaque("!Ref P")}, {}),
         ("the layer", {}, {"layers": (LWA, Opaque("!Ref Layer", "Layer"))}),
+        ("the layer", {}, {"layers": (LWA, Opaque("!Sub", "arn:aws:lambda:x:1:layer:tools-${Stage}:1"))}),
     ],
 )
 def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables, facts):
