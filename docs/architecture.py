@@ -79,7 +79,7 @@ ARROWS = {
         *("snapext.errors", "snapext.wire", "snapext_extension.boundary", "snapext_extension.door"),
         *("snapext_extension.kernel", "snapext_extension.log", "snapext_extension.reactor"),
     ),
-    # The shell: __main__ and extension, over all its rooms.
+    # The shell, over all its rooms: __main__, extension, and the modules beside them that have one job of it each.
     "snapext_extension": ("snapext.clock", "snapext.errors", "snapext.wire"),
     "snapext_layer": ("snapext.errors",),
     "snapext_tools": (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from snapext_extension.boundary.straight import Plan
 from snapext_extension.kernel.identity import moment
 from snapext_extension.peers.lines import beginning_of_line, done_in, rest_of_line
-from snapext_extension.reactor import Reactor, now_ms
+from snapext_extension.reactor import now_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
         def restored(self, environment_id: str) -> None: ...
         def answered(self, key: int, data: bytes) -> None: ...
+
+    class Waiter(Protocol):
+        """The reactor, as far as it is needed."""
+
+        def wait(self, until_ms: float, /) -> list[tuple[int, int]]: ...
+        def call(self, fd: int) -> None: ...
 
     Odd = tuple[int, Peer, bytes, str | None]
     """What a peer has said that is no plain answer: arguments of Bridge.received."""
@@ -59,7 +65,7 @@ class Straight:
         plan: Plan,
         bridge: Bridge,
         peers: dict[int, tuple[int, Peer]],
-        reactor: Reactor,
+        reactor: Waiter,
         gate: Gate | None,
         status: int,
         debugger: Debugger,

@@ -126,6 +126,11 @@ def look_again() -> None:
         look(thorough=False)
 
 
+def modules_seen() -> int:
+    """How many modules there were at the last look."""
+    return _modules_seen
+
+
 def found() -> list[Stir]:
     """What is to be called with a seed of at least SEED_BYTES, to mix it into each generator that is reached."""
     return _stirs

@@ -55,8 +55,8 @@ def renewal() -> Callable[[bytes], None]:
     Each page that is touched first after a restore is a read from the snapshot: so it is one function, and what it
     calls are its own variables.
     """
-    modules = len(sys.modules) if generators.are_found() else -1
-    return _renewal(*_seed_of_random(), libcrypto.found(), generators.found(), generators.kept(), modules)
+    seen = libcrypto.modules_seen() if generators.are_found() else -1
+    return _renewal(*_seed_of_random(), libcrypto.found(), generators.found(), generators.kept(), seen)
 
 
 def rehearsal() -> Callable[[bytes], None]:

@@ -106,4 +106,5 @@ def _image_lines(image: ImageFile | str | None) -> tuple[str, ...]:
     return (
         "# Beside the web adapter, in the last stage; once more with --venv PATH for a virtual environment.",
         "RUN pip install --no-cache-dir lambda-snapext && snapext layer install / --precompile python3",
+        "# PyPI has lambda-snapext from the first release on; a wheel of the clone: docs/start-image.md.",
     )

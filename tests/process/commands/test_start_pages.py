@@ -29,10 +29,12 @@ def test_the_page_goes_from_a_judged_to_an_attached_app_that_has_lived(
 
     One life is enough, that of the zip: the same server is in the image, and nothing but its end follows there.
     """
-    app = shutil.copytree(ROOT / "examples" / f"start_{kind}", tmp_path / "hello")
+    app = shutil.copytree(ROOT / "examples" / f"start_{kind}", tmp_path / f"hello-{kind}")
     monkeypatch.chdir(app)
     (_, new), *blocks = BLOCK.findall((ROOT / "docs" / f"start-{kind}.md").read_text())
-    assert new.endswith(f"cp -r examples/start_{kind} ~/hello && cd ~/hello\n"), "the folder in which the rest is run"
+    assert new.endswith(f"cp -r examples/start_{kind} ~/hello-{kind} && cd ~/hello-{kind}\n"), (
+        "the folder in which the rest is run"
+    )
     printed = ""
     for language, text in blocks:
         if language == "python":

@@ -111,7 +111,8 @@ def test_an_extension_that_observes_warns_of_a_clock_that_it_cannot_watch(observ
     extension = Extension.__new__(Extension)
     vars(extension).update(
         _observes=observes,
-        _clock=SimpleNamespace(start=lambda: "no timer"),
+        _clock=SimpleNamespace(start=lambda: "no timer", fd=-1),
+        _restoring=SimpleNamespace(),
         _log=SimpleNamespace(write=lambda level, event, **more: said.append((level, event, more))),
     )
     extension._watch_clock()
@@ -136,7 +137,7 @@ def test_the_log_says_by_how_much_and_when(
     extension = Extension.__new__(Extension)
     vars(extension).update(
         _observes=False,
-        _restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s,
+        _restoring=SimpleNamespace(restored_monotonic=None if restored_ago_s is None else 81.5 - restored_ago_s),
         _log=SimpleNamespace(
             write=lambda level, event, **more: said.append((level, event, more)),
             release=lambda: said.append(("", "released", {})),
@@ -152,7 +153,7 @@ def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -
     extension = Extension.__new__(Extension)
     vars(extension).update(
         _observes=True,
-        _restored_monotonic=None,
+        _restoring=SimpleNamespace(restored_monotonic=None),
         _log=SimpleNamespace(write=lambda *_, **__: None, release=lambda: None),
         _event=heard.append,
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from alone import FAILURE, Client, Life
-from helpers import HELLO, LIMIT_S, wait_until
+from helpers import HELLO, LIMIT_S, MemoryLog, wait_until
 from snapext.wire.messages import (
     AfterRestore,
     BeforeSnapshot,
@@ -25,6 +28,9 @@ from snapext.wire.messages import (
     Running,
     StatusRequest,
 )
+from snapext_extension.peers.bridge import Bridge
+from snapext_extension.reactor import Reactor
+from snapext_extension.rehearsal import rehearse
 
 SPIED = """
 import sys
@@ -33,6 +39,8 @@ from snapext_extension.__main__ import main
 run = straight.Straight.run
 def spied(self):
     crossing = run(self)
+    if -1 == self._aside:  # the rehearsal
+        return crossing
     print('{"event": "straight", "to_its_end": %s}' % ("true" if crossing[2] else "false"), flush=True)
     return crossing
 straight.Straight.run = spied
@@ -151,3 +159,21 @@ def test_a_failing_hook_is_reported(restored: Restored) -> None:
     failed = restored.until("failed")
     failure = wait_until(lambda: restored.life.platform.failure)
     assert (failure.error_type, failed["hook"]) == ("Runtime.AfterRestoreError", "app.connect")
+
+
+@pytest.mark.parametrize("is_short_of_descriptors", [False, True])
+def test_its_rehearsal_leaves_nothing_behind(tmp_path: Path, is_short_of_descriptors: bool) -> None:
+    """No descriptor, no word to anybody; and none is made where no descriptor is left."""
+    reactor, said = Reactor(), []
+    nobody: Any = SimpleNamespace(answered=lambda *_: said.append(1), restored=lambda *_: said.append(1))
+    bridge = Bridge(str(tmp_path / "bridge" / "bridge.sock"), os.geteuid(), reactor, MemoryLog(), nobody)
+    used, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
+    if is_short_of_descriptors:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        rehearse(bridge, nobody)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (len(os.listdir("/proc/self/fd")), bridge.exchanges, said) == (len(used), 0, [])
+    bridge.close()
+    reactor.close()

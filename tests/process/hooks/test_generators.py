@@ -117,16 +117,23 @@ def test_what_was_not_found_before_the_snapshot_is_found_at_the_restore(prepare:
 
 
 def test_the_restore_does_not_look_again() -> None:
-    """Reseeding imports nothing that is not there after the look before the snapshot: a look takes milliseconds."""
+    """Reseeding imports nothing that is not there after the look before the snapshot: a look takes milliseconds.
+
+    What an import has brought since is looked for, also where a renewal is made only then.
+    """
     code = """
 from snapext.hooks import libcrypto, reseed
 reseed.prepare()
+prepared = reseed.renewal()
 libcrypto.look = lambda **how: print(json.dumps("looked"))
 reseed.reseed()
+prepared(b"")
 import wave
 reseed.reseed()
+prepared(b"")
+reseed.renewal()(b"")
 """
-    assert run(code) == (["looked"], "")
+    assert run(code) == (["looked"] * 3, "")
 
 
 def test_reseeding_can_be_called_by_hand() -> None:
