@@ -97,10 +97,11 @@ class _Asyncpg(Integration):
             name = name_of(pool)
             what = f"a connection of the pool {name} ({len(in_use)} in all)"
             self.warn(f"in use of {name}", patience.in_use(what, patience.GIVEN_BACK))
-        if held and refills:
+        replaced = len(held) + len(in_use) if refills else 0
+        if replaced:
             self.warn(
                 "min_size",
-                f"a pool keeps {len(held)} connections open in the snapshot, since it replaces each at once that is "
+                f"a pool keeps {replaced} connections open in the snapshot, since it replaces each at once that is "
                 "closed. None of them is used after the restore, but the server waits for them: give create_pool() "
                 f"min_size=0 and init_size={pool.get_min_size()}",
             )

@@ -24,6 +24,7 @@ KINDS = (
     ("asyncpg", "Connection"),
 )
 CLOSE_WITHIN_S = 5.0
+ANSWER_WITHIN_S = 1.0
 
 
 def status(connection: Any) -> int:
@@ -47,10 +48,10 @@ async def runs_here(connection: Any) -> bool:
     if connection.is_closed():
         return False
     try:
-        await connection.execute("select 1")
+        await connection.execute("select 1", timeout=ANSWER_WITHIN_S)
     except InterfaceError:
         return not connection.is_closed()
-    except PostgresError:  # of a transaction that has failed already
+    except (PostgresError, OSError):  # of a transaction that has failed already; nobody answers (TimeoutError, too)
         return False
     return False
 

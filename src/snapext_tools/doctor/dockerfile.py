@@ -32,6 +32,7 @@ _PUBLIC = re.compile(
 @dataclass(slots=True)
 class _Stage:
     base: str
+    base_place: Place
     variables: dict[str, Setting] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     adapter: str | None = None
@@ -72,6 +73,7 @@ def read_dockerfile(path: Path, variables: Mapping[str, Setting], target: str | 
         _start(stage, known),
         stage.labelled,
         _words(stage),
+        stage.base_place,
     )
 
 
@@ -116,7 +118,9 @@ def _stages(text: str, file: str) -> dict[str, _Stage]:
             base = words[0] if words else ""
             name = words[2].lower() if len(words) > 2 and words[1].upper() == "AS" else str(len(stages))
             parent = stages.get(base.lower())
-            stage = _inherit(parent) if parent is not None else _Stage(base, trusted=bool(_PUBLIC.fullmatch(base)))
+            stage = (
+                _inherit(parent) if parent is not None else _Stage(base, place, trusted=bool(_PUBLIC.fullmatch(base)))
+            )
             stages[name] = stage
         elif stage is not None:
             _apply(stage, stages, instruction, rest, place)
@@ -139,7 +143,8 @@ def _apply(stage: _Stage, stages: Mapping[str, _Stage], instruction: str, rest: 
         other = stages.get(origin.lower())
         target = paths[-1].rstrip("/") if paths else ""
         if target == ADAPTER or (target == "/opt/extensions" and "lambda-adapter" in rest):
-            stage.adapter, stage.adapter_place = origin or "", place
+            named = other.base if other is not None and "adapter" in other.base else origin
+            stage.adapter, stage.adapter_place = named, place
         whole_opt = target == "/opt" and any(path.rstrip("/").endswith("opt") for path in paths[:-1])
         if whole_opt and other is not None:
             stage.overlay = stage.overlay or other.overlay

@@ -12,6 +12,7 @@ from snapext_tools.doctor import rules_hooks as hooks
 from snapext_tools.doctor import rules_image as image
 from snapext_tools.doctor import rules_own as own
 from snapext_tools.doctor import rules_platform as platform
+from snapext_tools.doctor import rules_release as release
 from snapext_tools.doctor import rules_script as script
 from snapext_tools.doctor import rules_start as starting
 from snapext_tools.doctor.findings import Finding, Severity
@@ -22,7 +23,7 @@ _OF_SNAPSTART = ("snapstart-off", "no-published-version")
 ATTACHED, BEFORE, ALWAYS = "attached", "before", "always"
 _WHEN_OFF = (
     *("mode-off", "no-python", "native-handler", "image-without-snapext", "image-without-label", "no-layer"),
-    "unknown-setting",
+    *("layer-missing", "unknown-setting"),
 )
 """What still matters where snapext is off, besides the rules for all functions: the extension runs, with its gate."""
 
@@ -159,6 +160,8 @@ RULES = (
     Rule("handler-not-executable", 9525, _E, "the handler script", script.handler_mode, ALWAYS),
     Rule("handler-line-ends", 9526, _E, "the handler script", script.handler_line_ends, ALWAYS),
     Rule("adapter-processor", 9527, _E, "the web adapter's processor", image.adapter_processor, ALWAYS),
+    Rule("layer-missing", 9543, _E, "the layer", platform.layer_missing),
+    Rule("old-adapter", 9542, _E, "the web adapter's release", release.old_adapter),
     Rule("image-without-snapext", 9528, _E, "the image", image.image_overlay),
     Rule("image-not-linked", 9529, _E, "the image", image.image_links),
     Rule("unlinked-start", 9530, _E, "the start command", starting.unlinked_start),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from snapext_extension import adapter_config
@@ -10,7 +9,8 @@ from snapext_tools.doctor.dockerfile import LABEL
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer
 from snapext_tools.doctor.rules_image import image_of
-from snapext_tools.doctor.rules_platform import PUBLISHED, without_snap_start
+from snapext_tools.doctor.rules_platform import OLDEST_PYTHON, PUBLISHED, without_snap_start
+from snapext_tools.doctor.rules_release import release_of
 from snapext_tools.doctor.settings import Change, Function, ImageFile
 
 SERVERLESS_PACKAGE = "cloudformation-template-update-stack.json"
@@ -28,7 +28,9 @@ def would_lose(function: Function) -> Iterator[Finding]:
     if value != PUBLISHED or not (can_attach or _refused(function)):
         state = "off" if value in (None, "None") else "on" if value == PUBLISHED else f"{value}"
         wrong = f"SnapStart is {state}, and snapext is not attached"
-        change = _attach(function) if can_attach else Change("leave", function.root, "as it is")
+        change = (
+            _attach(function) if can_attach else _newer_python(function) or Change("leave", function.root, "as it is")
+        )
         yield Finding(Severity.NOTE, wrong, what, change)
 
 
@@ -49,10 +51,10 @@ def image_label(function: Function) -> Iterator[Finding]:
     if not facts.image or facts.snap_start != PUBLISHED:
         return
     image = image_of(function)
-    release = re.search(r":v?(\d+)\.(\d+)", image.adapter or "") if image is not None else None
+    release = release_of(image.adapter or "") if image is not None else None
     if image is None or image.labelled or not image.trusted or release is None:
         return
-    if (int(release[1]), int(release[2])) < (1, 1):
+    if release < (1, 1):
         yield Finding(
             Severity.ERROR,
             f"the web adapter {image.adapter} never asks for restore/next, and the image has no label that allows that",
@@ -67,6 +69,14 @@ def why_not(function: Function) -> str:
     return "" if can_attach else what
 
 
+def _newer_python(function: Function) -> Change | None:
+    """The runtime that has SnapStart; None where another version of Python is not what is needed."""
+    runtime = function.beyond_variables().runtime
+    if not _refused(function) or not isinstance(runtime, str) or not runtime.startswith("python"):
+        return None
+    return function.set(("Runtime",), f"python3.{OLDEST_PYTHON}")
+
+
 def _refused(function: Function) -> str:
     facts = function.beyond_variables()
     return without_snap_start(facts.runtime) if not facts.image and isinstance(facts.runtime, str) else ""
@@ -77,7 +87,9 @@ def _lost(function: Function) -> tuple[str, bool]:
     facts = function.beyond_variables()
     runtime = facts.runtime if isinstance(facts.runtime, str) else ""
     if refusal := _refused(function):
-        return f"{refusal}: with {runtime} there is nothing to attach", False
+        newer = _newer_python(function)
+        instead = f"; for SnapStart: {newer.line}" if newer is not None else ""
+        return f"{refusal}: with {runtime} there is nothing to attach{instead}", False
     if not facts.image and facts.script is None and facts.handler is not None and adapter_layer(function) is None:
         return "Lambda's own runtime calls this handler, and runs its hooks: snapext is not needed", False
     if not facts.image and runtime and not runtime.startswith("python"):

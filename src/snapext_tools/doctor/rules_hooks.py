@@ -33,8 +33,8 @@ def nothing_to_run(function: Function) -> Iterator[Finding]:
     if files:
         yield Finding(
             Severity.WARNING,
-            f"none of the {files} Python files in {_place_of_code(function)} imports snapext or snapshot_restore_py, "
-            f"and {config.ENV_INTEGRATIONS} is not set",
+            f"no Python file in {_place_of_code(function)} ({files} read) imports snapext or snapshot_restore_py, and "
+            f"{config.ENV_INTEGRATIONS} asks for nothing",
             "no hook is there to run, unless a dependency has one: each clone has the connections and tokens of the "
             "snapshot. Register hooks in the app, or let snapext take care of its libraries",
             function.set_variable(config.ENV_INTEGRATIONS, "auto"),

@@ -20,6 +20,9 @@ from snapext_tools.doctor.settings import (
 )
 
 OLDEST_PYTHON = 12
+"""That has SnapStart as a zip."""
+OLDEST_OF_EXTENSION = 11
+"""That the extension runs on, in an image."""
 MOST_EPHEMERAL_MB = 512
 PUBLISHED = "PublishedVersions"
 
@@ -131,6 +134,8 @@ def _asks_the_gate(function: Function) -> bool:
 def launcher(function: Function) -> Iterator[Finding]:
     """The extension is a Python program: Lambda's other managed runtimes have no Python."""
     facts = function.beyond_variables()
+    if isinstance(facts.image_file, ImageFile):
+        yield from _old_python(facts.image_file)
     if facts.image or facts.runtime is None:
         return
     value = function.read("Runtime", facts.runtime)
@@ -141,6 +146,20 @@ def launcher(function: Function) -> Iterator[Finding]:
             "snapext's extension needs Python 3.11 to 3.14 beside the function: it ends at once, and each environment "
             "fails; put Python on PATH with another layer, or use a container image that has it",
             function.set(("PackageType",), "Image"),
+        )
+
+
+def _old_python(image: ImageFile) -> Iterator[Finding]:
+    found = re.search(r"(?:^|/)python:((\d+)\.(\d+))(?![\d])", image.base)
+    if found is not None and (int(found[2]), int(found[3])) < (3, OLDEST_OF_EXTENSION):
+        base = f"{image.base[: found.start(1)]}3.{OLDEST_PYTHON}{image.base[found.end(1) :].partition('@')[0]}"
+        base = re.sub(rf"(3\.{OLDEST_PYTHON})\.\d+", r"\1", base)
+        yield Finding(
+            Severity.ERROR,
+            f"the image's Python is {found[1]}",
+            f"snapext needs Python 3.{OLDEST_OF_EXTENSION} to 3.14: its extension does not start, and each environment "
+            "fails",
+            Change("change", image.base_place or image.place, f"FROM {base}"),
         )
 
 
@@ -198,14 +217,40 @@ def layer(function: Function) -> Iterator[Finding]:
     facts = function.beyond_variables()
     if facts.image or any(mentions_snapext(layer) for layer in facts.layers):
         return  # rules_image judges the image
-    for each in facts.layers:
-        function.read("a layer", each)
-    yield Finding(
-        Severity.WARNING,
-        "no layer has snapext's name",
+    others = [each for each in facts.layers if not _is_adapters(each)]
+    for each in others:
+        if not layer_name(each):
+            function.read("a layer", each)
+    if others:  # somebody may have published snapext's files under another name
+        names = ", ".join(layer_name(each) or str(each).partition(" ")[0] for each in others)
+        yield _without_layer(Severity.WARNING, f"no layer has snapext's name, unless it is in {names}", function)
+
+
+def layer_missing(function: Function) -> Iterator[Finding]:
+    """There is no layer, or the web adapter's alone: none that snapext could be in."""
+    facts = function.beyond_variables()
+    if not facts.image and all(map(_is_adapters, facts.layers)):
+        which = "the web adapter's is the only layer" if facts.layers else "the function has no layer"
+        yield _without_layer(Severity.ERROR, f"{which}: snapext's is missing", function)
+
+
+def _without_layer(severity: Severity, wrong: str, function: Function) -> Finding:
+    return Finding(
+        severity,
+        wrong,
         "without the layer there is no extension, and nothing answers the web adapter's readiness check",
         function.add_item(("Layers",), "<the ARN of your snapext layer version>"),
     )
+
+
+def _is_adapters(layer: Setting) -> bool:
+    return layer_name(layer).startswith("LambdaAdapterLayer")
+
+
+def layer_name(layer: Setting) -> str:
+    """A layer's name as its ARN gives it, also where only the region depends on the deployment; else an empty text."""
+    found = re.search(r":layer:([\w-]+)(?=:|\s|$)", layer.words if isinstance(layer, Opaque) else layer)
+    return "" if found is None else found[1]
 
 
 def _ref(function: Function) -> object:

@@ -87,9 +87,10 @@ class Script:
 class ImageFile:
     """What the last stage of a Dockerfile makes.
 
-    variables: its ENV. base: the image that it starts from. trusted: whether that is a public base image, which has
-    neither settings of the web adapter nor snapext. adapter: the reference that the web adapter is copied from, or an
-    empty text where the copy names none; None without such a copy. overlay: whether snapext's files are laid into it.
+    variables: its ENV. base, base_place: the image that it starts from, and its FROM. trusted: whether that is a public
+    base image, which has neither settings of the web adapter nor snapext. adapter: the reference that the web adapter
+    is copied from, or an empty text where the copy names none; None without such a copy. overlay: whether snapext's
+    files are laid into it.
     linked: whether the processes of its Python are linked (snapext.pth, or PYTHONPATH). start: its start command.
     command: the words of the start command.
     labelled: whether it says by AWS's label that it may be frozen without asking for restore/next.
@@ -107,6 +108,7 @@ class ImageFile:
     start: Start | None = None
     labelled: bool = False
     command: tuple[str, ...] = ()
+    base_place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,16 @@ CASES = [
     ),
     ("the names of snapext's settings", "warning", {"SNAPEXT_WORKER": "4"}, {}, 'SNAPEXT_WORKERS: "4"'),
     ("the names of snapext's settings", "warning", {"SNAPEXT_XYZZY": "4"}, {}, 'SNAPEXT_XYZZY: "4"'),
-    ("the layer", "warning", {}, {"layers": (LWA,)}, "- <the ARN of your snapext layer version>"),
+    *(
+        ("the layer", severity, {}, {"layers": layers}, "- <the ARN of your snapext layer version>")
+        for severity, layers in (
+            ("error", (LWA,)),
+            ("error", (Opaque("!Sub", "arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerX86:25"),)),
+            ("error", (Opaque("!Join", ": arn aws lambda AWS::Region :1:layer:LambdaAdapterLayerX86:25"),)),
+            ("warning", (LWA, "arn:aws:lambda:eu-west-1:1:layer:tools:1")),
+            ("warning", (LWA, Opaque("!Sub", "arn:aws:lambda:${AWS::Region}:1:layer:tools:1"))),
+        )
+    ),
 ]
 
 OF_THE_CODE = [
@@ -230,6 +239,34 @@ OF_THE_CODE = [
         {},
         {**IMAGE, "image_file": ImageFile(RUN, adapter="a:1.1.0")},
         "RUN pip install lambda-",
+    ),
+    *(
+        (
+            "old-adapter",
+            {},
+            {
+                **IMAGE,
+                "image_file": ImageFile(RUN, adapter=f"x:5000/aws-lambda-adapter:{old}", overlay=True, linked=True),
+            },
+            "COPY --from=public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1 /lambda-adapter /opt/",
+        )
+        for old in ("0.6.2", "v0.6.4-x86_64")
+    ),
+    *(
+        (
+            "old-adapter",
+            {},
+            {"layers": (OURS, layer)},
+            "<the ARN of the version of LambdaAdapterLayerX86 that has 0.9.1",
+        )
+        for layer in (LWA.replace(":25", ":13"), Opaque("!Sub " + LWA[:-2] + "15", LWA[:-2] + "15"))
+    ),
+    *(
+        ("no-python", {}, {**IMAGE, "image_file": ImageFile(RUN, base=base, adapter="x:1.1.0", overlay=True)}, line)
+        for base, line in (
+            ("python:3.8.18-slim@sha256:00", "FROM python:3.12-slim"),
+            ("public.ecr.aws/lambda/python:3.10", "FROM public.ecr.aws/lambda/python:3.12"),
+        )
     ),
     ("mode-off", {"SNAPEXT_MODE": "off"}, {}, 'SNAPEXT_MODE: "off"'),
     ("image-not-linked", {}, {**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True)}, "ENV PYTHONPATH=/opt/"),
@@ -282,7 +319,8 @@ def test_each_rule_of_the_platform_and_the_code_finds_its_case(rule, variables, 
         ({"SNAPEXT_MODE": "false"}, {"package": Bundled(RUN, "snapshot-restore-py")}, []),
         ({}, {"runtime": "java21"}, ["no-python"]),
         ({}, {"handler": "app.handler", "script": None}, ["native-handler"]),
-        ({}, {"layers": (LWA,)}, ["no-layer"]),
+        ({}, {"layers": (LWA,)}, ["layer-missing"]),
+        ({}, {"layers": (LWA, "arn:aws:lambda:eu-west-1:1:layer:tools:1")}, ["no-layer"]),
         (
             {},
             {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1.0.0", overlay=True, linked=True)},
@@ -305,6 +343,9 @@ def test_of_a_function_with_mode_off_it_says_that_and_what_matters_all_the_same(
         {"handler": "run.sh", **starting(workers=1, port=8080)},
         {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1.1.0", overlay=True, linked=True)},
         {**IMAGE, "image_file": ImageFile(RUN, adapter="x:1-x86_64", overlay=True, linked=True)},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="x:0.7.0", base="python:3.11", overlay=True, linked=True)},
+        {**IMAGE, "image_file": ImageFile(RUN, adapter="x:0.7.0", base="a/cpython:3.1", overlay=True, linked=True)},
+        {"layers": (OURS, LWA.replace(":25", ":16"))},
     ],
 )
 def test_what_is_right_in_the_code_triggers_nothing(facts):
@@ -327,6 +368,36 @@ def test_a_limit_of_snapstart_is_no_error_where_nobody_asks_for_it(facts):
     diagnosis = examine(bare, attached=False)
 
     assert [finding.severity for finding in diagnosis.findings] == [Severity.NOTE]
+
+
+def test_an_old_adapter_that_is_not_asked_to_read_the_new_name_is_no_error():
+    """It reads the old name; and in a mode without a gate nobody is asked."""
+    old = {**IMAGE, "image_file": ImageFile(RUN, adapter="x:0.6.2", overlay=True, linked=True)}
+    for variables in (
+        {"READINESS_CHECK_PORT": "9555"},
+        {"SNAPEXT_MODE": "explicit", "AWS_LWA_READINESS_CHECK_PORT": "8080"},
+        {"AWS_LWA_READINESS_CHECK_PORT": "8080"},
+    ):
+        assert "old-adapter" not in {one.rule for one in examine(function(old, **variables)).findings}
+
+
+@for_each(
+    "facts, reason",
+    [
+        (
+            {**IMAGE, "image_file": ImageFile(RUN, adapter="x/adapter:latest", overlay=True, linked=True)},
+            "x/adapter:latest",
+        ),
+        ({**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True, linked=True)}, "the copied file"),
+        ({"layers": (OURS, LWA.replace("753240598075", "041581134020"))}, "the account 041581134020 counts"),
+    ],
+)
+def test_a_release_that_nothing_names_is_not_judged(facts, reason):
+    """Another account numbers its copies of the adapter's layer by itself."""
+    diagnosis = examine(function(facts))
+
+    assert diagnosis.findings == ()
+    assert reason in dict(diagnosis.not_judged)["the web adapter's release"]
 
 
 def test_another_wrapper_can_be_kept():
@@ -373,7 +444,7 @@ def test_code_without_a_hook_is_named(tmp_path, is_zip):
     (app / "app.py").write_text("import redis\n")
     (app / "main.py").write_text("# import snapext\n")
     (wrong,) = found()
-    assert wrong.startswith("none of the 2 Python files in ")
+    assert re.match(r"no Python file in \S+ \(2 read\) imports snapext", wrong)
     assert found(SNAPEXT_INTEGRATIONS="auto") == []
     assert found(SNAPEXT_INTEGRATIONS="none") == [wrong]
     (app / "main.py").write_text("def run():\n    from snapext import register_after_restore\n")
@@ -456,10 +527,10 @@ def test_errors_come_first_and_each_in_the_order_of_harm():
         )
     ).findings
 
-    assert [finding.severity is Severity.WARNING for finding in found] == [0, 0, 0, 1, 1]
+    assert [finding.severity is Severity.WARNING for finding in found] == [0, 0, 0, 0, 1]
     assert "READINESS_CHECK_PORT" in found[0].wrong
     assert "SnapStart" in found[1].wrong
-    assert "AFTER_RESTORE_PATH" in found[3].wrong
+    assert "AFTER_RESTORE_PATH" in found[4].wrong
 
 
 @for_each(
@@ -527,6 +598,7 @@ def test_every_refused_setting_is_named():
         ("the app's port", {"PORT": Opaque("!Ref P")}, {}),
         ("snapext's settings", {"SNAPEXT_WORKERS": Opaque("!Ref P")}, {}),
         ("the layer", {}, {"layers": (LWA, Opaque("!Ref Layer", "Layer"))}),
+        ("the layer", {}, {"layers": (LWA, Opaque("!Sub", "arn:aws:lambda:x:1:layer:tools-${Stage}:1"))}),
     ],
 )
 def test_a_value_that_only_the_deployment_knows_is_not_judged(subject, variables, facts):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from snapext_tools.attach.attaching import attach
+from snapext_tools.attach.needs import AttachError
 from snapext_tools.doctor.env_file import read_env_file
 from snapext_tools.doctor.examine import examine
 from snapext_tools.doctor.settings import Bundled, Opaque, SourceError
@@ -323,10 +325,11 @@ def test_an_env_file_names_lines_and_leaves_the_rest_unjudged(tmp_path):
         "SnapStart's limits",
         "the handler script",
         "the web adapter's processor",
+        "the layer",
+        "the web adapter's release",
         "the image",
         "the start command",
         "the package",
-        "the layer",
         "hooks in the app's code",
         "the web adapter",
     ]
@@ -351,3 +354,41 @@ def test_what_only_the_globals_have_is_added_to_the_function_itself(tmp_path):
     (wrapper,) = examine(template(tmp_path, text)[0]).findings
 
     assert str(wrapper.change.place).endswith(":12  Resources.App.Properties.Environment.Variables")
+
+
+ALONE = """\
+Resources:
+  App:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: run.sh
+      Runtime: python3.12
+      Layers: [!Sub "arn:${AWS::Partition}:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerX86:25"]
+      Environment: {Variables: {SNAPEXT_PORT: 9555}}
+"""
+
+
+def test_a_layer_is_known_by_its_name_where_the_region_alone_is_open(tmp_path):
+    """So snapext's is missing; a number is judged the same way, and a layer of the template goes by its own name."""
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
+
+    def found(text):
+        diagnosis = examine(template(tmp_path, text)[0])
+        assert "the layer" not in dict(diagnosis.not_judged)
+        return {finding.rule: finding.wrong for finding in diagnosis.findings if "layer" in finding.wrong}
+
+    assert found(ALONE) == {"layer-missing": "the web adapter's is the only layer: snapext's is missing"}
+    own = "  Tools: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: tools}}\n"
+    other = found(ALONE.replace("Layers: [", "Layers: [!Ref Tools, ") + own)
+    assert other == {"no-layer": "no layer has snapext's name, unless it is in Tools"}
+
+
+def test_a_python_without_snapstart_is_told_the_one_that_has_it(tmp_path):
+    """The doctor names the line, and attach refuses with the same words."""
+    text = ALONE.replace("3.12", "3.11").replace("SNAPEXT_PORT", "PORT")
+    (note,) = examine(template(tmp_path, text)[0], attached=False).findings
+
+    assert (note.change.verb, note.change.place.line, note.change.line) == ("change", 6, "Runtime: python3.12")
+    assert note.harm.endswith("; for SnapStart: Runtime: python3.12")
+    with pytest.raises(AttachError, match=r"for SnapStart: Runtime: python3\.12"):
+        attach(tmp_path / "template.yaml", None)

@@ -190,3 +190,13 @@ def test_what_a_private_base_image_may_set_is_not_said_to_be_missing(tmp_path):
     assert "readiness-port" not in {finding.rule for finding in private.findings}
     assert "its base image example.com/base:1 may set it" in dict(private.not_judged)["the readiness port"]
     assert "readiness-port" in {finding.rule for finding in public.findings}
+
+
+def test_the_adapter_of_a_stage_has_the_stages_release(tmp_path):
+    """A stage that is the adapter's image is read by its reference, any other by its name."""
+    copy = "COPY --from=lwa /lambda-adapter /opt/extensions/lambda-adapter\n"
+    assert image(tmp_path, f"FROM x/aws-lambda-adapter:0.6.2 AS lwa\nFROM python:3.8\n{copy}").adapter.endswith(
+        ":0.6.2"
+    )
+    assert image(tmp_path, f"FROM rust:1.80 AS lwa\nFROM python:3.8\n{copy}").adapter == "lwa"
+    assert image(tmp_path, f"FROM rust:1.80 AS lwa\nFROM python:3.8\n{copy}").base_place.line == 2
