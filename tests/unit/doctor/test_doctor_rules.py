@@ -268,6 +268,7 @@ OF_THE_CODE = [
             ("public.ecr.aws/lambda/python:3.10", "FROM public.ecr.aws/lambda/python:3.12"),
         )
     ),
+    ("foreign-snapext", {}, {"foreign": Bundled(Place("app/requirements.txt", "", 3), "snapext")}, "lambda-snapext"),
     ("mode-off", {"SNAPEXT_MODE": "off"}, {}, 'SNAPEXT_MODE: "off"'),
     ("image-not-linked", {}, {**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True)}, "ENV PYTHONPATH=/opt/"),
     (
