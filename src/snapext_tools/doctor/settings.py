@@ -53,11 +53,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line to change, add or remove (the verb), as it must appear in the source."""
+    """One line to change, add or remove (the verb), as it must appear in the source; several lines where all are added.
+
+    in_one_line: the same for a message.
+    """
 
     verb: str
     place: Place
     line: str
+
+    @property
+    def in_one_line(self) -> str:
+        """Several lines, joined by words."""
+        return " and ".join(self.line.splitlines())
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ OF_THE_CODE = [
         "image-without-snapext",
         {},
         {**IMAGE, "image_file": ImageFile(RUN, adapter="a:1.1.0")},
-        "RUN pip install lambda-",
+        "RUN pip install --no-cache-dir lambda-snapext && snapext layer install / --precompile python3\nLABEL com.",
     ),
     *(
         (
