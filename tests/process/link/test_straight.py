@@ -108,6 +108,7 @@ def play(
     meanwhile: Any = None,
     takes_part: bool = True,
     kind: type[View] = View,
+    tell: Callable[[socket.socket], None] = lambda _: None,
 ) -> Played:
     """One process across the boundary: it is told the first phase, then what `pieces` hold, each read on its own."""
     played, view = Played(), kind()
@@ -120,7 +121,7 @@ def play(
     obeying = Orders(
         *(view, set()),
         takes_part=takes_part,
-        tell_hook_counts=lambda: None,
+        tell_hook_counts=lambda: tell(theirs),
         imports_are_over=lambda: None,
         hang_up=lambda _: None,
     )
@@ -516,3 +517,14 @@ def test_nor_does_it_before_the_snapshot(memory: int) -> None:
     done = json.loads(played.said.splitlines()[-1])
 
     assert (done["registered"], done["hooks"], len(registry._before_snapshot)) == (0, [], 1)
+
+
+def test_the_hooks_are_told_once_more_behind_the_answer(memory: int) -> None:
+    """Those that were registered while the extension was too slow to be told."""
+    answered = []
+
+    def tell(theirs: socket.socket) -> None:
+        answered.append(b'"done"' in theirs.recv(65536, socket.MSG_PEEK))
+
+    play(memory, making([]), [], tell=tell)
+    assert answered == [False, True]
