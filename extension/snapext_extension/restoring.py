@@ -106,8 +106,8 @@ class Restoring:
 
     def _take_over(self, crossing: Crossing) -> None:
         self._crossing = None
-        moment, began_ms, ended_ms, durations_ms, odd = crossing
-        identity = identity_at(moment)
+        (moment, load), began_ms, ended_ms, durations_ms, odd = crossing
+        identity = identity_at(moment, load)
         self._carry_out(self._machine.crossed(identity, began_ms, durations_ms, ended_ms or now_ms()))
         for key, peer, data, error in odd:
             self._bridge.received(key, peer, data, error)

@@ -6,7 +6,7 @@ What is not as it was expected to be ends it: it is left to the lifecycle, with 
 from __future__ import annotations
 
 from snapext_extension.boundary.straight import Plan
-from snapext_extension.kernel.identity import moment
+from snapext_extension.kernel.identity import moment, read_load
 from snapext_extension.peers.lines import beginning_of_line, done_in, rest_of_line
 from snapext_extension.reactor import now_ms
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     Odd = tuple[int, Peer, bytes, str | None]
     """What a peer has said that is no plain answer: arguments of Bridge.received."""
-    Crossing = tuple[Moment, float, float | None, dict[Key, float], list[Odd]]
-    """The moment of the restore, when that was and when it ended by now_ms (None: it goes on), how long the phase took
-    in the members that have answered, and what else came."""
+    Crossing = tuple[tuple[Moment, bytes], float, float | None, dict[Key, float], list[Odd]]
+    """The moment of the restore and the load then, when it was and when it ended by now_ms (None: it goes on), how long
+    the phase took in the members that have answered, and what else came."""
 
 
 class Straight:
@@ -92,8 +92,9 @@ class Straight:
         if bridge.exchanges != self._exchanges:
             return None
         new = moment()
-        environment_id, wall_us, monotonic_us, _, _ = new
+        environment_id, wall_us, monotonic_us, _ = new
         bridge.send_line(waited_for.values(), rest_of_line(self._beginning, environment_id, wall_us, monotonic_us))
+        restored = new, read_load()
         if self._debugger is not None:
             self._debugger.restored(environment_id)
         hooks, wait, began_ms = self.plan.hooks, self._reactor.wait, monotonic_us / 1000
@@ -133,8 +134,8 @@ class Straight:
                     odd.append((key, peer, data, None))
             is_plain = is_plain and not odd
         if waited_for or odd:
-            return new, began_ms, None, durations_ms, odd
+            return restored, began_ms, None, durations_ms, odd
         ended_ms = now_ms()
         if self._gate is not None:
             self._gate.open(self._status)
-        return new, began_ms, ended_ms, durations_ms, odd
+        return restored, began_ms, ended_ms, durations_ms, odd

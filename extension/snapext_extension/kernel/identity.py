@@ -17,9 +17,9 @@ _MONOTONIC = 0xC2B2AE3D27D4EB4F165667B19E3779F9
 _CPU = 0x27D4EB2F165667C5A0761D6478BD642F
 
 
-Moment = tuple[str, int, int, int, bytes]
-"""An environment id, microseconds of the wall clock and of CLOCK_MONOTONIC, nanoseconds since boot, and the line
-of /proc/loadavg: what a restore has to take down at once, each by the call that touches the fewest pages."""
+Moment = tuple[str, int, int, int]
+"""An environment id, microseconds of the wall clock and of CLOCK_MONOTONIC, and nanoseconds since boot: what has to be
+taken down at once in a restore, each by the call that touches the fewest pages."""
 
 
 def moment() -> Moment:
@@ -28,19 +28,27 @@ def moment() -> Moment:
     cpu_ns = time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID)
     mixed = wall_ns * _WALL ^ monotonic_ns * _MONOTONIC ^ cpu_ns * _CPU
     mixed = int.from_bytes(os.urandom(16), "big") ^ mixed & _MASK
-    environment_id = mixed.to_bytes(16, "big").hex()
+    return mixed.to_bytes(16, "big").hex(), wall_ns // 1000, monotonic_ns // 1000, boot_ns
+
+
+def read_load() -> bytes:
+    """The line of /proc/loadavg, which names the youngest process; empty if it cannot be read.
+
+    To be read right after the members were told: it takes longer than all of `moment`, and a process that starts in
+    between, in the clock tick of the restore, is merely owed its hooks.
+    """
     try:
         file = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         load = os.read(file, 100)
         os.close(file)
     except OSError:
-        load = b""
-    return environment_id, wall_ns // 1000, monotonic_ns // 1000, boot_ns, load
+        return b""
+    return load
 
 
-def identity_at(moment: Moment) -> Identity:
+def identity_at(moment: Moment, load: bytes) -> Identity:
     """The identity of a clone that was restored at that moment."""
-    environment_id, wall_us, monotonic_us, boot_ns, load = moment
+    environment_id, wall_us, monotonic_us, boot_ns = moment
     try:
         last_pid = int(load.split()[-1])  # the pid that was given out last (proc(5))
     except (ValueError, IndexError):
@@ -50,4 +58,4 @@ def identity_at(moment: Moment) -> Identity:
 
 def new_identity() -> Identity:
     """The identity of a clone that is restored now."""
-    return identity_at(moment())
+    return identity_at(moment(), read_load())

@@ -211,7 +211,7 @@ def _taker(parts: Parts) -> Callable[[bytes], bool]:
         # Are the hooks those of before? A module that has come may have others.
         if channel.line is not line or kept["_after_restore"] is not hooks or size(hooks) != count:
             return False
-        if size(before) != count_before or size(modules) != count_modules:
+        if size(before) != count_before or size(modules) != count_modules or state["generation"] > generation:
             return False
         at = 0
         for hook in known:

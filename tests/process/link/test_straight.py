@@ -356,6 +356,7 @@ def board_of_all(memory: int) -> None:
     changes=st.lists(st.sampled_from(sorted({*CHANGES} - {"no time left", "deep"})), min_size=1, max_size=3),
 )
 @example(kinds=[], changes=["as it is", "another id"])
+@example(kinds=[], changes=["generation 2", "another id"])
 @example(kinds=["awaitable_that_registers"], changes=["as it is"])
 @example(kinds=["plain", "gives_an_awaitable", "plain"], changes=["as it is"])
 @example(kinds=["odd", "registers", "fails"], changes=["half", "the other half"])
