@@ -41,6 +41,7 @@ class Life:
     def __init__(self, database, workers, *options):
         self.old_tokens, self.lines = set(), []
         self.database = database
+        database.begin()
         port = free_port()
         asked = [word for path in ("/", "/db") for _ in range(ASKED * workers) for word in ("--request", path)]
         simulate = ["simulate", "--json", "--freeze", str(FREEZE_S), "--port", str(port), *options, *asked]
@@ -82,6 +83,9 @@ class Life:
             elif line.startswith("snapshot"):
                 is_old = False
                 self.database.close_idle()
+            elif line.startswith("restore"):
+                self.database.thaw()
+        self.database.thaw()  # a life that ended early
 
     def workers(self):
         """What each worker has answered: {worker: {(path, status, words): times}}."""
@@ -95,8 +99,14 @@ class Life:
         return OLD if token in self.old_tokens else "new"
 
     def shows_the_problem(self):
-        ages = {self.age(body["token"]) for _, _, body in self.answers if "token" in body}
-        return ages == {OLD} and {status for path, status, _ in self.answers if path == "/db"} == {500}
+        return set(self.seen()) == {f"a token {OLD}", "500 at /db"}
+
+    def seen(self):
+        """What the answers were, each kind with its number."""
+        return Counter(
+            f"a token {self.age(body['token'])}" if "token" in body else f"{status} at {path}"
+            for path, status, body in self.answers
+        )
 
     def hooks(self):
         """How many processes ran each hook: {(phase, hook): number}."""
@@ -140,9 +150,14 @@ def main():
     show(attached)
     click.echo(f"  {''.join(attached.lines[-1:]).strip()}")
 
-    for life, went_as_expected in ((without, without.shows_the_problem()), (attached, attached.ok)):
+    for life, what, expected, went_as_expected in (
+        (without, "without snapext", f"only a token {OLD}, and 500 at /db", without.shows_the_problem()),
+        (attached, "with snapext", "a life that is OK", attached.ok),
+    ):
         if not went_as_expected:
-            sys.exit("".join(["\nThis is not what the demo is to show. The whole life:\n\n", *life.lines]))
+            click.echo("".join(["\nThis is not what the demo is to show. The whole life:\n\n", *life.lines]), err=True)
+            seen = ", ".join(f"{number} times {kind}" for kind, number in sorted(life.seen().items())) or "no answer"
+            sys.exit(f"The demo FAILED in the life {what}: expected {expected}; seen: {seen}.")
     click.echo(NEXT)
 
 

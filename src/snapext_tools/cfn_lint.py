@@ -53,7 +53,7 @@ def _match(place: Place, function: str, message: str) -> RuleMatch:
 
 def _text(finding: Finding) -> str:
     change = finding.change
-    return f"{finding.wrong_when}: {finding.harm}; {change.verb}: {change.line}"
+    return f"{finding.wrong_when}: {finding.harm}; {change.verb}: {change.in_one_line}"
 
 
 def _place(finding: Finding, diagnosis: Diagnosis) -> Place:

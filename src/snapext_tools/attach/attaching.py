@@ -84,7 +84,7 @@ def _left(after: str, path: Path, name: str, wanted: Needs) -> Iterator[str]:
             if finding.severity is Severity.NOTE or finding.rule in _SAID_OTHERWISE:
                 continue
             change = finding.change
-            yield f"{finding.severity}: {finding.wrong}: {change.verb} {change.place}: {change.line}"
+            yield f"{finding.severity}: {finding.wrong}: {change.verb} {change.place}: {change.in_one_line}"
     function = functions[0]
     if not has_hooks(function) and not takes_care_of_libraries(function):
         yield (

@@ -8,6 +8,7 @@ from typing import Any
 from snapext.errors import SnapextError
 from snapext.wire.signal_names import ENV_TRANSPORT
 from snapext_extension import config
+from snapext_tools.doctor.dockerfile import image_lines
 from snapext_tools.doctor.ours import our_port
 from snapext_tools.doctor.rules_adapter import (
     ASYNC_INIT,
@@ -105,6 +106,6 @@ def _image_lines(image: ImageFile | str | None) -> tuple[str, ...]:
         return ()
     return (
         "# Beside the web adapter, in the last stage; once more with --venv PATH for a virtual environment.",
-        "RUN pip install --no-cache-dir lambda-snapext && snapext layer install / --precompile python3",
+        *image_lines(image if isinstance(image, ImageFile) else None),
         "# PyPI has lambda-snapext from the first release on; a wheel of the clone: docs/start-image.md.",
     )

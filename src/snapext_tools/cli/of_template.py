@@ -21,10 +21,11 @@ DEFAULT_PORT = 8080
 class TemplateStart:
     """How one function of a template starts.
 
-    command: the start command. folder: where it runs. port: the app's. variables: the function's own that the template
-    gives a value. missing: the others, each with the reason.
+    template: the file. command: the start command. folder: where it runs. port: the app's. variables: the function's
+    own that the template gives a value. missing: the others, each with the reason.
     """
 
+    template: Path
     command: tuple[str, ...]
     folder: Path
     port: int
@@ -46,7 +47,7 @@ def start_of(template: Path, name: str | None) -> TemplateStart:
             known.pop(key, None)  # the simulation has a gate on a port that is free
     known["_HANDLER"] = command[0].removeprefix("./")
     missing = [f"{key} ({value.text})" for key, value in function.variables.items() if isinstance(value, Opaque)]
-    return TemplateStart(command, folder, _port(function), known, tuple(missing))
+    return TemplateStart(template, command, folder, _port(function), known, tuple(missing))
 
 
 def _choose(functions: list[Function], name: str | None, template: Path) -> Function:

@@ -234,7 +234,10 @@ def simulate(
         with_snapext=not without_snapext,
     )
     errors = Page(sys.stderr, os.environ)
-    story = Story((errors if as_json else Page(sys.stdout, os.environ)).write)
+    story = Story(
+        (errors if as_json else Page(sys.stdout, os.environ)).write,
+        port_hint="" if template is None else f"snapext doctor {template.template} says which port the app listens on",
+    )
     end_on_signals(signal.SIGINT)
     if template is not None:
         os.chdir(template.folder)

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from snapext_tools.cli.documents import writable
 from snapext_tools.simulator.folder import BUILTIN_ADAPTERS, NO_ADAPTER
+from snapext_tools.simulator.listeners import who_listens
 
 
 def adapter(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -30,8 +31,19 @@ def port(context: click.Context, _parameter: click.Parameter, value: int) -> int
     return value if is_default and context.params.get("template") is not None else free(value)
 
 
+class PortTaken(click.ClickException):
+    """Somebody listens on the app's port: no wrong usage, so no usage is shown."""
+
+    exit_code = 2
+
+
 def free(port: int) -> int:
-    """The port, if nobody listens there."""
+    """The port, if nobody listens there. Raises PortTaken."""
+    if who := who_listens(port):
+        raise PortTaken(
+            f"cannot use port {port}: {who} listens there already, and would be taken for the app; "
+            "end it, or change the app's port (PORT in the template, or --port)"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,6 +16,8 @@ from snapext_tools.doctor.start import read_start, read_words
 ADAPTER = "/opt/extensions/lambda-adapter"
 AUTOSTART = "/opt/snapext/python/snapext/autostart"
 LABEL = "com.amazonaws.lambda.feature.snapstart"
+INSTALL_LINE = "RUN pip install --no-cache-dir lambda-snapext && snapext layer install / --precompile python3"
+LABEL_LINE = f'LABEL {LABEL}="Allow"'
 _VARIABLE = re.compile(r"\$\{?\w+")
 _OFFICIAL = (
     "python|pypy|node|nginx|httpd|caddy|php|ruby|golang|rust|perl|openjdk|eclipse-temurin|amazoncorretto|gradle|maven|tomcat"
@@ -75,6 +77,14 @@ def read_dockerfile(path: Path, variables: Mapping[str, Setting], target: str | 
         _words(stage),
         stage.base_place,
     )
+
+
+def image_lines(image: ImageFile | None) -> tuple[str, ...]:
+    """What puts snapext into an image; None: one whose Dockerfile is unknown. docs/start-image.md shows the same lines.
+
+    The label lets Lambda take a snapshot also while snapext is off, when nothing in the image asks for restore/next.
+    """
+    return (INSTALL_LINE,) if image is not None and image.labelled else (INSTALL_LINE, LABEL_LINE)
 
 
 def _text(value: Setting) -> str:

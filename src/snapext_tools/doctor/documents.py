@@ -78,7 +78,9 @@ def _results(diagnosis: Diagnosis) -> Iterator[Mapping[str, Any]]:
         yield {
             "ruleId": finding.rule,
             "level": str(finding.severity),
-            "message": {"text": f"{finding.wrong_when}: {finding.harm}. {change.verb.capitalize()}: {change.line}"},
+            "message": {
+                "text": f"{finding.wrong_when}: {finding.harm}. {change.verb.capitalize()}: {change.in_one_line}"
+            },
             "locations": [_location(change.place, diagnosis.function.name)],
         }
     of_subject = {rule.subject: rule.id for rule in reversed(RULES)}

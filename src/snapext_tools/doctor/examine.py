@@ -11,6 +11,7 @@ from snapext_tools.doctor import rules_before as before
 from snapext_tools.doctor import rules_hooks as hooks
 from snapext_tools.doctor import rules_image as image
 from snapext_tools.doctor import rules_own as own
+from snapext_tools.doctor import rules_package as package
 from snapext_tools.doctor import rules_platform as platform
 from snapext_tools.doctor import rules_release as release
 from snapext_tools.doctor import rules_script as script
@@ -167,7 +168,8 @@ RULES = (
     Rule("unlinked-start", 9530, _E, "the start command", starting.unlinked_start),
     Rule("app-port", 9531, _E, "the start command", starting.app_port, ALWAYS),
     Rule("fewer-workers-than-set", 9532, _E, "the start command", starting.too_few_started),
-    Rule("bundled-hook-module", 9508, _W, "the package", platform.bundled_module),
+    Rule("foreign-snapext", 9544, _E, "the package", package.foreign_snapext, ALWAYS),
+    Rule("bundled-hook-module", 9508, _W, "the package", package.bundled_module),
     Rule("adapter-hook-paths", 9509, _W, "the web adapter's hook paths", adapter.hook_paths),
     Rule("readiness-timeout", 9510, _E, "the readiness timeout", adapter.readiness_timeout),
     Rule("restore-caller", 9511, _W, "the caller of restore/next", adapter.restore_caller),

@@ -13,6 +13,8 @@ from snapext_tools.doctor.start import read_start
 
 MODULE = "snapshot_restore_py"
 _REQUIREMENT = re.compile(r"\s*snapshot[-_.]restore[-_.]py(?![\w.-])", re.IGNORECASE)
+_FOREIGN = re.compile(r"\s*snapext\s*(?:\[[^\]]*\]\s*)?(?:[=<>!~;#,\\]|$)", re.IGNORECASE)
+_OURS = "snapext/wire"
 _MOST_BYTES = 1 << 20
 """A longer script is none that a person has written."""
 
@@ -92,6 +94,22 @@ def look_into(package: Package | str) -> Bundled | str | None:
             return (
                 Bundled(package.place(""), name) if package.path.is_file() else Bundled(Place(str(package.path)), name)
             )
+    return None
+
+
+def find_foreign(package: Package | str) -> Bundled | None:
+    """The package snapext of another project, which hides ours; the requirement that installs it comes first.
+
+    On PyPI that name is a server for extensions of Snap!, for Python 2: pypi.org/project/snapext.
+    """
+    if isinstance(package, str):
+        return None
+    for number, line in enumerate(package.text("requirements.txt").splitlines(), 1):
+        if _FOREIGN.match(line):
+            return Bundled(package.place("requirements.txt", number), line.strip())
+    for name in ("snapext/__init__.py", "snapext.py"):
+        if package.has(name) and not package.has(_OURS):
+            return Bundled(package.place(name), name)
     return None
 
 

@@ -64,7 +64,8 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield f"  {finding.severity:<7}  {finding.wrong_when}  [{finding.rule}]"
     yield f"           {finding.harm}"
     yield f"           {finding.change.verb} {finding.change.place}"
-    yield f"               {finding.change.line}"
+    for line in finding.change.line.split("\n"):
+        yield f"               {line}"
 
 
 def _not_judged(diagnosis: Diagnosis) -> Iterator[str]:

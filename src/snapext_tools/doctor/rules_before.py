@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snapext_extension import adapter_config
-from snapext_tools.doctor.dockerfile import LABEL
+from snapext_tools.doctor.dockerfile import LABEL_LINE
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer
 from snapext_tools.doctor.rules_image import image_of
@@ -59,7 +59,7 @@ def image_label(function: Function) -> Iterator[Finding]:
             Severity.ERROR,
             f"the web adapter {image.adapter} never asks for restore/next, and the image has no label that allows that",
             "Lambda publishes no version of it with SnapStart",
-            Change("add", image.place, f'LABEL {LABEL}="Allow"'),
+            Change("add", image.place, LABEL_LINE),
         )
 
 

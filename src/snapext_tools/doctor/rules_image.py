@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from snapext_extension import config
-from snapext_tools.doctor.dockerfile import ADAPTER, AUTOSTART
+from snapext_tools.doctor.dockerfile import ADAPTER, AUTOSTART, image_lines
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import adapter_layer, is_explicit
 from snapext_tools.doctor.settings import Change, Function, ImageFile, Opaque, UnreadableError
@@ -93,7 +93,7 @@ def image_overlay(function: Function) -> Iterator[Finding]:
         Severity.ERROR,
         "the image does not contain snapext",
         "an image has no layers: without /opt/extensions/snapext there is no extension, and no hook runs",
-        Change("add", image.place, "RUN pip install lambda-snapext && snapext layer install /"),
+        Change("add", image.place, "\n".join(image_lines(image))),
     )
 
 

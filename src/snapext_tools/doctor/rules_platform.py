@@ -9,7 +9,6 @@ from snapext_extension.config import DEFAULT_PORT
 from snapext_tools.doctor.findings import Finding, Severity
 from snapext_tools.doctor.rules_adapter import ENV_WRAPPER, READINESS_PORT, WRAPPER
 from snapext_tools.doctor.settings import (
-    Bundled,
     Change,
     Function,
     ImageFile,
@@ -195,21 +194,6 @@ def provisioned_concurrency(function: Function) -> Iterator[Finding]:
 def _refused(wrong: str, what: str, function: Function, line: str) -> Finding:
     place = Place(function.root.file, line, None) if "." in line else function.places.get((line,), function.root)
     return Finding(Severity.ERROR, wrong, f"Lambda refuses SnapStart with {what}", Change("remove", place, line))
-
-
-def bundled_module(function: Function) -> Iterator[Finding]:
-    """The package does not need AWS's hook module."""
-    package = function.beyond_variables().package
-    if isinstance(package, str):
-        raise UnreadableError(package)
-    if isinstance(package, Bundled):
-        yield Finding(
-            Severity.WARNING,
-            "snapshot_restore_py is in the package",
-            "it works, but is not needed: snapext shares its registry where it is present (harmless at 1.0.0), and "
-            "provides the name where it is absent",
-            Change("remove", package.place, package.line),
-        )
 
 
 def layer(function: Function) -> Iterator[Finding]:

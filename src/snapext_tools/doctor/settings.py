@@ -53,16 +53,24 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line to change, add or remove (the verb), as it must appear in the source."""
+    """One line to change, add or remove (the verb), as it must appear in the source; several lines where all are added.
+
+    in_one_line: the same for a message.
+    """
 
     verb: str
     place: Place
     line: str
 
+    @property
+    def in_one_line(self) -> str:
+        """Several lines, joined by words."""
+        return " and ".join(self.line.splitlines())
+
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """AWS's hook module in the function's package: the file that contains or requires it, and the line."""
+    """A module in the function's package, such as AWS's hook module: the file that has or requires it, and the line."""
 
     place: Place
     line: str
@@ -143,6 +151,7 @@ class Facts:
     script: the handler script of the package, the reason why it cannot be read, or None for a native handler.
     image_file: the Dockerfile of an image function, or the reason why it cannot be read; None for a zip.
     code_folder: the folder with the code on this machine.
+    foreign: another project's package snapext in the code, or the requirement that installs it.
     """
 
     serverless: bool
@@ -161,6 +170,7 @@ class Facts:
     script: Script | str | None = None
     image_file: ImageFile | str | None = None
     code_folder: Path | None = None
+    foreign: Bundled | None = None
 
     @property
     def start(self) -> Start | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snapext_tools.doctor.conditions import conditions_in, decide, defaults, scenarios
 from snapext_tools.doctor.dockerfile import read_dockerfile
-from snapext_tools.doctor.package import handler_script, look_into, open_package
+from snapext_tools.doctor.package import Package, find_foreign, handler_script, look_into, open_package
 from snapext_tools.doctor.publishing import provisioned, published
 from snapext_tools.doctor.settings import (
     VARIABLES,
@@ -139,6 +139,7 @@ class _Reader:
             published=published(self._template, self._name, properties, truth, serverless=self._serverless),
             layers=tuple(_layers(self._template, properties)),
             package=None if image else look_into(package),
+            foreign=find_foreign(self._build_folder() if image else package),
             architecture=scalar(first) if isinstance(first, Item) else None,
             handler=None if image else handler,
             ephemeral_mb=scalar(properties.child("EphemeralStorage", "Size")),
@@ -169,6 +170,13 @@ class _Reader:
         if method is not None and isinstance(script, Script) and not script.exists:
             return "sam build makes the package; judge .aws-sam/build/template.yaml, too"
         return script
+
+    def _build_folder(self) -> Package | str:
+        """What an image is built from, as far as the template names it."""
+        metadata = self._resource.children("Metadata")
+        return open_package(
+            self._folder, scalar(metadata.get("DockerContext")) or scalar(metadata.get("aws:asset:path"))
+        )
 
     def _image_file(self, properties: Item, variables: Mapping[str, Setting]) -> ImageFile | str:
         metadata = self._resource.children("Metadata")

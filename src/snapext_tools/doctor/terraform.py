@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from snapext_tools.doctor.package import handler_script, look_into, open_package
+from snapext_tools.doctor.package import find_foreign, handler_script, look_into, open_package
 from snapext_tools.doctor.settings import VARIABLES, Facts, Function, Opaque, Place, Setting, SourceError
 
 SOURCE = "the plan or state of Terraform"
@@ -93,6 +93,7 @@ def _function(
             published=bool(values.get("publish")),
             layers=tuple(_layers(values, unknown, expressions.get(address.partition("[")[0], {}))),
             package=look_into(package),
+            foreign=find_foreign(package),
             architecture=_scalar((values.get("architectures") or [None])[0]),
             handler=handler,
             ephemeral_mb=_size(values),

@@ -29,6 +29,7 @@ from snapext_tools.simulator.folder import (
     lay_out,
     runtime_environment,
 )
+from snapext_tools.simulator.listeners import stranger_on
 from snapext_tools.simulator.notices import ERROR_CALLS
 from snapext_tools.simulator.plan import WITHOUT_SNAPEXT, Event, Plan, Request
 from snapext_tools.simulator.platform import Failure, InitType, Platform, PlatformEvent, PlatformFailure
@@ -42,6 +43,7 @@ SHUTDOWN_MS = 2_000
 LAST_WORDS_MS = 1_000
 RUNTIME_SHARE = 0.3  # the runtime's share of the shutdown time; processes that outlive it are killed at the end
 RUNTIME = "runtime"
+STRANGER = "Sandbox.Stranger"
 HASTY_END = (
     "{error_type} {after_ms:.0f} ms after restore/error: in about 2 of 100 such lives Lambda reports it instead of the "
     "hook's error"
@@ -178,6 +180,7 @@ class Simulation:
     def _live(self) -> None:
         self._platform.wait_init_end(self._left_s())
         self._sandbox.drain()
+        self._refuse_stranger()
         if self._plan.init_type is InitType.SNAP_START:
             self._snapshot_and_restore()
         else:
@@ -190,6 +193,16 @@ class Simulation:
         self._doing = "the shutdown"
         in_time, duration_ms = self._shut_down("spindown")
         self._add("shutdown", ok=in_time, duration_ms=duration_ms)
+
+    def _refuse_stranger(self) -> None:
+        """Fail if what has answered as the app is another program of this machine: requests would go there, too."""
+        if self._plan.adapter == NO_ADAPTER:
+            return
+        port = self._plan.port
+        if who := stranger_on(port, [process.pid for process in self._sandbox.processes()]):
+            what = f"port {port} is answered by a process that is not the function's: {who}"
+            message = f"{what}; end it, or change the app's port"
+            raise PlatformFailure(Failure("init", STRANGER, message, {}))
 
     def _snapshot_and_restore(self) -> None:
         self._add("snapshot", freeze_s=self._plan.freeze_s)
@@ -327,7 +340,7 @@ class Simulation:
         """Add a failure that the platform saw, unless the extension reported one: its report says more."""
         if self.recorder.ok:
             seen = seen_by_users(failure.phase, failure.error_type)
-            if failure.error_type == "Sandbox.Timeout":
+            if failure.error_type in ("Sandbox.Timeout", STRANGER):
                 seen = ""  # only the simulator stops here: Lambda would continue
             if failure.stored is not None:
                 failure = replace(failure, message=f"{failure.message} ({failure.stored})")

@@ -14,6 +14,8 @@ from snapext_tools.simulator.recorder import NOTICES, Happening, Recorder, Troub
 BUDGET_MS = 10_000
 TEXT_COLUMN = 28
 MAX_REASONS = 3
+OTHER_PORT = "listens, but not on that port"
+"""The extension's words (boundary/init.py)."""
 UNJUDGED = "; whether an answer is from before the snapshot is yours to see"
 _CHAPTERS = {
     "extension_registered": "init",
@@ -29,10 +31,12 @@ class Story:
     """Tells happenings as they come. The first line of each chapter carries its name.
 
     `write` gets a line, and the column in which a line that is too long continues.
+    port_hint: said once, after the first line that says that the app listens on another port.
     """
 
-    def __init__(self, write: Callable[[str, int], None]) -> None:
+    def __init__(self, write: Callable[[str, int], None], *, port_hint: str = "") -> None:
         self._write = write
+        self._port_hint = port_hint
         self._chapter = ""
         self._names: dict[int, str] = {}
         self._boundary = False
@@ -146,6 +150,9 @@ class Story:
             self._names.setdefault(fields["pid"], fields["name"])
         if event in ERROR_CALLS:
             return [f"{_mark(False)} {text}"]
+        if event == "waiting" and OTHER_PORT in text and self._port_hint:
+            hint, self._port_hint = self._port_hint, ""
+            return [f"… {text}", f"  {hint}"]
         return [click.style(f"! {text}", fg="yellow") if event in WARNINGS else f"… {text}"]
 
     def _tell_trouble(self, trouble: Trouble) -> None:

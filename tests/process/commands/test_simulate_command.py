@@ -13,6 +13,8 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +129,54 @@ def test_a_command_that_cannot_be_started_has_a_document_too(tmp_path: Path) -> 
 
 
 def test_a_port_that_somebody_listens_on_is_refused() -> None:
-    """That server would be taken for the app."""
+    """That server would be taken for the app, at whatever address. It is named, in one line and without a usage."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.2", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run("--port", port, "--", *SERVER)
+        done = run("--json", "--port", port, "--", *SERVER)
     assert done.returncode == 2
-    assert f"cannot listen on port {port}" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: cannot use port {port}: process {os.getpid()} (")
+    assert "listens there already" in line
+    assert json.loads(done.stdout)["errors"][0]["message"] == line.removeprefix("Error: ")
+
+
+def test_a_server_that_is_not_the_functions_is_never_taken_for_it(tmp_path: Path) -> None:
+    """It appears while init waits for an app that has another port than the template says; what to do is said once."""
+    port = free_port()
+    (tmp_path / "run.sh").write_text(f"#!/bin/sh\ncd {APPS} && PORT={free_port()} exec {' '.join(SERVER)}\n")
+    (tmp_path / "run.sh").chmod(0o755)
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "Resources:\n  App:\n    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: .\n"
+        f"      Handler: run.sh\n      Environment: {{Variables: {{PORT: {port}, TRACE_FILE: {tmp_path}/trace}}}}\n"
+    )
+    words = [*SNAPEXT, "simulate", "--request", "/secret", "--template", str(template)]
+    asked: list[str] = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        hint = f"snapext doctor {template} says which port the app listens on"
+        said = next(line for line in process.stdout if "doctor" in line)
+        assert said.strip().endswith(hint)
+        with ThreadingHTTPServer(("127.0.0.1", port), Stranger) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            last = process.stdout.read().splitlines()[-1]
+            server.shutdown()
+    assert process.returncode == 1
+    stranger = f"process {os.getpid()} ("
+    assert f"port {port} is answered by a process that is not the function's: {stranger}" in last
+    assert asked
+    assert "/secret" not in asked
 
 
 def test_the_story_is_told_on_standard_output_and_the_app_is_kept_apart(tmp_path: Path) -> None:

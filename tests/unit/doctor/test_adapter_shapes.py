@@ -67,7 +67,7 @@ def test_snapext_is_attached_to_each_shape_that_it_can_be_attached_to(written, s
     path.write_text(change.text)
     for name, text in shape.files.items():
         if name.endswith("Dockerfile"):
-            (path.parent / name).write_text(text + "\n".join(change.left[:2]) + "\n")
+            (path.parent / name).write_text(text + "\n".join(change.left[:3]) + "\n")
     rules, unread = found(path)
 
     assert rules == shape.left

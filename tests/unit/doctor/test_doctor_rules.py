@@ -238,7 +238,7 @@ OF_THE_CODE = [
         "image-without-snapext",
         {},
         {**IMAGE, "image_file": ImageFile(RUN, adapter="a:1.1.0")},
-        "RUN pip install lambda-",
+        "RUN pip install --no-cache-dir lambda-snapext && snapext layer install / --precompile python3\nLABEL com.",
     ),
     *(
         (
@@ -268,6 +268,7 @@ OF_THE_CODE = [
             ("public.ecr.aws/lambda/python:3.10", "FROM public.ecr.aws/lambda/python:3.12"),
         )
     ),
+    ("foreign-snapext", {}, {"foreign": Bundled(Place("app/requirements.txt", "", 3), "snapext")}, "lambda-snapext"),
     ("mode-off", {"SNAPEXT_MODE": "off"}, {}, 'SNAPEXT_MODE: "off"'),
     ("image-not-linked", {}, {**IMAGE, "image_file": ImageFile(RUN, adapter="", overlay=True)}, "ENV PYTHONPATH=/opt/"),
     (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
+from helpers import for_each
 from snapext_tools.attach.attaching import attach
 from snapext_tools.attach.needs import AttachError
 from snapext_tools.doctor.env_file import read_env_file
@@ -392,3 +394,45 @@ def test_a_python_without_snapstart_is_told_the_one_that_has_it(tmp_path):
     assert note.harm.endswith("; for SnapStart: Runtime: python3.12")
     with pytest.raises(AttachError, match=r"for SnapStart: Runtime: python3\.12"):
         attach(tmp_path / "template.yaml", None)
+
+
+@for_each(
+    "name, content, said",
+    [
+        (
+            "requirements.txt",
+            "redis\n\nsnapext==0.1.5\n",
+            "requirements.txt:3 names snapext, another project: name lambda-",
+        ),
+        (
+            "requirements.txt",
+            "Snapext[x] ; python_version > '3'\n",
+            "requirements.txt:1 names snapext, another project",
+        ),
+        ("snapext/__init__.py", "", "snapext/__init__.py in the code is a package snapext, another project"),
+        ("snapext.py", "", "snapext.py in the code is a package snapext, another project"),
+        ("requirements.txt", "lambda-snapext\nsnapextra\n# snapext\nsnapext-x==1\n", ""),
+        ("snapext/settings.toml", "", ""),
+    ],
+)
+def test_another_project_of_the_name_is_an_error_in_each_package(tmp_path, name, content, said):
+    """In a zip's folder and in an image's; ours, which the app may bring along, is told apart."""
+    shutil.rmtree(tmp_path / "app", ignore_errors=True)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "run.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "app" / "Dockerfile").write_text("FROM python:3.12\n")
+    (tmp_path / "app" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "app" / name).write_text(content)
+    zipped = ALONE.replace("Handler:", "CodeUri: app\n      Handler:")
+    image = "Resources: {App: {Type: AWS::Serverless::Function, Metadata: {DockerContext: app}, Properties: "
+    image += "{PackageType: Image}}}"
+
+    def found(text):
+        findings = examine(template(tmp_path, text)[0]).findings
+        return [finding.wrong for finding in findings if finding.rule == "foreign-snapext"]
+
+    for text in (zipped, image):
+        wrong = "".join(found(text))
+        assert said in wrong if said else wrong == ""
+    (tmp_path / "app" / "snapext" / "wire").mkdir(parents=True, exist_ok=True)
+    assert found(zipped) == [] or "names" in said

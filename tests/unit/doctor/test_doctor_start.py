@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from helpers import for_each
-from snapext_tools.doctor.dockerfile import read_dockerfile
+from snapext_tools.attach.attaching import attach
+from snapext_tools.doctor.dockerfile import INSTALL_LINE, LABEL_LINE, read_dockerfile
 from snapext_tools.doctor.examine import diagnose
+from snapext_tools.doctor.report import lines
 from snapext_tools.doctor.settings import ImageFile, Place
 from snapext_tools.doctor.start import read_start
 from snapext_tools.doctor.template import read_template
@@ -200,3 +204,26 @@ def test_the_adapter_of_a_stage_has_the_stages_release(tmp_path):
     )
     assert image(tmp_path, f"FROM rust:1.80 AS lwa\nFROM python:3.8\n{copy}").adapter == "lwa"
     assert image(tmp_path, f"FROM rust:1.80 AS lwa\nFROM python:3.8\n{copy}").base_place.line == 2
+
+
+def test_an_image_gets_the_same_lines_everywhere(tmp_path):
+    """From the doctor, from attach, and from the page for images; without the label where it is there."""
+    text = (
+        "Resources:\n  App:\n    Type: AWS::Serverless::Function\n    Metadata: {DockerContext: .}\n"
+        "    Properties: {PackageType: Image, Environment: {Variables: {SNAPEXT_SETTLE_MS: 500}}}\n"
+    )
+    template = tmp_path / "template.yaml"
+    template.write_text(text)
+    for label in ("", f"{LABEL_LINE}\n"):
+        (tmp_path / "Dockerfile").write_text(f"FROM python:3.12\n{label}CMD x\n")
+        diagnoses = diagnose(read_template(template))
+        (change,) = [one.change for one in diagnoses[0].findings if one.rule == "image-without-snapext"]
+        expected = [INSTALL_LINE] if label else [INSTALL_LINE, LABEL_LINE]
+
+        assert change.line.split("\n") == expected
+        assert [line.strip() for line in lines(diagnoses) if line.strip() in (INSTALL_LINE, LABEL_LINE)] == expected
+        assert "\n" not in change.in_one_line
+        left = attach(template, None).left
+        assert [line for line in left if line.startswith(("RUN", "LABEL"))] == expected
+    page = (Path(__file__).parents[3] / "docs" / "start-image.md").read_text()
+    assert f"```dockerfile\n{INSTALL_LINE}\n{LABEL_LINE}\n```" in page

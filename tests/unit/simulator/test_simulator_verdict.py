@@ -49,6 +49,16 @@ class Life:
         return self.lines[-1]
 
 
+def test_what_to_do_about_another_port_is_said_once() -> None:
+    """Init says every 3 s what it waits for."""
+    lines: list[str] = []
+    recorder = Recorder(Story(lambda line, _indent: lines.append(line), port_hint="run the doctor").tell)
+    for message in ("the app's readiness check fails", *["process 7 (python) listens, but not on that port"] * 2):
+        recorder.add(0.0, "waiting", message=message, waited_ms=None)
+    assert [line for line in lines if "doctor" in line] == lines[2:3]
+    assert lines[2].endswith("  run the doctor")
+
+
 def whole() -> Life:
     life = Life()
     for pid in (1, 2):
