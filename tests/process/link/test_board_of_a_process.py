@@ -422,11 +422,12 @@ def test_an_app_that_closes_our_descriptor_while_we_wait_for_the_answer_keeps_it
 
 
 CLOSES_IN_BETWEEN = """
-import os, socket
+import os, socket, threading
 from snapext.link import channel
-real, pairs = channel.poll, []
+real, pairs, imported = channel.poll, [], threading.Event()
 def poll():
     channel.poll = real
+    imported.wait(20)  # else a file would be closed that the main thread imports from
     os.closerange(3, 256)
     pairs.extend(socket.socketpair() for _ in range(20))
     return real()
@@ -436,7 +437,7 @@ channel.poll = poll
 
 def test_an_app_that_takes_our_number_before_we_wait_does_not_keep_us(listener: Listener, start: Start, memory: int):
     """Nothing would ever come there: the client looks again, and comes back."""
-    start(CLOSES_IN_BETWEEN + HOOKS + WAIT)
+    start(CLOSES_IN_BETWEEN + HOOKS + "imported.set()" + WAIT)
     listener.accept().next(Hello)
     back = listener.accept()
     welcome(back, memory)
