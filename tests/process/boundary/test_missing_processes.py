@@ -181,7 +181,7 @@ def test_beside_one_that_has_joined_it_is_a_warning_everywhere(simulate: Simulat
 def test_workers_that_are_killed_while_they_start_are_counted(simulate: Simulate) -> None:
     """The memory may be too small for them; that nothing answers is only the consequence."""
     life = simulate(
-        "gunicorn -c gunicorn_killed.py -b 127.0.0.1:{port} -w 2 tracing_flask:app", SNAPEXT_READY_TIMEOUT_MS="3500"
+        "gunicorn -c gunicorn_killed.py -b 127.0.0.1:{port} -w 6 tracing_flask:app", SNAPEXT_READY_TIMEOUT_MS="3500"
     )
     assert life.status == 1
     (error,) = life.document["errors"]
