@@ -317,9 +317,7 @@ class Lifecycle:
         if self._settings.debug:
             self._outbox.do(reports.joined(member))
         self._welcome(event.key, 0 if owed else self.generation)
-        has_run_before = member.has_run(BEFORE_SNAPSHOT) or (
-            hello.forked and self._roll.has_forked_after_its_hooks(event.parent_pid)
-        )
+        has_run_before = member.has_run(BEFORE_SNAPSHOT) or member.ran_in_parent
         more_before = hooks_when_lost is not None and hello.hooks.before_snapshot > hooks_when_lost.before_snapshot
         if more_before and has_run_before:
             self._registered_late(member, BEFORE_SNAPSHOT)  # while it was not connected

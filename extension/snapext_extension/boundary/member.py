@@ -30,12 +30,13 @@ class Member:
     durations_ms: how long each phase took that it has answered. reached: what it was told in the present phase can have
     reached it. importing: its main thread imports something, where more hooks may be registered.
     lost_ms: when its connection was lost; None while it is connected.
+    ran_in_parent: it is a fork of a process that had run its before-snapshot hooks when this one joined first.
     passed: how many requests its middleware has let pass between the phases; None if it has none.
     """
 
     __slots__ = (
         *("durations_ms", "forked", "hook", "hooks", "importing", "lost_ms", "parent_pid", "passed", "pending"),
-        *("process", "reached", "said_lost", "signal", "told_ms", "warned_late"),
+        *("process", "ran_in_parent", "reached", "said_lost", "signal", "told_ms", "warned_late"),
     )
 
     def __init__(
@@ -57,6 +58,7 @@ class Member:
         self.passed: int | None = None
         self.pending = False
         self.reached = False
+        self.ran_in_parent = False
         self.told_ms = 0.0
         self.hook: str | None = None
         self.lost_ms: float | None = None

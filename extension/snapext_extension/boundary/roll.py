@@ -37,11 +37,12 @@ class Roll:
     def join(self, key: int, member: Member, now_ms: float) -> HookCounts | None:
         """Enter a process. One that comes back goes on where it was: returns the hooks that it had then."""
         pid, hooks = member.process.pid, None
+        member.ran_in_parent = member.forked and self._has_run_its_hooks(member.parent_pid)
         for lost_key in [key for key, other in self.members.items() if other.process.pid == pid and _is_lost(other)]:
             earlier = self._strike(lost_key)
             hooks = earlier.hooks
             member.durations_ms, member.warned_late = earlier.durations_ms, earlier.warned_late
-            member.reached = earlier.reached
+            member.reached, member.ran_in_parent = earlier.reached, earlier.ran_in_parent
             if earlier.said_lost:
                 self._outbox.do(reports.link_restored(member, now_ms - (earlier.lost_ms or 0.0)))
         self.members[key] = member
@@ -120,7 +121,7 @@ class Roll:
         others = (self.members[other] for other in self.on_socket() if other != key)
         return any(other.process.pid == member.process.pid and not _is_lost(other) for other in others)
 
-    def has_forked_after_its_hooks(self, pid: int) -> bool:
+    def _has_run_its_hooks(self, pid: int) -> bool:
         """Whether the process of that number has run its before-snapshot hooks: a fork of it holds what they left."""
         return any(member.has_run(BEFORE_SNAPSHOT) for member in self.members.values() if member.process.pid == pid)
 

@@ -22,6 +22,7 @@ _CAN_BE_WRITTEN_AND_READ, _SHARED = 3, 1
 """PROT_READ | PROT_WRITE, and MAP_SHARED (mmap(2))."""
 _FAILED = 2**64 - 1
 
+_fcntl: Any = None
 _mmap: Any = None
 _text_at: Any = None
 _pages: dict[tuple[int, int, int], int] = {}
@@ -67,12 +68,10 @@ def line(descriptor: int, number: int) -> Line | None:
 
 
 def _check(descriptor: int, number: int) -> os.stat_result:
-    import fcntl
-
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a file")
-    if not fcntl.fcntl(descriptor, _GET_SEALS) & _SEAL_SHRINK:
+    if not _fcntl(descriptor, _GET_SEALS) & _SEAL_SHRINK:
         raise ValueError("its size is not sealed")
     if (number + 1) * LINE_BYTES > status.st_size:
         raise ValueError(f"it has no line {number}")
@@ -80,8 +79,9 @@ def _check(descriptor: int, number: int) -> os.stat_result:
 
 
 def _prepare() -> None:
-    global _mmap, _text_at
+    global _fcntl, _mmap, _text_at
     import _ctypes as native
+    import fcntl  # now: an app may close all descriptors once it is connected, and take the number of a file half read
 
     pointer = type("Pointer", (native._SimpleCData,), {"_type_": "P"})
     number = type("Number", (native._SimpleCData,), {"_type_": "l"})
@@ -99,7 +99,7 @@ def _prepare() -> None:
         return int(address)
 
     text: Any = type("Line", (native.Array,), {"_type_": character, "_length_": LINE_BYTES})
-    _mmap, _text_at = mmap, text.from_address
+    _fcntl, _mmap, _text_at = fcntl.fcntl, mmap, text.from_address
 
 
 try:

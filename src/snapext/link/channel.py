@@ -29,6 +29,7 @@ CHUNK = 4096
 STRAIGHT_CHUNK = 256
 """Enough for the line of a restore."""
 SO_COOKIE, COOKIE_BYTES = 57, 8
+WAITS_AT_FIRST_MS = (10, 20, 40, 80, 160, 320, 640)
 FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
 INT_BYTES = 4
@@ -138,11 +139,26 @@ class Channel:
             return data
 
     def _receive(self) -> bytes:
-        if not self.is_ours():
-            return b""
         if self._takes_board and self._connection.their_state == State.GREETING:
             return self._receive_with_descriptors()
-        return self._peer.recv(CHUNK)  # the kernel closes a descriptor that comes unasked
+        self._wait_at_first()
+        return self._peer.recv(CHUNK) if self.is_ours() else b""  # the kernel closes a descriptor that comes unasked
+
+    def _wait_at_first(self) -> None:
+        """An app that closes all descriptors does so when it starts, and has their numbers again at once.
+
+        To read is to let it run: on a busy machine it has done that before the kernel knows of the reading, which then
+        takes what is the app's. So we wait in another way until that time is over, and look again before we read.
+        """
+        if poll is None or self._peer.gettimeout() is not None:
+            return
+        for slice_ms in WAITS_AT_FIRST_MS:
+            if not self.is_ours():
+                return
+            waiter = poll()
+            waiter.register(self._peer, POLLIN)
+            if waiter.poll(slice_ms):
+                return
 
     def _receive_with_descriptors(self) -> bytes:
         """Wait first, then keep 0 to 2 occupied for a moment: a descriptor must not get one of these.

@@ -5,7 +5,8 @@ phase, and hangs up.
 
 It must be as if it were not there when there is no extension: it never raises into the app and never makes it wait.
 What it needs only with an extension, and then only in a phase, its thread imports itself, when that comes: an app must
-not wait for it. A fork waits meanwhile (`importing`).
+not wait for it. A fork waits meanwhile (`importing`). What a signal handler of the app may ask for is here from the
+start: it can come in the middle of an import, whose other half nobody can have then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from snapext.guest import notice
 from snapext.guest.own import is_snap_start
 from snapext.guest.primitives import Alarm, get_ident, importing, monotonic, sleep, start_new_thread
+from snapext.link.generation import Question
 from snapext.link.view import View
 
 TYPE_CHECKING = False
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from snapext.hooks.runner import Outcome
     from snapext.link.conversation import Conversation
-    from snapext.link.generation import Question
     from snapext.link.reach import Reached
     from snapext.link.status import Status
     from snapext.link.told import Order
@@ -129,8 +130,6 @@ class Link:
         """Have `view.generation` be what the extension says it is. See Question.ask."""
         if get_ident() != self._thread:
             if self._question is None:
-                from snapext.link.generation import Question  # few ask
-
                 self._question = Question(self.view)
             self._question.ask(lambda: not self._alive)
 

@@ -10,13 +10,13 @@ import time
 
 from snapext.guest.own import ENV_INITIALIZATION_TYPE
 from snapext.guest.primitives import Changes, Lock
+from snapext.link.status import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from snapext.link.status import Status
     from snapext.wire.messages import AfterRestore, BeforeSnapshot, Welcome
 
 CLOCK_WAS_SET_S = 1.0
@@ -132,8 +132,6 @@ class View:
         return self.phase == "shutdown"
 
     def status(self, *, connected: bool) -> Status:
-        from snapext.link.status import Status  # few ask
-
         with self.lock:
             return Status(
                 phase=self.phase,

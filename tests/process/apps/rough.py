@@ -84,6 +84,7 @@ elif ROUGH == "asks and forks in a signal handler":
 
     def handler(_number, _frame):
         snapext.status()
+        snapext.is_restored()
         if os.fork() == 0:
             os._exit(0)
         os.wait()
@@ -95,6 +96,7 @@ elif ROUGH == "asks and forks in a signal handler":
     signal.setitimer(signal.ITIMER_REAL, 0.005)
     while time.monotonic() < until:
         snapext.status()
+        snapext.is_restored()
     signal.setitimer(signal.ITIMER_REAL, 0)
 elif ROUGH == "waits for a blocked signal":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})

@@ -56,8 +56,9 @@ def test_a_hook_that_hangs_on_the_running_loop_fails_the_phase_in_time(listener:
 
     assert done.error is not None
     assert (done.error.type, done.error.hook) == ("TimeoutError", "__main__.waits")
+    assert done.duration_ms >= 190
     assert done.error.duration_ms is not None
-    assert done.error.duration_ms >= 190
+    assert 0 < done.error.duration_ms <= done.duration_ms  # the hook's own: on a busy machine the phase began earlier
 
 
 def test_a_signal_in_the_middle_of_a_hook_is_answered_when_the_hooks_are_done(listener: Listener, start: Start):

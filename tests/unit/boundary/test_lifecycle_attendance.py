@@ -871,6 +871,23 @@ class TestLateHooks:
         (fields,) = driver.reports("registered_too_late")
         assert fields["phase"] == ("before_snapshot" if hooks.before_snapshot == 2 else "after_restore")
 
+    @pytest.mark.parametrize("joins_first", [True, False])
+    def test_a_fork_that_comes_back_with_more_hooks_is_late_if_its_parent_had_run_them(self, joins_first: bool) -> None:
+        """What counts is when it joined first: one that was there before its parent's hooks runs its own."""
+        driver = Watching(settings())
+        parent = driver.join(pid=10)
+        driver.join(pid=11)  # it runs its hooks all the time
+        driver.settle()
+        if joins_first:
+            fork = driver.join(pid=12, parent_pid=10, forked=True)
+            driver.done(parent)
+        else:
+            driver.done(parent)
+            fork = driver.join(pid=12, parent_pid=10, forked=True)
+        driver.lose(fork)
+        driver.join(pid=12, parent_pid=10, forked=True, hooks=HookCounts(2, 1))
+        assert driver.state is (State.BEFORE_SNAPSHOT if joins_first else State.FAILED)
+
     def test_one_that_is_warned_of_and_comes_back_is_not_warned_of_again(self) -> None:
         """Once for each process, not for each of its connections."""
         driver = Watching(settings())
