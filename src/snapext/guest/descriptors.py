@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     S = TypeVar("S")
+    File = tuple[int, int]
+    """A file's device and number."""
 
 FIRST_FREE = 3
 
@@ -40,6 +43,8 @@ def occupy_standard() -> list[int]:
     Raises OSError, and fills nothing, where no descriptor is left.
     """
     taken: list[int] = []
+    if all(map(_is_open, range(FIRST_FREE))):
+        return taken  # without a descriptor for a moment: an app that closes all could have its number by then
     try:
         while (descriptor := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) < FIRST_FREE:
             taken.append(descriptor)
@@ -48,6 +53,29 @@ def occupy_standard() -> list[int]:
         vacate(taken)
         raise
     return taken
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def received(descriptor: int) -> File | None:
+    """The file of a descriptor that has come just now; None where the app has a socket of its own there by then."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return None if stat.S_ISSOCK(status.st_mode) else (status.st_dev, status.st_ino)
+
+
+def close_received(descriptor: int, file: File | None) -> None:
+    """Close it if it still is that file: an app that has closed all descriptors may have one of its own there."""
+    if file is not None and received(descriptor) == file:
+        os.close(descriptor)
 
 
 def vacate(taken: list[int]) -> None:

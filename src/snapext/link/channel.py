@@ -51,6 +51,7 @@ class Channel:
         self._open = True
         self._takes_board = False
         self._descriptor: int | None = None
+        self._file: descriptors.File | None = None
         self.straight: Callable[[bytes], bool] | None = None
         """What takes all that has come in one piece, if that is what it expects (straight.py)."""
         self.line: board.Line | None = None
@@ -70,7 +71,7 @@ class Channel:
         if descriptor is not None:
             if number is not None:
                 self.line = board.line(descriptor, number)
-            os.close(descriptor)
+            descriptors.close_received(descriptor, self._file)
 
     def limit(self, timeout_s: float) -> None:
         """Wait for no more than this from now on, in each call."""
@@ -189,7 +190,7 @@ class Channel:
                 for at in range(0, len(given) - INT_BYTES + 1, INT_BYTES):
                     descriptor = int.from_bytes(given[at : at + INT_BYTES], sys.byteorder)
                     if self._descriptor is None:
-                        self._descriptor = descriptor
+                        self._descriptor, self._file = descriptor, descriptors.received(descriptor)
                     else:
                         os.close(descriptor)
         return data
