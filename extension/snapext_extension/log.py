@@ -133,7 +133,7 @@ class _Pipe:
                     try:  # noqa: SIM105 - contextlib.suppress would be three calls of Python
                         written = os.write(self._free, rest[:_CHUNK_BYTES])
                     except BlockingIOError:
-                        pass
+                        pass  # the pipe is full: wait for room below
                 if not written:
                     if deadline is None:  # one wait without success is enough
                         deadline = time.monotonic() + (0 if self._is_stuck else wait_ms / 1000)

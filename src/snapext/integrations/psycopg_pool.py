@@ -76,14 +76,14 @@ class _PsycopgPool(Integration):
             while _idle(pool):
                 self._take(pool, pool.getconn(timeout=TAKE_WITHIN_S))
         except _taken_by_others():
-            pass
+            pass  # they are in use now, and `_left` counts them
 
     async def _take_idle_async(self, pool: Any) -> None:
         try:
             while _idle(pool):
                 self._take(pool, await pool.getconn(timeout=TAKE_WITHIN_S))
         except _taken_by_others():
-            pass
+            pass  # they are in use now, and `_left` counts them
 
     def _left(self, pool: Any) -> int:
         """How many are in use, or about to be opened."""

@@ -30,6 +30,7 @@ STRAIGHT_CHUNK = 256
 """Enough for the line of a restore."""
 SO_COOKIE, COOKIE_BYTES = 57, 8
 WAITS_AT_FIRST_MS = (10, 20, 40, 80, 160, 320, 640)
+"""Something more than a second in all, in which an app has started; longer each time, since each wakes the process."""
 FIRST_WAIT_S, MAX_WAIT_S = 0.001, 0.05
 POLLIN = 1
 INT_BYTES = 4
@@ -304,7 +305,7 @@ class Channel:
         try:
             self._unsent = self._unsent[self._peer.send(self._unsent, AT_ONCE_AND_SILENTLY) :]
         except BlockingIOError:
-            pass
+            pass  # it stays in `_unsent`, for the next attempt
         except OSError as error:
             notice.debug(f"the extension does not take what we send: {error!r}")
             self._unsent = b""  # the next read sees the end of the connection
