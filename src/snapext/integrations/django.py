@@ -35,20 +35,26 @@ class _Django(Integration):
         from django.db.backends.signals import connection_created
 
         connection_created.connect(self._opened, weak=False, dispatch_uid=__name__)
-        if getattr(thing, "in_atomic_block", False) and thing.vendor != "sqlite":
+        if getattr(thing, "vendor", "sqlite") != "sqlite" and thing.connection is not None:
+            self._let_rest(thing)
+        _close(thing)
+        if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
+            thing.close_pool()  # the next use makes another one
+
+    def _let_rest(self, thing: Any) -> None:
+        """Wait for work in the background; say what is lost of what does not end."""
+        raw = thing.connection
+        drivers = [raw] if thing.vendor == "postgresql" else []  # psycopg2's close() waits for a query
+        rests = queries.let_rest(self, drivers, lambda: thing.in_atomic_block or any(map(queries.runs, drivers)))
+        if thing.in_atomic_block:
             self.warn(
                 f"transaction of {thing.alias}",
                 f"an open transaction of the database {thing.alias!r} (atomic) is rolled back before the snapshot. Let "
                 "the work that has begun it end in a before-snapshot hook",
             )
-        if getattr(thing, "vendor", "") == "postgresql" and thing.connection is not None:
-            raw = thing.connection  # psycopg2's close() waits for a query
-            if not queries.let_rest(self, [raw], lambda: queries.runs(raw)):
-                what = f"a connection of the database {thing.alias!r}"
-                self.warn(f"in use of {thing.alias}", patience.in_use(what, patience.GIVEN_BACK))
-        _close(thing)
-        if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
-            thing.close_pool()  # the next use makes another one
+        elif not rests:
+            what = f"a connection of the database {thing.alias!r}"
+            self.warn(f"in use of {thing.alias}", patience.in_use(what, patience.GIVEN_BACK))
 
     def after_restore(self, thing: Any) -> None:
         from django.db.backends.signals import connection_created

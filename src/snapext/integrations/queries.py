@@ -76,26 +76,37 @@ async def interrupt_here(connection: Any, is_busy: Callable[[], bool] | None = N
         await asyncio.sleep(patience.LOOK_EVERY_S)
 
 
-def let_rest(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> bool:
-    """Wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
+def let_rest(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """If a query runs, wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
 
-    Returns whether it came to rest by itself.
+    If none runs, work may be between its last query and its commit: that gets a moment. Returns whether no query had to
+    be interrupted.
     """
-    if integration.is_at_rest(is_busy):
+
+    def working() -> bool:
+        return any(map(runs, connections))
+
+    integration.settle(lambda: is_busy() and not working())
+    if not working() or integration.is_at_rest(is_busy):
         return True
-    for connection in filter(runs, running):
+    for connection in filter(runs, connections):
         interrupt(connection, is_busy)
     return False
 
 
-async def let_rest_here(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> None:
+async def let_rest_here(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> None:
     """The same on the loop of async connections."""
+
+    async def working() -> bool:
+        return any([await runs_here(connection) for connection in connections])
 
     async def busy() -> bool:
         return is_busy()
 
-    if not await integration.is_at_rest_here(busy):
-        for connection in running:
+    if not await working():
+        await integration.settle_here(is_busy)
+    if await working() and not await integration.is_at_rest_here(busy):
+        for connection in connections:
             if await runs_here(connection):
                 await interrupt_here(connection, is_busy)
 

@@ -49,17 +49,13 @@ class _SQLAlchemy(Integration):
         return None
 
     def begin(self, thing: Any) -> None:
-        """Wait for its transaction to end if a query runs in it; say that it is lost if it is open still."""
-        running = [one for one in queries.beneath(thing, ("sqlalchemy",)) if queries.runs(one)]
-        if running:
-            queries.let_rest(self, running, thing.in_transaction)
+        """Wait for its transaction to end; say that it is lost if it is open still."""
+        queries.let_rest(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
         self._say_if_rolled_back(thing)
 
     async def begin_here(self, thing: Any) -> None:
         """The same on the loop of what is async."""
-        running = [one for one in queries.beneath(thing, ("sqlalchemy",)) if await queries.runs_here(one)]
-        if running:
-            await queries.let_rest_here(self, running, thing.in_transaction)
+        await queries.let_rest_here(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
         self._say_if_rolled_back(thing)
 
     def _say_if_rolled_back(self, thing: Any) -> None:
