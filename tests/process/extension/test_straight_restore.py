@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -167,6 +168,7 @@ def test_its_rehearsal_leaves_nothing_behind(tmp_path: Path, is_short_of_descrip
     reactor, said = Reactor(), []
     nobody: Any = SimpleNamespace(answered=lambda *_: said.append(1), restored=lambda *_: said.append(1))
     bridge = Bridge(str(tmp_path / "bridge" / "bridge.sock"), os.geteuid(), reactor, MemoryLog(), nobody)
+    gc.collect()  # what earlier tests left would be closed meanwhile
     used, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
     if is_short_of_descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))

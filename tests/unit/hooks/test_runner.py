@@ -137,12 +137,12 @@ def test_the_first_failure_ends_the_phase(register, run):
 
 def test_a_failure_has_the_time_of_its_own_hook():
     """Not that of the phase, in which others ran before it."""
-    snapext.register_after_restore(threading.Event().wait, 0.1)
+    snapext.register_after_restore(threading.Event().wait, 0.2)
     snapext.register_after_restore(raise_, ValueError("boom"))
     snapext.register_before_snapshot(raise_async_after, 0.05)
     after, before = failure(run_after_restore), failure(run_before_snapshot)
 
-    assert after.duration_ms < 100 <= outcome(run_after_restore)[0].duration_ms
+    assert after.duration_ms < 200 <= outcome(run_after_restore)[0].duration_ms
     assert before.duration_ms >= 50
 
 
@@ -150,10 +150,10 @@ def test_times_are_those_of_the_hooks():
     """Each hook's time is its own, and the whole is at least their sum."""
     gate = threading.Event()
     snapext.register_after_restore(lambda: None)
-    snapext.register_after_restore(gate.wait, 0.02)
+    snapext.register_after_restore(gate.wait, 0.2)
     result, _ = outcome(run_after_restore)
 
-    assert result.hooks[0].duration_ms < 20 <= result.hooks[1].duration_ms <= result.duration_ms
+    assert result.hooks[0].duration_ms < 200 <= result.hooks[1].duration_ms <= result.duration_ms
 
 
 def test_no_hooks_are_a_success():
