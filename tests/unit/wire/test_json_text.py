@@ -1,14 +1,11 @@
 """JSON without the module `json`: it must read and write what that does."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import SRC
 from snapext.wire import json_text
 
 VALUES = st.recursive(
@@ -60,15 +57,3 @@ def test_what_json_has_not_is_not_written():
     """As with json, an object of another class is an error of ours."""
     with pytest.raises(TypeError, match="set is not written as JSON"):
         json_text.encode({"a": {1}})
-
-
-def test_an_interpreter_without_the_fast_parts_takes_json():
-    """The values are the same where `_json` is missing."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(SRC)!r}); sys.modules['_json'] = None\n"
-        "from snapext.wire.json_text import decode, encode, quote\n"
-        "print(encode(decode(' {\"a\": [1.5, null, \"x\"]} ')), quote('\\u00fc'), 'json' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout == '{"a":[1.5,null,"x"]} "\\u00fc" True\n'
