@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import django
 import pytest
@@ -14,6 +15,7 @@ from django.db import OperationalError, connections, transaction
 import snapext
 from helpers import wait_until
 from snapext.integrations import django as integration
+from snapext.integrations import patience
 
 closed_caches = []
 
@@ -153,6 +155,35 @@ def test_a_transaction_that_is_lost_is_named(boundary, postgres, databases):
     (line,) = boundary.lines
     assert "an open transaction of the database 'default' (atomic) is rolled back" in line
     connections.close_all()
+
+
+def test_a_transaction_that_ends_is_waited_for(boundary, postgres, databases, monkeypatch):
+    """Whether a query runs in it when we look, or it is between its last query and its commit."""
+    monkeypatch.setattr(patience, "WAIT_S", 20)
+    monkeypatch.setattr(patience, "SETTLE_S", 20)
+    begun, may_commit = threading.Barrier(3), threading.Event()
+
+    def work(query):
+        with transaction.atomic():
+            pid()
+            begun.wait(20)
+            if query:
+                with connections["default"].cursor() as cursor:
+                    cursor.execute(query)
+            else:
+                may_commit.wait(20)
+        connections.close_all()
+
+    timer = threading.Timer(0.2, may_commit.set)  # some looks later; sooner or later makes no difference
+    with ThreadPoolExecutor() as pool:
+        works = [pool.submit(work, query) for query in ("", "select pg_sleep(0.3)")]
+        begun.wait(20)
+        integration.install()
+        timer.start()
+        boundary.before()
+        boundary.after()
+        assert [work.result() for work in works] == [None, None]
+    assert boundary.lines == []
 
 
 def test_a_query_that_does_not_end_is_interrupted_and_named(boundary, postgres, databases):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -99,8 +100,11 @@ class Life:
         return client
 
     def descriptors(self) -> dict[int, str]:
-        folder = f"/proc/{self.process.pid}/fd"
-        return {int(number): os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
+        found, folder = {}, f"/proc/{self.process.pid}/fd"
+        for number in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # it is closed meanwhile
+                found[int(number)] = os.readlink(f"{folder}/{number}")
+        return found
 
     def use_up_descriptors(self) -> None:
         """From now on the extension gets none, but for those that it gives back itself; and many want to come in."""

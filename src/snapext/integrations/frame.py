@@ -72,6 +72,14 @@ class Integration:
         """The same on the app's loop."""
         return await _patience.is_at_rest_here(is_busy)
 
+    def settle(self, is_unclear: Callable[[], bool]) -> None:
+        """Wait a moment while a transaction is open in which no query runs."""
+        _patience.settle(is_unclear)
+
+    async def settle_here(self, is_unclear: Callable[[], bool]) -> None:
+        """The same on the app's loop."""
+        await _patience.settle_here(is_unclear)
+
     def keep(self, thing: Any) -> None:
         """Renew this after the restore as well: it was made after we had looked."""
         self._kept.add([thing])

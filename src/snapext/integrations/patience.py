@@ -13,23 +13,35 @@ if TYPE_CHECKING:
 
 WAIT_S = 2.0
 """For all in one phase: what listens never comes to an end."""
+SETTLE_S = 0.1
+"""For all in one phase as well, not counting other waits: work may be between its last query and its commit. A
+transaction that nobody will ever end, of a session that is kept open, looks the same, and would cost each start the
+whole wait."""
 LOOK_EVERY_S = 0.02
 CANCELED_WITHIN_S = 2.0
 """The server answers at once to a cancellation, and its client then gives way."""
 
 
 class Patience:
-    """What is left of the time in this phase. It begins with the first connection that is in use."""
+    """What is left of the two times in this phase. Each begins with the first connection that needs it."""
 
     def __init__(self) -> None:
         self._until: float | None = None
+        self._settled_s = 0.0
 
     def forget(self) -> None:
-        self._until = None
+        self._until, self._settled_s = None, 0.0
 
     def is_at_rest(self, is_busy: Callable[[], bool]) -> bool:
         """Wait while it is busy; False if it is busy still when the time is over."""
         return rests_until(self._deadline, is_busy)
+
+    def settle(self, is_unclear: Callable[[], bool]) -> None:
+        """Wait a moment while an open transaction may be left open for good, or be about to go on or to end."""
+        began = time.monotonic()
+        until = began + SETTLE_S - self._settled_s
+        rests_until(lambda: until, is_unclear)
+        self._settled_s += time.monotonic() - began
 
     async def is_at_rest_here(self, is_busy: Callable[[], Awaitable[bool]]) -> bool:
         """The same on the app's loop."""
@@ -40,6 +52,16 @@ class Patience:
                 return False
             await asyncio.sleep(LOOK_EVERY_S)
         return True
+
+    async def settle_here(self, is_unclear: Callable[[], bool]) -> None:
+        """The same on the app's loop."""
+        import asyncio
+
+        began = time.monotonic()
+        until = began + SETTLE_S - self._settled_s
+        while is_unclear() and time.monotonic() < until:
+            await asyncio.sleep(LOOK_EVERY_S)
+        self._settled_s += time.monotonic() - began
 
     def _deadline(self) -> float:
         if self._until is None:

@@ -57,7 +57,7 @@ async def runs_here(connection: Any) -> bool:
 
 
 def interrupt(connection: Any, is_busy: Callable[[], bool] | None = None) -> None:
-    """Have its query canceled, and wait until whoever has begun it gives way."""
+    """Have its query canceled, and wait until the work that began it gives way."""
     connection.cancel()
     until = time.monotonic() + patience.CANCELED_WITHIN_S
     patience.rests_until(lambda: until, is_busy or (lambda: runs(connection)))
@@ -76,28 +76,44 @@ async def interrupt_here(connection: Any, is_busy: Callable[[], bool] | None = N
         await asyncio.sleep(patience.LOOK_EVERY_S)
 
 
-def let_rest(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> bool:
-    """Wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
+def let_rest(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """If a query runs, wait while it is busy, as long as the phase allows that; then interrupt the queries that run.
 
-    Returns whether it came to rest by itself.
+    If none runs, work may be between its last query and its commit: that gets a moment. Returns whether no query had to
+    be interrupted.
     """
-    if integration.is_at_rest(is_busy):
+
+    def working() -> bool:
+        return any(map(runs, connections))
+
+    integration.settle(lambda: is_busy() and not working())
+    if not working() or integration.is_at_rest(is_busy):
         return True
-    for connection in filter(runs, running):
+    running = list(filter(runs, connections))
+    for connection in running:
         interrupt(connection, is_busy)
-    return False
+    return not running
 
 
-async def let_rest_here(integration: Integration, running: list[Any], is_busy: Callable[[], bool]) -> None:
-    """The same on the loop of async connections."""
+async def let_rest_here(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """The same on the loop of async connections.
+
+    A connection of asyncpg is asked once, and only if it is busy still: what the app begins meanwhile would fail.
+    """
 
     async def busy() -> bool:
         return is_busy()
 
-    if not await integration.is_at_rest_here(busy):
-        for connection in running:
-            if await runs_here(connection):
-                await interrupt_here(connection, is_busy)
+    async def running() -> list[Any]:
+        return [connection for connection in connections if await runs_here(connection)]
+
+    await integration.settle_here(is_busy)
+    if not is_busy() or not await running() or await integration.is_at_rest_here(busy):
+        return True
+    interrupted = await running()
+    for connection in interrupted:
+        await interrupt_here(connection, is_busy)
+    return not interrupted
 
 
 def beneath(thing: Any, libraries: tuple[str, ...]) -> list[Any]:

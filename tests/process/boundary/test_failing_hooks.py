@@ -94,7 +94,7 @@ def test_a_before_snapshot_hook_that_hangs_names_the_variable_of_its_budget(simu
 def test_missing_workers_fail_init_and_are_counted(simulate: Simulate) -> None:
     """Three of four is not four."""
     life = simulate(
-        "gunicorn -b 127.0.0.1:{port} -w 3 tracing_flask:app", "--workers", "4", SNAPEXT_READY_TIMEOUT_MS="3000"
+        "gunicorn -b 127.0.0.1:{port} -w 3 tracing_flask:app", "--workers", "4", SNAPEXT_READY_TIMEOUT_MS="6000"
     )
     assert life.status == 1
     assert "3 of 4 processes" in life.document["errors"][0]["message"]

@@ -114,7 +114,8 @@ def test_a_main_thread_that_works_is_left_alone(listener: Listener, start: Start
 
 
 LATE = """
-from snapext.link import looking
+from snapext.link import looking, main_thread
+main_thread.START_WITHIN_S = 0.4  # more than a busy machine takes for nothing
 looking.is_waiting = lambda: True  # it was so when we looked
 looking.waiting_module = lambda frame: "socketserver"
 looking.is_beneath_a_server = lambda frame: True
@@ -151,8 +152,8 @@ def test_a_main_thread_that_does_not_begin_in_time_is_passed_over(listener: List
     took_s = time.monotonic() - began
 
     assert [app.line(), app.line()] == ["before snapext-link", "after snapext-link"]
-    assert 100 <= before.hooks[0].duration_ms < 800
-    assert sum(hook.duration_ms for hook in after.hooks) < 100
+    assert 400 <= before.hooks[0].duration_ms < 3_000
+    assert sum(hook.duration_ms for hook in after.hooks) < 400
     assert after.ok
     assert took_s < 2
     out, err = app.end()
@@ -171,7 +172,7 @@ def test_without_before_snapshot_hooks_the_restore_does_not_wait_either(listener
     assert peer.ask(BEFORE).ok
     (hook,) = peer.ask(AFTER).hooks
 
-    assert hook.duration_ms < 90
+    assert hook.duration_ms < 400
     assert app.end()[0] == "['after']\n"
 
 
