@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import fcntl
 import functools
 import inspect
 import os
@@ -13,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -347,8 +349,22 @@ class MemoryLog(Log):
         return [record["reason"] for record in self.records if record["event"] == event]
 
 
-PORTS_OF_A_WORKER = 1_000
+FIRST_PORT, PORTS_OF_ONE, SHARES = 12_000, 1_000, 20
 _next_port = os.getpid()
+
+
+@cache
+def _first_port() -> int:
+    """Of this process's share: until its end no other process of pytest has it, of this run or of another one."""
+    for share in range(SHARES):
+        lock = os.open(f"{tempfile.gettempdir()}/snapext-tests-{os.getuid()}-ports-{share}", os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return FIRST_PORT + share * PORTS_OF_ONE
+    raise AssertionError(f"{SHARES} processes of pytest have ports already")
 
 
 def free_port() -> int:
@@ -357,11 +373,10 @@ def free_port() -> int:
     Below the range from which the kernel takes ports by itself, so that it stays free until the app under test has it.
     """
     global _next_port
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")) % 16
-    for _ in range(PORTS_OF_A_WORKER):
+    for _ in range(PORTS_OF_ONE):
         _next_port += 1
-        port = 12_000 + worker * PORTS_OF_A_WORKER + _next_port % PORTS_OF_A_WORKER
+        port = _first_port() + _next_port % PORTS_OF_ONE
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise AssertionError(f"no port from {12_000 + worker * PORTS_OF_A_WORKER} on is free")
+    raise AssertionError(f"no port from {_first_port()} on is free")

@@ -27,7 +27,6 @@ class Restoring:
     """A restore about which nothing is unusual goes straight; as soon as something is, the lifecycle takes over.
 
     carry_out: does what the lifecycle wants done. gate: None where there is none. aside: see Straight.
-    restored_monotonic: when the restore was, by CLOCK_MONOTONIC in seconds.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Restoring:
     ) -> None:
         self.gate: Gate | None = None
         self.aside = -1
-        self.restored_monotonic: float | None = None
+        self._restored_monotonic: float | None = None
         self._machine = machine
         self._carry_out = carry_out
         self._bridge = bridge
@@ -56,6 +55,17 @@ class Restoring:
         if self._crossing is not None:
             self._take_over(self._crossing)
         return self._machine
+
+    @property
+    def restored_monotonic(self) -> float | None:
+        """When the restore was, by CLOCK_MONOTONIC in seconds. While it goes straight too: the clock is set then."""
+        if self._straight is not None and self._straight.began_ms is not None:
+            return self._straight.began_ms / 1000
+        return self._restored_monotonic
+
+    @restored_monotonic.setter
+    def restored_monotonic(self, moment_s: float | None) -> None:
+        self._restored_monotonic = moment_s
 
     def forget(self) -> None:
         """What was made ready holds no more."""

@@ -43,7 +43,8 @@ class Straight:
 
     peers: the members by their descriptors, each with its key. status: what the gate is answered with. aside: a
     descriptor that has nothing to do with the boundary: the clock's, which is set after most restores.
-    answers: what each member has said, with its key; None without metrics.
+    answers: what each member has said, with its key; None without metrics. began_ms: when the restore was, by now_ms;
+    None until it is.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Straight:
         "_reactor",
         "_status",
         "answers",
+        "began_ms",
         "plan",
     )
 
@@ -82,6 +84,7 @@ class Straight:
         self._debugger = debugger if plan.debug else None
         self._beginning = beginning_of_line(plan.id, plan.timeout_ms)
         self.answers: list[tuple[int, bytes]] | None = [] if plan.metrics else None
+        self.began_ms: float | None = None
 
     def run(self) -> Crossing | None:
         """Tell all members, take their answers, and answer the gate: until that is done, or something else comes.
@@ -99,6 +102,7 @@ class Straight:
             self._debugger.restored(environment_id)
         hooks, wait, began_ms = self.plan.hooks, self._reactor.wait, monotonic_us / 1000
         until_ms = began_ms + self.plan.timeout_ms
+        self.began_ms = began_ms
         durations_ms: dict[Key, float] = {}
         odd: list[Odd] = []
         is_plain = True

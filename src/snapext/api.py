@@ -184,7 +184,7 @@ def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 
 def status() -> Status:
-    """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
+    """This process's view of the environment: state, generation, environment id, and whether it is linked."""
     from snapext.link import linking
 
     return linking.current().status()

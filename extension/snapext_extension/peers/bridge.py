@@ -1,7 +1,7 @@
 """The Unix-socket server: who is connected, what they say, and what they are told. It decides nothing.
 
-The socket is the only door to the hooks, so it is guarded: a directory that only its owner can enter, a peer of the
-same user, and limits on how many may come in, how much each may say and how long it may stay silent.
+The socket is the only door to the hooks, so it is guarded: a directory that only its owner can enter (listening.py), a
+peer of the same user, and limits on how many may come in, how much each may say and how long it may stay silent.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import os
 import socket
 import struct
 
-from snapext.errors import RemoteProtocolError, SnapextError
+from snapext.errors import RemoteProtocolError
 from snapext.wire.connection import Connection, Side
 from snapext.wire.messages import APP, Done, Hello, Message
-from snapext.wire.place import UntrustedError, check_directory, pid_and_uid, why_refuse_socket
+from snapext.wire.place import pid_and_uid
 from snapext_extension.door import Door
 from snapext_extension.log import Log
 from snapext_extension.peers import own_file
 from snapext_extension.peers.lines import line_of, read_done
+from snapext_extension.peers.listening import listen
 from snapext_extension.reactor import READ, WRITE, Reactor
 
 TYPE_CHECKING = False
@@ -43,10 +44,6 @@ OTHER_DESCRIPTORS = 124
 MIN_CONNECTIONS = 16
 HELLO_TIMEOUT_MS = 5_000
 MAX_UNSENT_BYTES = 256 * 1024
-
-
-class BridgeError(SnapextError):
-    """The socket cannot be made safely. The text says which path and why."""
 
 
 class Peer:
@@ -82,7 +79,7 @@ class Bridge:
         self.exchanges = 0
         self._path = path
         self._limit = min(MAX_CONNECTIONS, max(MIN_CONNECTIONS, os.sysconf("SC_OPEN_MAX") - OTHER_DESCRIPTORS))
-        server = _listen(path, uid)
+        server = listen(path, uid)
         self._made = os.lstat(path)
         self._door = Door(server, reactor, self._accepted)
 
@@ -237,52 +234,3 @@ def _pass(peer: Peer) -> int:
         sent = 0
     peer.passing = None
     return sent or peer.socket.send(peer.unsent)
-
-
-def _listen(path: str, uid: int) -> socket.socket:
-    directory = os.path.dirname(path)
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        check_directory(path, uid)
-        _remove_stale(path, uid)
-        return _bind(path)
-    except UntrustedError as error:
-        raise BridgeError(f"{directory} cannot hold our socket: {error}") from error
-    except OSError as error:
-        raise BridgeError(f"{path} cannot be listened on: {error.strerror or error}") from error
-
-
-def _remove_stale(path: str, uid: int) -> None:
-    """Take away a socket of ours that nobody listens on any more; refuse anything else that is in the way."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    why = why_refuse_socket(status, uid)
-    if why is not None:
-        raise BridgeError(f"{path} is in the way: {why}")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one that listens and does not accept would keep us waiting
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            if own_file.remove(path, status):
-                return
-        except BlockingIOError:
-            pass
-    raise BridgeError(f"another extension listens on {path}; set SNAPEXT_SOCKET to another path for one of them")
-
-
-def _bind(path: str) -> socket.socket:
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # the socket is 0600 from its first moment on
-    try:
-        server.bind(path)
-    except OSError:
-        server.close()
-        raise
-    finally:
-        os.umask(before)
-    server.listen(256)
-    server.setblocking(False)
-    return server

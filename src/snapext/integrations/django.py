@@ -35,21 +35,26 @@ class _Django(Integration):
         from django.db.backends.signals import connection_created
 
         connection_created.connect(self._opened, weak=False, dispatch_uid=__name__)
-        if getattr(thing, "vendor", "sqlite") != "sqlite" and thing.connection is not None:
-            self._let_rest(thing)
+        raw = getattr(thing, "connection", None)
+        if raw is not None and thing.vendor != "sqlite":
+            self._let_rest(thing, raw)
         _close(thing)
         if hasattr(thing, "close_pool") and thing.settings_dict["OPTIONS"].get("pool"):
             thing.close_pool()  # the next use makes another one
 
-    def _let_rest(self, thing: Any) -> None:
-        """Wait for work in the background; say what is lost of what does not end."""
-        raw = thing.connection
+    def _let_rest(self, thing: Any, raw: Any) -> None:
+        """Wait for work in the background; say what is lost of what does not end. raw: the driver's connection."""
         drivers = [raw] if thing.vendor == "postgresql" else []  # psycopg2's close() waits for a query
-        rests = queries.let_rest(self, drivers, lambda: thing.in_atomic_block or any(map(queries.runs, drivers)))
-        if thing.in_atomic_block:
+
+        def is_busy() -> bool:
+            return thing.in_atomic_block or any(map(queries.status, drivers))
+
+        rests = queries.let_rest(self, drivers, is_busy)
+        if is_busy():
+            kind = "atomic" if thing.in_atomic_block else "autocommit is off"
             self.warn(
                 f"transaction of {thing.alias}",
-                f"an open transaction of the database {thing.alias!r} (atomic) is rolled back before the snapshot. Let "
+                f"an open transaction of the database {thing.alias!r} ({kind}) is rolled back before the snapshot. Let "
                 "the work that has begun it end in a before-snapshot hook",
             )
         elif not rests:

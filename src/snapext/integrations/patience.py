@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 """For all in one phase: what listens never comes to an end."""
 SETTLE_S = 0.1
-"""For all in one phase as well: work may be between its last query and its commit. A transaction that nobody will ever
-end, of a session that is kept open, looks the same, and would cost each start the whole wait."""
+"""For all in one phase as well, not counting other waits: work may be between its last query and its commit. A
+transaction that nobody will ever end, of a session that is kept open, looks the same, and would cost each start the
+whole wait."""
 LOOK_EVERY_S = 0.02
 CANCELED_WITHIN_S = 2.0
 """The server answers at once to a cancellation, and its client then gives way."""
@@ -26,10 +27,10 @@ class Patience:
 
     def __init__(self) -> None:
         self._until: float | None = None
-        self._settled_by: float | None = None
+        self._settled_s = 0.0
 
     def forget(self) -> None:
-        self._until = self._settled_by = None
+        self._until, self._settled_s = None, 0.0
 
     def is_at_rest(self, is_busy: Callable[[], bool]) -> bool:
         """Wait while it is busy; False if it is busy still when the time is over."""
@@ -37,7 +38,10 @@ class Patience:
 
     def settle(self, is_unclear: Callable[[], bool]) -> None:
         """Wait a moment while an open transaction may be left open for good, or be about to go on or to end."""
-        rests_until(self._settle_deadline, is_unclear)
+        began = time.monotonic()
+        until = began + SETTLE_S - self._settled_s
+        rests_until(lambda: until, is_unclear)
+        self._settled_s += time.monotonic() - began
 
     async def is_at_rest_here(self, is_busy: Callable[[], Awaitable[bool]]) -> bool:
         """The same on the app's loop."""
@@ -53,18 +57,16 @@ class Patience:
         """The same on the app's loop."""
         import asyncio
 
-        while is_unclear() and time.monotonic() < self._settle_deadline():
+        began = time.monotonic()
+        until = began + SETTLE_S - self._settled_s
+        while is_unclear() and time.monotonic() < until:
             await asyncio.sleep(LOOK_EVERY_S)
+        self._settled_s += time.monotonic() - began
 
     def _deadline(self) -> float:
         if self._until is None:
             self._until = time.monotonic() + WAIT_S
         return self._until
-
-    def _settle_deadline(self) -> float:
-        if self._settled_by is None:
-            self._settled_by = time.monotonic() + SETTLE_S
-        return self._settled_by
 
 
 def rests_until(deadline: Callable[[], float], is_busy: Callable[[], bool]) -> bool:

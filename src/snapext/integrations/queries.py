@@ -57,7 +57,7 @@ async def runs_here(connection: Any) -> bool:
 
 
 def interrupt(connection: Any, is_busy: Callable[[], bool] | None = None) -> None:
-    """Have its query canceled, and wait until whoever has begun it gives way."""
+    """Have its query canceled, and wait until the work that began it gives way."""
     connection.cancel()
     until = time.monotonic() + patience.CANCELED_WITHIN_S
     patience.rests_until(lambda: until, is_busy or (lambda: runs(connection)))
@@ -89,26 +89,31 @@ def let_rest(integration: Integration, connections: list[Any], is_busy: Callable
     integration.settle(lambda: is_busy() and not working())
     if not working() or integration.is_at_rest(is_busy):
         return True
-    for connection in filter(runs, connections):
+    running = list(filter(runs, connections))
+    for connection in running:
         interrupt(connection, is_busy)
-    return False
+    return not running
 
 
-async def let_rest_here(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> None:
-    """The same on the loop of async connections."""
+async def let_rest_here(integration: Integration, connections: list[Any], is_busy: Callable[[], bool]) -> bool:
+    """The same on the loop of async connections.
 
-    async def working() -> bool:
-        return any([await runs_here(connection) for connection in connections])
+    A connection of asyncpg is asked once, and only if it is busy still: what the app begins meanwhile would fail.
+    """
 
     async def busy() -> bool:
         return is_busy()
 
-    if not await working():
-        await integration.settle_here(is_busy)
-    if await working() and not await integration.is_at_rest_here(busy):
-        for connection in connections:
-            if await runs_here(connection):
-                await interrupt_here(connection, is_busy)
+    async def running() -> list[Any]:
+        return [connection for connection in connections if await runs_here(connection)]
+
+    await integration.settle_here(is_busy)
+    if not is_busy() or not await running() or await integration.is_at_rest_here(busy):
+        return True
+    interrupted = await running()
+    for connection in interrupted:
+        await interrupt_here(connection, is_busy)
+    return not interrupted
 
 
 def beneath(thing: Any, libraries: tuple[str, ...]) -> list[Any]:

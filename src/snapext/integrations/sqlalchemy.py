@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from snapext.integrations import queries
+from snapext.integrations import patience, queries
 from snapext.integrations.frame import Integration
 
 TYPE_CHECKING = False
@@ -49,16 +49,17 @@ class _SQLAlchemy(Integration):
         return None
 
     def begin(self, thing: Any) -> None:
-        """Wait for its transaction to end; say that it is lost if it is open still."""
-        queries.let_rest(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
-        self._say_if_rolled_back(thing)
+        """Wait for its transaction to end; say what is lost of one that does not."""
+        rests = queries.let_rest(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
+        self._say_what_is_lost(thing, rests=rests)
 
     async def begin_here(self, thing: Any) -> None:
         """The same on the loop of what is async."""
-        await queries.let_rest_here(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
-        self._say_if_rolled_back(thing)
+        rests = await queries.let_rest_here(self, queries.beneath(thing, ("sqlalchemy",)), thing.in_transaction)
+        self._say_what_is_lost(thing, rests=rests)
 
-    def _say_if_rolled_back(self, thing: Any) -> None:
+    def _say_what_is_lost(self, thing: Any, *, rests: bool) -> None:
+        """rests: no query of it had to be interrupted."""
         kind = type(thing).__name__
         if thing.in_transaction():
             self.warn(
@@ -66,6 +67,8 @@ class _SQLAlchemy(Integration):
                 f"the open transaction of some {kind} is rolled back before the snapshot; its next use begins another "
                 "one. Commit it, or close it: scoped_session.remove() behind each request, say",
             )
+        elif not rests:
+            self.warn(f"in use by {kind}", patience.in_use(f"the connection of some {kind}", patience.GIVEN_BACK))
 
     def after_restore(self, thing: Any) -> None:
         engine = getattr(thing, "sync_engine", thing)

@@ -241,7 +241,11 @@ def _taker(parts: Parts) -> Callable[[bytes], bool]:
                 if getpid() == pid:
                     text.raw = at_hook
                 result = raised = None
-                is_unusual, is_alone = False, is_left_alone()
+                is_unusual = False
+                try:
+                    is_alone = is_left_alone()
+                except Exception:  # `call` looks again, and says what is odd about the main thread
+                    is_alone = False
                 hook_began, cpu_began = now(), cpu()
                 try:
                     if is_alone:

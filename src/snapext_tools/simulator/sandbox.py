@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
+CLOSE_WITHIN_S = 5
 _PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
 
 
@@ -41,6 +42,8 @@ class Sandbox:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._waiters: list[threading.Thread] = []
         self._outputs: list[_Output] = []
+        self._read_ends: list[int] = []
+        self._is_closing = False
         self._reading = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         self._reader = threading.Thread(target=self._read, name="output", daemon=True)
@@ -52,6 +55,7 @@ class Sandbox:
         os.set_blocking(read_end, False)
         with self._reading:
             self._outputs.append(_Output(read_end, on_line))
+            self._read_ends.append(read_end)
         os.write(self._wake_write, b".")
         return write_end
 
@@ -135,6 +139,15 @@ class Sandbox:
         self._join_waiters()
         self.drain()
 
+    def close(self) -> None:
+        """Give the descriptors back. Behind `kill_all`, since nobody reads the output any more."""
+        self._is_closing = True
+        os.write(self._wake_write, b".")
+        self._reader.join(CLOSE_WITHIN_S)
+        if not self._reader.is_alive():  # else it waits for a terminal, and will read again
+            for descriptor in (self._wake_read, self._wake_write, *self._read_ends):
+                os.close(descriptor)
+
     def drain(self) -> None:
         """Pass on every line that has been written by now."""
         for output in list(self._outputs):
@@ -150,7 +163,7 @@ class Sandbox:
         return any(process.pid == started.pid for started in self._started.values())
 
     def _read(self) -> None:
-        while True:
+        while not self._is_closing:
             fds = [output.fd for output in self._outputs]
             ready, _, _ = select.select([self._wake_read, *fds], [], [])
             if self._wake_read in ready:

@@ -143,17 +143,19 @@ class Simulation:
         log = self._sandbox.output(self._on_extension_line)
         app = self._sandbox.output(lambda line: self._hear_app("app", line))
         adapter = self._sandbox.output(lambda line: self._hear_app("adapter", line))
-        for name in sorted(os.listdir(extensions_folder)):
-            path = os.path.join(extensions_folder, name)
-            stdout = log if name == EXTENSION else adapter
-            self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
-        self._platform.wait_registered(self._left_s())
-        self._doing = "init"  # before the app begins, which may be far on when we have the processor again
-        self._platform.runtime_started()
-        self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
-        self._leave_start_command()
-        for fd in (log, app, adapter):
-            os.close(fd)
+        try:
+            for name in sorted(os.listdir(extensions_folder)):
+                path = os.path.join(extensions_folder, name)
+                stdout = log if name == EXTENSION else adapter
+                self._start("extension", name, [path], env, stdout=stdout, stderr=adapter)
+            self._platform.wait_registered(self._left_s())
+            self._doing = "init"  # before the app begins, which may be far on when we have the processor again
+            self._platform.runtime_started()
+            self._start(RUNTIME, RUNTIME, list(self._plan.command), self._runtime_env, stdout=app, stderr=app)
+            self._leave_start_command()
+        finally:
+            for fd in (log, app, adapter):
+                os.close(fd)
 
     def _start(
         self, role: str, name: str, command: list[str], env: Mapping[str, str], *, stdout: int, stderr: int
@@ -295,6 +297,8 @@ class Simulation:
         except BaseException:  # interrupted in the middle, which can happen once (cli/fail.py)
             self._sandbox.kill_all()
             raise
+        finally:
+            self._sandbox.close()
 
     # --- what is heard ---------------------------------------------------------------------------------------------
 

@@ -28,7 +28,9 @@ from snapext.wire.messages import (
     Welcome,
 )
 from snapext_extension.peers import bridge as bridge_module
-from snapext_extension.peers.bridge import Bridge, BridgeError
+from snapext_extension.peers import listening
+from snapext_extension.peers.bridge import Bridge
+from snapext_extension.peers.listening import BridgeError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -253,14 +255,14 @@ def test_a_socket_that_is_replaced_as_we_look_is_left_alone(serve, path, monkeyp
     path.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as new:
         dead.bind(str(path))
-        look = bridge_module.why_refuse_socket
+        look = listening.why_refuse_socket
 
         def replaced(status, uid):
             path.rename(path.with_name("moved"))
             new.bind(str(path))
             return look(status, uid)
 
-        monkeypatch.setattr(bridge_module, "why_refuse_socket", replaced)
+        monkeypatch.setattr(listening, "why_refuse_socket", replaced)
         with pytest.raises(BridgeError):
             serve()
         assert path.is_socket()

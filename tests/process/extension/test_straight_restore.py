@@ -49,12 +49,24 @@ sys.exit(main(["/opt/extensions/snapext"]))
 """
 
 
+SET_BY_HAND = """
+import errno, os, types
+from snapext_extension.kernel import clock
+def canceled(fd, count):
+    os.read(fd, count)
+    raise OSError(errno.ECANCELED, "the clock was set")
+clock._timer = lambda: os.open(os.environ["CLOCK"], os.O_RDWR | os.O_NONBLOCK)
+clock.os = types.SimpleNamespace(read=canceled, close=os.close)
+"""
+"""The clock is set when something is written to the pipe at $CLOCK."""
+
+
 class Restored:
     """A life whose restore has been shown to two processes, of which the first has answered."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, program: str = SPIED, **env: str) -> None:
         self.life = life
-        life.start(stdout=subprocess.PIPE, program=("-c", SPIED))
+        life.start(stdout=subprocess.PIPE, program=("-c", program), **env)
         assert life.process.stdout is not None
         self.log = life.process.stdout
         self.first, self.second, command = life.connect("app"), life.connect("app"), life.connect("control")
@@ -112,6 +124,21 @@ def test_it_is_behind_and_whoever_asks_is_told_so(restored: Restored) -> None:
     assert 0 <= time.monotonic() - restored.told.restored_monotonic < LIMIT_S
     assert sorted(p["durations_ms"]["after_restore"] for p in status["processes"]) == [1.0, 2.5]
     assert status["boundary"]["after_restore_ms"] == ready["duration_ms"]
+
+
+def test_a_clock_that_is_set_while_hooks_run_is_set_after_the_restore(tmp_path: Path) -> None:
+    """The platform does so soon after it, and a person has to know which of the times in the log are the snapshot's."""
+    clock = tmp_path / "clock"
+    os.mkfifo(clock)
+    with ExitStack() as stack:
+        restored = Restored(Life(stack, tmp_path), SET_BY_HAND + SPIED, CLOCK=str(clock))
+        stack.enter_context(restored.log)
+        clock.write_bytes(b"x")
+        line = restored.until("clock_set")
+        restored.second.say(Done(restored.id, True, 1.0))
+        assert restored.went_straight_to_its_end() is True
+    assert 0 <= line["after_restore_ms"] < LIMIT_S * 1000
+    assert "ms after the restore" in line["message"]
 
 
 def in_pieces(restored: Restored) -> None:

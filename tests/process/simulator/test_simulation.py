@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,15 @@ def failing(tmp_path: Path, then: str, command: list[str] | None = None, **env: 
     return Life(tmp_path, command or ["sleep", "30"], None, launcher, THEN=then, **env)
 
 
+def pipes() -> set[str]:
+    """The pipes that this process has open."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {name for name in found if name.startswith("pipe")}
+
+
 def test_after_a_failed_restore_the_extension_gets_shutdown_and_has_time_to_end(tmp_path: Path) -> None:
     """Nobody else asks for the SHUTDOWN: the platform sends it, as plain text, and waits for the end."""
     life = failing(tmp_path, "waits")
@@ -121,8 +132,11 @@ def test_after_a_failed_restore_the_extension_gets_shutdown_and_has_time_to_end(
 
 
 def test_an_extension_that_reports_right_after_restore_error_is_warned_of(tmp_path: Path) -> None:
-    """On Lambda users may see its report instead of the hook's error."""
+    """On Lambda users may see its report instead of the hook's error. The life leaves no descriptor and no thread."""
+    before, threads = pipes(), threading.enumerate()
     life = failing(tmp_path, "hasty")
+    assert not pipes() - before
+    assert [thread.name for thread in threading.enumerate() if thread not in threads] == []
     assert life.document["errors"][0]["type"] == "Runtime.AfterRestoreError"
     assert life.warnings()["hasty_end"].startswith("Extension.ExitError ")
     assert "reports it instead of the hook's error" in life.warnings()["hasty_end"]
