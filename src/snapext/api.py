@@ -231,7 +231,14 @@ def checkpoint() -> None:
     """
     from snapext.command import checkpoint
 
-    checkpoint.checkpoint()
+    checkpoint.checkpoint(_wait_connected)
+
+
+def _wait_connected() -> None:
+    """The extension does not wait for the hooks of a process that it has not heard of."""
+    from snapext.link import linking
+
+    linking.current().wait_connected()
 
 
 def reseed() -> None:
