@@ -147,7 +147,7 @@ class Bridge:
         peer = self._peers[key] = Peer(accepted, pid)
         peer.ready = lambda: self._ready(key, peer)
         self._reactor.watch(accepted.fileno(), peer.ready)
-        self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
+        self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it did not say hello in time"))
 
     def _ready(self, key: int, peer: Peer) -> None:
         if peer.unsent:

@@ -424,7 +424,7 @@ def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, loop, ser
         assert silent.is_hung_up()
 
     assert loop.reactor._timers == {}
-    assert log.reasons("connection_closed") == ["it has not said hello in time"]
+    assert log.reasons("connection_closed") == ["it did not say hello in time"]
     quiet.send(Running(1, "after a while"))
     assert is_served()
 
