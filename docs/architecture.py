@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
@@ -140,22 +140,48 @@ def is_type_checking(node: ast.AST) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def nodes(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
-    """Every node; with `at_import` only what is executed when the module is imported."""
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
+def statements(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
+    """Every statement; with `at_import` only what is executed when the module is imported."""
     pending = [tree]
     while pending:
         node = pending.pop()
         yield node
-        if at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        pending += node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
+        if is_type_checking(node):
+            pending += node.orelse
+        else:
+            pending += [below for block in BLOCKS for below in getattr(node, block, ())]
+
+
+class Source(NamedTuple):
+    """What is known of a module of ours: what it imports, what of that when it is imported itself, and its strings."""
+
+    imports: frozenset[str]
+    at_import: frozenset[str]
+    strings: frozenset[str]
 
 
 @cache
+def source(name: str) -> Source:
+    """Each module is parsed once: all of them take most of a second."""
+    tree = ast.parse(MODULES[name].read_text())
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    strings = frozenset(value for value in constants if isinstance(value, str))
+    return Source(*(_imports(name, statements(tree, at_import=at_import)) for at_import in (False, True)), strings)
+
+
 def imports(name: str, *, at_import: bool = False) -> frozenset[str]:
     """The modules that a module of ours imports: ours by their whole name, others by their first part."""
+    return source(name).at_import if at_import else source(name).imports
+
+
+def _imports(name: str, nodes: Iterable[ast.AST]) -> frozenset[str]:
     found = set()
-    for node in nodes(ast.parse(MODULES[name].read_text()), at_import=at_import):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -175,6 +201,7 @@ def within(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+@cache
 def room(name: str) -> str:
     """The room of a module: the longest name in the table that contains it; a package's own name is for its files."""
     if within(name, "_snapext_autostart"):

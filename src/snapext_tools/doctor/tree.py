@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -70,8 +71,7 @@ def parse_tree(text: str, path: str) -> tuple[Item, str]:
     if syntax == "json":
         text = text.replace("\t", " ")  # JSON allows a tab between tokens, YAML does not
     try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
+        loader, node = _composed(text)
         item = _Converter(loader, node).convert(node, "") if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -83,6 +83,17 @@ def parse_tree(text: str, path: str) -> tuple[Item, str]:
     if item is None or not isinstance(item.value, dict):
         raise NotAMappingError(f"{path} is not a SAM or CloudFormation template: it is not a mapping")
     return item, syntax
+
+
+def _composed(text: str) -> tuple[yaml.SafeLoader | yaml.CSafeLoader, yaml.Node | None]:
+    """By the parser in C where PyYAML has it, ten times as fast; what that refuses, Python's parser says more about."""
+    loader: yaml.SafeLoader | yaml.CSafeLoader
+    if yaml.__with_libyaml__:
+        with contextlib.suppress(yaml.YAMLError):
+            loader = yaml.CSafeLoader(text)
+            return loader, loader.get_single_node()
+    loader = yaml.SafeLoader(text)
+    return loader, loader.get_single_node()
 
 
 def merge(general: Item, own: Item) -> Item:
@@ -139,7 +150,7 @@ class _Converter:
     Fn::ForEach (AWS::LanguageExtensions) is unrolled where its collection is in the template.
     """
 
-    def __init__(self, loader: yaml.SafeLoader, root: yaml.Node) -> None:
+    def __init__(self, loader: yaml.SafeLoader | yaml.CSafeLoader, root: yaml.Node) -> None:
         self._loader = loader
         self._root = root
         self._done: dict[int, Item | None] = {}

@@ -246,7 +246,7 @@ def test_an_extension_that_is_terminated_leaves_a_line(simulate: Simulate) -> No
     life = simulate("python kill_extension.py", SIGNAL="TERM")
     assert life.status == 1
     (warning,) = warnings(life, "terminated")
-    assert warning["phase"] == "init"
+    assert warning["state"] == "init"
     assert "SIGTERM" in warning["message"]
 
 

@@ -364,10 +364,12 @@ def test_one_that_sends_on_while_it_is_held_is_bounded(gate):
 
 def test_a_slow_request_is_given_up(monkeypatch, gate):
     """A client that never completes its request is cut off; a held check stays as long as it takes."""
+    held = gate.connect(REQUEST)
+    gate.wait_asked(1)
     monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 50)
-    held, slow = gate.connect(REQUEST), gate.connect(REQUEST[:-1])
 
-    assert read_all(slow) == b""
+    assert read_all(gate.connect(REQUEST[:-1])) == b""
+    assert gate.loop.reactor._timers == {}
     assert gate.log.reasons("readiness_connection_closed") == ["it sent no whole request within 0.05 s"]
     gate.answer()
     assert response(held) == 200
@@ -375,11 +377,12 @@ def test_a_slow_request_is_given_up(monkeypatch, gate):
 
 def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, gate):
     """Beyond the limit connections are closed at once; a held check is unharmed, and later ones are served."""
-    monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 100)
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
-    for client in [gate.connect() for _ in range(gate_module.MAX_CONNECTIONS + 20)]:
-        assert read_all(client) == b""
+    with monkeypatch.context() as hurried:  # for these alone: on a busy machine the others need longer
+        hurried.setattr(gate_module, "HEAD_TIMEOUT_MS", 100)
+        for client in [gate.connect() for _ in range(gate_module.MAX_CONNECTIONS + 20)]:
+            assert read_all(client) == b""
     again = gate.connect(REQUEST)
     gate.wait_asked(2)
     gate.answer()
@@ -657,7 +660,7 @@ def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, pro
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(LIMIT_S)
         probe(silent.getsockname()[1])
-        assert re.search(r"/: it has not answered for 0\.0 s|/: it accepts", probe.last_answer())
+        assert re.search(r"/: it has not answered for \d+\.\d s$|/: it accepts", probe.last_answer())
         with silent.accept()[0]:
             wait = r"/: it accepts the connection, but has not answered for \d+\.[1-9] s$"
             assert wait_until(lambda: re.search(wait, probe.last_answer()))

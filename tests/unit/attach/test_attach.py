@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
 import pytest
-from click.testing import CliRunner
 
-from helpers import for_each, need
-from snapext.wire import VERSION
+from attach_template import PATCH, TEMPLATE, lay_out, run
+from helpers import for_each
 from snapext_tools.attach import elsewhere
 from snapext_tools.attach.attaching import attach
 from snapext_tools.attach.merge import onto
@@ -23,87 +20,13 @@ from snapext_tools.doctor.settings import SourceError
 from snapext_tools.doctor.template import functions_of
 from snapext_tools.doctor.tree import parse_tree
 
-TEMPLATE = """\
-# the app
-Transform: AWS::Serverless-2016-10-31
-Description: >
-  two
-  lines
-
-Globals:
-  Function: {Timeout: 10}
-
-Resources:
-  App:
-    Type: AWS::Serverless::Function   # a note
-    Properties:
-      CodeUri:   app/
-      Handler: run.sh
-      Runtime: python3.12
-      Architectures: ['arm64']
-      Environment:
-        Variables:
-          PORT: 8000   # where it listens
-          AWS_LAMBDA_EXEC_WRAPPER: /opt/bootstrap
-      Layers:
-      - !Sub arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerArm64:24
-
-      # behind the layers
-
-  Table:
-    Type: AWS::DynamoDB::Table
-"""
-PATCH = """\
---- template.yaml
-+++ template.yaml
-@@ -6,6 +6,11 @@
-·
- Globals:
-   Function: {Timeout: 10}
-+
-+Parameters:
-+  SnapextLayerArn:
-+    Type: String
-+    Description: arn:aws:lambda:REGION:ACCOUNT:layer:snapext:NN, of snapext layer publish
-·
- Resources:
-   App:
-@@ -18,8 +23,15 @@
-       Environment:
-         Variables:
-           PORT: 8000   # where it listens
--          AWS_LAMBDA_EXEC_WRAPPER: /opt/bootstrap
-+          AWS_LWA_READINESS_CHECK_PORT: "9555"
-+          SNAPEXT_WORKERS: "2"
-+          AWS_LAMBDA_EXEC_WRAPPER: /opt/snapext/bootstrap
-+      SnapStart:
-+        ApplyOn: PublishedVersions
-+      AutoPublishAlias: live
-+      AutoPublishAliasAllProperties: true
-       Layers:
-+      - !Ref SnapextLayerArn
-       - !Sub arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerArm64:24
-·
-       # behind the layers
-""".replace("·", " ")
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with the template and its script, which is the working folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "run.sh").write_text("#!/bin/sh\nexec gunicorn -w 2 -b :8000 app:app\n")
-    (tmp_path / "app" / "run.sh").chmod(0o755)
-    (tmp_path / "app" / "app.py").write_text("from snapext import register_after_restore\n")
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    lay_out(tmp_path)
     return tmp_path
-
-
-def run(command, *words):
-    """The exit status and both outputs of a command."""
-    done = CliRunner().invoke(command, list(words))
-    return done.exit_code, done.stdout, done.stderr
 
 
 COMMENTED = """\
@@ -163,22 +86,6 @@ def test_the_patch_is_shown_and_nothing_is_written(folder):
         "left to do: snapext layer publish --region REGION prints the command that makes the layer; deploy with its ARN"
     ]
     assert (folder / "template.yaml").read_text() == TEMPLATE
-
-
-def test_the_patch_is_one_that_patch_takes(folder):
-    """And the result is what --write writes; once more there is nothing left to change."""
-    need("patch")
-    (folder / "other.yaml").write_text(TEMPLATE)
-    subprocess.run(["patch", "-p0", "-s", "other.yaml"], input=PATCH, text=True, check=True, timeout=20)
-    mode = (folder / "template.yaml").stat().st_mode
-    status, out, err = run(attach_command, "--template", "template.yaml", "--write", "App")
-
-    assert (status, out) == (0, "")
-    assert err.startswith("template.yaml: snapext is attached to App\n")
-    assert (folder / "template.yaml").read_text() == (folder / "other.yaml").read_text()
-    assert (folder / "template.yaml").stat().st_mode == mode
-    assert sorted(os.listdir(folder)) == ["app", "other.yaml", "template.yaml"]
-    assert run(attach_command, "--template", "template.yaml")[2] == "template.yaml: nothing to change for App\n"
 
 
 def test_a_template_that_cannot_be_written_is_one_line(folder):
@@ -444,53 +351,6 @@ def test_the_layer_is_published_by_commands_that_are_printed(folder):
     _, out, _ = run(layer_command, "publish", "--region", "eu-west-1", "--zip", "x.zip")
     assert "--compatible-architectures x86_64 arm64 --description" in out
     assert len(out.splitlines()) == 1
-
-
-def test_a_layer_for_all_is_shared_after_it_is_published(folder, monkeypatch):
-    """Printed, it is a line that a shell runs; run, it shares the version that the first command made."""
-    program, said = folder / "bin" / "aws", folder / "said"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\necho "$@" >>{said}\n[ $2 = publish-layer-version ] && echo arn:snapext:7 || echo id\n'
-    )
-    program.chmod(0o755)
-    (folder / "x.zip").write_text("")
-    words = ("publish", "--zip", "x.zip", "--public", "--region", "eu-west-1")
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    _, line, _ = run(layer_command, *words)
-    subprocess.run(["sh", "-c", line], check=True, stdout=subprocess.DEVNULL)
-    by_shell = said.read_text()
-    said.unlink()
-
-    assert run(layer_command, *words, "--run") == (0, "eu-west-1: arn:snapext:7\n", "")
-    assert said.read_text() == by_shell
-    published, shared = by_shell.splitlines()
-    assert f"--description snapext {VERSION}" in published
-    assert "add-layer-version-permission --region eu-west-1 --layer-name snapext --version-number 7 " in shared
-    assert "--principal *" in shared
-
-
-def test_the_commands_are_run_when_asked_for(folder, monkeypatch):
-    """Each region's ARN is printed; the first that fails ends it with one line."""
-    program = folder / "bin" / "aws"
-    program.parent.mkdir()
-    program.write_text(
-        '#!/bin/sh\n[ "$4" = us-east-1 ] && { echo "no\nkey" >&2; exit 253; }\necho "arn:$4:snapext:7"\n'
-    )
-    program.chmod(0o755)
-    (folder / "x.zip").write_text("")
-    words = ("publish", "--zip", "x.zip", "--run", "--region", "eu-west-1", "--region", "us-east-1")
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-
-    assert run(layer_command, *words) == (
-        *(1, "eu-west-1: arn:eu-west-1:snapext:7\n"),
-        "Error: us-east-1: aws publish-layer-version ended with status 253: no key\n",
-    )
-    monkeypatch.setenv("PATH", str(folder))
-    status, _, err = run(layer_command, *words)
-    assert (status, "there is no `aws` command" in err) == (1, True)
-    (folder / "x.zip").unlink()
-    assert "x.zip does not exist; make it: snapext layer build -o x.zip" in run(layer_command, *words)[2]
 
 
 def test_a_region_that_is_none_is_wrong_usage():

@@ -3,36 +3,12 @@
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from machine_clocks import Machine
 from snapext.clock.reader import TRIES, Reader
 from snapext.clock.restore import BAND_S, JUMP_S, NARROW_S, RestoreClock
 
 WEEK_S = 7 * 24 * 3600
-START_S = 1_790_000_000.0
-
-
-class Machine:
-    """The two clocks of a machine, in seconds. NTP slews both alike, and steps one; a snapshot stops the other."""
-
-    def __init__(self) -> None:
-        self.wall_s, self.steady_s = START_S, 100.0
-
-    def run(self, seconds: float, ppm: float = 0.0) -> None:
-        self.wall_s += seconds * (1 + ppm / 1e6)
-        self.steady_s += seconds * (1 + ppm / 1e6)
-
-    def step(self, seconds: float) -> None:
-        self.wall_s += seconds
-
-    def read(self, stopped_s: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float, float]:
-        """A reading by a process that is stopped between its parts."""
-        before = self.steady_s
-        self.run(stopped_s[0] + 1e-7)
-        wall = self.wall_s
-        self.run(stopped_s[1] + 1e-7)
-        return before, wall, self.steady_s
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -57,17 +33,6 @@ def test_a_week_of_drift_freezes_and_steps_is_no_restore(seed):
     clock.take(machine.read())
     machine.step(2.0)
     assert clock.take(machine.read())
-
-
-@given(st.floats(2, 1e8), st.floats(-0.3, 0.3), st.floats(0, 1e5), st.floats(0, 0.04), st.floats(0, 0.04))
-def test_no_gap_of_two_seconds_or_more_is_missed(gap_s, stepped_s, elapsed_s, stopped_s, stopped_again_s):
-    """Also with a step of NTP in between, a process that was stopped while it read, and any time without a request."""
-    machine = Machine()
-    clock = RestoreClock(machine.read((stopped_s, stopped_s)))
-    machine.run(elapsed_s)
-    machine.step(gap_s + stepped_s)
-
-    assert clock.take(machine.read((stopped_again_s, stopped_again_s)))
 
 
 def test_two_plain_readings_suffice_while_nothing_happens():

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from helpers import for_each
 from snapext_tools.attach.attaching import attach
@@ -14,6 +15,7 @@ from snapext_tools.doctor.env_file import read_env_file
 from snapext_tools.doctor.examine import examine
 from snapext_tools.doctor.settings import Bundled, Opaque, SourceError
 from snapext_tools.doctor.template import read_template
+from snapext_tools.doctor.tree import parse_tree
 
 CLEAN = """\
 Transform: AWS::Serverless-2016-10-31
@@ -191,6 +193,15 @@ def test_anchors_and_merges_are_followed(tmp_path):
     )
 
     assert template(tmp_path, text)[0].variables["AWS_LWA_ASYNC_INIT"] == "true"
+
+
+def test_a_pyyaml_without_its_parser_in_c_reads_the_same(monkeypatch):
+    """With the same lines; only slower."""
+    by_c = parse_tree(CLEAN, "template.yaml")
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
+    assert parse_tree(CLEAN, "template.yaml") == by_c
 
 
 def test_a_layer_made_in_the_template_is_known_by_its_resource(tmp_path):

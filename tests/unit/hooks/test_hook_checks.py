@@ -6,25 +6,18 @@ import functools
 import types
 
 import pytest
-from phases import run_after_restore, run_before_snapshot
 
 import snapext
+from phases import no_hooks, run_after_restore, run_before_snapshot
 from snapext.hooks import runner
 from snapext.hooks.checks import registered_twice, why_it_runs_nothing
-from snapext.link import linking
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
+def clean():
     """No hooks before and after each test, and no link to anything."""
-    monkeypatch.setattr(linking, "hook_registered", lambda: None)
-    registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
-    kept = [list(registry) for registry in registries]
-    for registry in registries:
-        registry.clear()
-    yield
-    for registry, hooks in zip(registries, kept, strict=True):
-        registry[:] = hooks
+    with no_hooks():
+        yield
 
 
 ran = []

@@ -3,12 +3,9 @@
 import asyncio
 import gc
 import socket
-import subprocess
-import sys
 
 import pytest
 
-from helpers import LIMIT_S, SRC, clean_environ
 from snapext.hooks import around, own_loops
 from snapext.hooks.runner import after_restore, run
 
@@ -136,20 +133,3 @@ def test_a_look_that_fails_is_ours(port, said, monkeypatch):
     run_after(connects, port)
     monkeypatch.undo()
     assert said == []
-
-
-def test_without_asyncio_nothing_is_looked_at():
-    """Nor imported."""
-    code = (
-        "import sys, time, gc; from snapext.hooks import around; import snapext\n"
-        "gc.get_objects = gc.get_count = gc.collect = None\n"
-        "snapext.register_before_snapshot(time.sleep, 0.001)\n"
-        "from snapext.hooks import around, own_loops, runner\n"
-        "outcome = runner.run(around.before_snapshot(1_000, print))\n"
-        "print(outcome.error, sorted({'asyncio', 'weakref'} & set(sys.modules)))"
-    )
-    environ = clean_environ(PYTHONPATH=str(SRC))
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, timeout=LIMIT_S
-    )
-    assert (done.stdout, done.stderr) == ("time.sleep\nsnapext: generators\nNone []\n", "")

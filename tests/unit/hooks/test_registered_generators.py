@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import types
 import uuid
 from collections.abc import Iterator
@@ -105,23 +103,6 @@ def test_a_generator_of_torch_gets_a_seed_that_it_takes() -> None:
         reseed()
     assert len(set(torch.seeds)) == 20
     assert all(0 <= seed < 2**63 for seed in torch.seeds)
-
-
-def test_a_lock_that_a_fork_has_left_is_not_waited_for() -> None:
-    """A numpy generator that drew in another thread at the moment of a fork is locked for good in the child."""
-    code = """
-import numpy, threading
-from snapext.hooks import generators
-rng = numpy.random.default_rng(5)
-generators.register(rng)
-locked = threading.Thread(target=rng.bit_generator.lock.acquire)
-locked.start()
-locked.join()
-generators.renew_registered()
-print(rng.bit_generator.state["state"] != numpy.random.default_rng(5).bit_generator.state["state"])
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    assert (run.stdout, run.stderr) == ("True\n", "")
 
 
 def test_a_node_that_was_made_up_is_made_up_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Reseeding: what is reseeded, and from what."""
 
-import multiprocessing
 import os
 import random
 import sys
@@ -96,24 +95,3 @@ def test_reseeding_imports_neither():
     snapext.reseed()
 
     assert not {"numpy", "torch"} & (set(sys.modules) - before)
-
-
-def _draw_in_child(state, seeds):
-    random.setstate(state)
-    snapext.reseed()
-    seeds.put(random.getrandbits(128))
-
-
-def test_the_public_function_reseeds_each_process_differently():
-    """snapext.reseed() may be called by hand in each process and gives each its own."""
-    context = multiprocessing.get_context("spawn")
-    seeds = context.Queue()
-    state = random.getstate()
-    child = context.Process(target=_draw_in_child, args=(state, seeds))
-    child.start()
-    try:
-        random.setstate(state)
-        snapext.reseed()
-        assert seeds.get(timeout=20) != random.getrandbits(128)
-    finally:
-        child.join(20)

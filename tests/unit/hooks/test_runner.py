@@ -4,17 +4,14 @@ import asyncio
 import functools
 import os
 import signal
-import threading
-import time
 
 import pytest
-from phases import run_after_restore, run_before_snapshot
 
 import snapext
-from helpers import LIMIT_S, SRC, App, clean_environ, for_each, wait_until
+from helpers import LIMIT_S, for_each, wait_until
+from phases import failure, forget_loops, no_hooks, run_after_restore, run_before_snapshot, turning_loop
 from snapext.hooks import loops, runner
 from snapext.hooks.runner import hook_name
-from snapext.link import linking
 
 PHASES = [
     pytest.param(snapext.register_before_snapshot, run_before_snapshot, id="before_snapshot"),
@@ -25,34 +22,18 @@ both_phases = pytest.mark.parametrize(("register", "run"), PHASES)
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
+def clean():
     """No hooks and no loops before and after each test, and no link to anything."""
-    monkeypatch.setattr(linking, "hook_registered", lambda: None)
-    registries = (snapext.get_before_snapshot(), snapext.get_after_restore())
-    kept = [list(registry) for registry in registries]
-    for registry in registries:
-        registry.clear()
-    yield
-    for registry, hooks in zip(registries, kept, strict=True):
-        registry[:] = hooks
-    if loops._private is not None:
-        loops._private.close()
-    loops.forget_loops()
+    with no_hooks():
+        yield
+    forget_loops()
 
 
 @pytest.fixture
 def app_loop():
     """An event loop that turns in a thread of its own, bound as the app's."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    snapext.bind_loop(loop)
-    yield loop
-    for _ in range(3):  # what the test left behind has its turns first
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(LIMIT_S)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(LIMIT_S)
-    loop.close()
+    with turning_loop() as loop:
+        yield loop
 
 
 @pytest.fixture(params=["bound", "private"])
@@ -64,12 +45,6 @@ def any_loop(request):
 def outcome(run, timeout_ms=10_000):
     started = []
     return run(timeout_ms, started.append), started
-
-
-def failure(run, timeout_ms=10_000):
-    result, _ = outcome(run, timeout_ms)
-    assert result.error is not None
-    return result.error
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
@@ -133,27 +108,6 @@ def test_the_first_failure_ends_the_phase(register, run):
 
     assert (ran, len(result.hooks), len(started)) == (["fine"], 1, 2)
     assert result.error.type == "ZeroDivisionError"
-
-
-def test_a_failure_has_the_time_of_its_own_hook():
-    """Not that of the phase, in which others ran before it."""
-    snapext.register_after_restore(threading.Event().wait, 0.2)
-    snapext.register_after_restore(raise_, ValueError("boom"))
-    snapext.register_before_snapshot(raise_async_after, 0.05)
-    after, before = failure(run_after_restore), failure(run_before_snapshot)
-
-    assert after.duration_ms < 200 <= outcome(run_after_restore)[0].duration_ms
-    assert before.duration_ms >= 50
-
-
-def test_times_are_those_of_the_hooks():
-    """Each hook's time is its own, and the whole is at least their sum."""
-    gate = threading.Event()
-    snapext.register_after_restore(lambda: None)
-    snapext.register_after_restore(gate.wait, 0.2)
-    result, _ = outcome(run_after_restore)
-
-    assert result.hooks[0].duration_ms < 200 <= result.hooks[1].duration_ms <= result.duration_ms
 
 
 def test_no_hooks_are_a_success():
@@ -420,39 +374,6 @@ def test_any_awaitable_is_awaited(any_loop):
     assert (outcome(run_after_restore)[0].error, ran) == (None, ["lambda", "partial", "object"])
 
 
-def test_an_async_hook_that_hangs_ends_with_the_budget(any_loop):
-    """A hook that never ends is cancelled when the budget is used up, and the report says so."""
-    cancelled = threading.Event()
-
-    async def hangs():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    snapext.register_after_restore(hangs)
-    started = time.monotonic()
-    reported = failure(run_after_restore, timeout_ms=50)
-
-    assert reported.type == "TimeoutError"
-    assert "still running" in reported.message
-    assert "budget" in reported.message
-    assert cancelled.wait(LIMIT_S)
-    assert time.monotonic() - started < 5
-
-
-def test_a_loop_that_the_app_blocks_does_not_block_us_for_ever(app_loop):
-    """When the app's own loop is stuck, the phase still ends soon after its budget."""
-    blocked, release = threading.Event(), threading.Event()
-    app_loop.call_soon_threadsafe(lambda: (blocked.set(), release.wait(LIMIT_S)))
-    blocked.wait(LIMIT_S)
-    snapext.register_after_restore(asyncio.Future, loop=app_loop)
-    try:
-        assert failure(run_after_restore, timeout_ms=20).type == "TimeoutError"
-    finally:
-        release.set()
-
-
 def test_a_hook_registered_while_a_loop_runs_binds_it(monkeypatch):
     """An app that registers within its lifespan need not call bind_loop."""
 
@@ -533,32 +454,6 @@ def test_bind_loop_needs_a_loop():
     """Calling bind_loop where no loop runs is the caller's mistake and says so."""
     with pytest.raises(RuntimeError, match="no running event loop"):
         snapext.bind_loop()
-
-
-FORK = """
-import asyncio, gc, os, time, snapext
-from snapext.hooks import runner
-
-async def in_another_thread():
-    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)
-
-snapext.register_before_snapshot(in_another_thread)
-snapext.register_after_restore(in_another_thread)
-runner.run(runner.before_snapshot(snapext.get_before_snapshot(), [], 5_000, print))
-if (child := os.fork()) == 0:
-    gc.collect()
-    os._exit(0)
-os.waitpid(child, 0)
-print(runner.run(runner.after_restore(snapext.get_after_restore(), 5_000, print)).duration_ms < 4_000)
-"""
-
-
-def test_a_forked_child_leaves_the_parents_private_loop_alone():
-    """A child that drops the parent's private loop does not take it out of the epoll set that they share."""
-    with App(FORK, clean_environ(PYTHONPATH=str(SRC), SNAPEXT_SOCKET="/nonexistent/bridge.sock")) as app:
-        out, _ = app.end()
-
-    assert out.splitlines()[-1] == "True"
 
 
 def test_signals_do_not_cut_a_hook_short():

@@ -303,22 +303,6 @@ def test_what_is_awaited_costs_no_look_of_its_own(world, monkeypatch):
     assert len(looks) == 1
 
 
-def test_a_loop_that_is_slow_to_turn_is_the_apps(world, monkeypatch):
-    """As on a busy machine: it does something else meanwhile. On another loop the work of a library fails, or harms."""
-    monkeypatch.setattr(loops, "_bound", None)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        loop.call_soon_threadsafe(threading.Event().wait, 0.3)
-        apps_loop.AppsLoop().bind(lambda _: [loop])
-        assert loops.bound() is loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 def test_a_loop_that_does_not_turn_is_not_the_apps(world, monkeypatch):
     """In a fork, that of the parent looks as if it ran. It is waited for once, not for each library."""
     monkeypatch.setattr(loops, "_bound", None)

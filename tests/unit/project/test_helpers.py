@@ -1,4 +1,7 @@
-"""What the tests lean on: a table of rows in one test, none of which can be lost."""
+"""What the tests lean on: a table of rows in one test, none of which can be lost; and what none of these may do."""
+
+import os
+import subprocess
 
 import pytest
 
@@ -28,3 +31,10 @@ def test_a_table_without_rows_or_with_an_uneven_one_is_refused():
         for_each("number", [])
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         for_each("number, word", [(1,)])
+
+
+@for_each("start", [lambda: subprocess.run(["true"], check=True), lambda: os.fork()])
+def test_a_unit_test_starts_no_process(start):
+    """All of them have ten seconds."""
+    with pytest.raises(pytest.fail.Exception, match="belongs to tests/process"):
+        start()

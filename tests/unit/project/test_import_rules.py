@@ -1,12 +1,11 @@
 """Which way imports may point, read off the source."""
 
-import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from docs.architecture import ARROWS, MODULES, ROOTS, THIRD_PARTY, imports, ours, room, within
+from docs.architecture import ARROWS, MODULES, THIRD_PARTY, imports, ours, room, within
 from helpers import for_each
 
 
@@ -63,39 +62,6 @@ def test_the_boundary_does_no_io():
     names = set().union(*(imports(name) for name in MODULES if room(name) == "snapext_extension.boundary"))
 
     assert not {"socket", "asyncio", "threading", "os", "time", "select"} & names
-
-
-def loaded(modules):
-    """What Python has loaded after these imports, and nothing else."""
-    code = f"import sys; sys.path[:0] = {[str(root) for root in ROOTS]!r}; import {modules}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True, text=True)
-    return set(done.stdout.split())
-
-
-def test_a_command_inside_a_function_is_light():
-    """`snapext checkpoint` and `snapext done` import neither the protocol's messages, nor click, nor sockets."""
-    found = loaded("snapext.__main__, snapext.command.checkpoint")
-
-    assert "snapext.command.main" in found
-    heavy = {"click", "socket", "dataclasses", "typing", "snapext.wire.messages", "snapext.link.link", "snapext_tools"}
-    assert not heavy & found
-
-
-def test_the_protocol_is_light():
-    """The first hook of a process waits for the messages to be imported: no dataclasses, whose import is most of it."""
-    found = loaded("snapext.wire.connection, snapext.wire.place")
-
-    assert "snapext.wire.messages" in found
-    assert not {"dataclasses", "inspect", "typing", "socket"} & found
-
-
-def test_the_extension_is_light():
-    """What it imports once it has registered takes the processor from the runtime, and stays in memory."""
-    found = loaded("snapext_extension.extension, snapext_extension.config, snapext_extension.kernel.look")
-
-    assert "snapext_extension.boundary.lifecycle" in found
-    heavy = {"dataclasses", "inspect", "json", "re", "typing", "shlex", "ast", "snapext_extension.peers.signals"}
-    assert not heavy & found
 
 
 def test_what_registering_needs_is_light():

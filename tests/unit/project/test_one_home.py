@@ -1,8 +1,6 @@
 """What stands in two places, because neither may import the other, says the same; anything else has one home."""
 
-import ast
-
-from docs.architecture import MODULES
+from docs.architecture import MODULES, source
 from helpers import for_each
 from snapext.command import main
 from snapext.guest import own
@@ -12,12 +10,7 @@ from snapext_extension.kernel.processes import parse_stat
 
 def modules_that_say(text):
     """The modules in which a string is exactly that text."""
-    found = set()
-    for name, path in MODULES.items():
-        nodes = ast.walk(ast.parse(path.read_text()))
-        if any(isinstance(node, ast.Constant) and node.value == text for node in nodes):
-            found.add(name)
-    return found
+    return {name for name in MODULES if text in source(name).strings}
 
 
 def test_two_modules_know_the_variable_of_the_initialization_type():

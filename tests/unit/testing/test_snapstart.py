@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import subprocess
 import sys
 import threading
-import time
 import unittest
 import warnings
-from pathlib import Path
 
 import pytest
 
 import snapext
-from helpers import LIMIT_S, SRC, clean_environ, wait_until
+from helpers import LIMIT_S, wait_until
+from phases import no_hooks
 from snapext.hooks import loops
 from snapext.integrations import frame, table
 from snapext.link import linking
@@ -24,15 +22,10 @@ from snapext.testing import Boundary, HookFailedError, SnapStart, arun_boundary,
 
 
 @pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch):
+def nothing_registered():
     """No hooks when a test begins; what it leaves is for it to say."""
-    monkeypatch.setattr(linking, "hook_registered", lambda: None)
-    kept = [(hooks, list(hooks)) for hooks in (snapext.get_before_snapshot(), snapext.get_after_restore())]
-    for hooks, _ in kept:
-        hooks.clear()
-    yield
-    for hooks, before in kept:
-        hooks[:] = before
+    with no_hooks():
+        yield
 
 
 @pytest.fixture
@@ -234,42 +227,6 @@ def test_a_hook_that_would_do_nothing_fails(snapstart):
     assert caught.value.__cause__ is None
 
 
-def test_an_async_hook_has_its_time(snapstart):
-    """In milliseconds."""
-    snapext.register_after_restore(asyncio.sleep, 60)
-    with pytest.raises(HookFailedError, match=r"asyncio.tasks.sleep failed .*when the phase's budget was used up"):
-        snapstart.run(timeout_ms=20)
-
-
-class Waits:
-    """What a hook returns may be awaited, and need not be a coroutine."""
-
-    def __await__(self):
-        return asyncio.sleep(60).__await__()
-
-
-def test_a_plain_hook_has_its_time(snapstart):
-    """Nothing can stop it, but the phase fails by it as in a function, and not by the next hook that has none left."""
-
-    def connects():
-        time.sleep(0.02)
-
-    snapext.register_after_restore(len, ())
-    snapext.register_after_restore(connects)
-    for is_followed in (False, True):
-        if is_followed:
-            snapext.register_after_restore(Waits)
-        with pytest.raises(
-            HookFailedError,
-            match=r"connects failed after \d+ ms: TimeoutError: it ended when the 5 ms of the phase were",
-        ):
-            snapstart.after_restore(timeout_ms=5)
-    assert not snapext.is_restored()
-    snapext.get_after_restore().pop()
-    snapstart.after_restore()
-    assert snapext.is_restored()
-
-
 def test_what_ends_a_test_goes_through(snapstart):
     """pytest.skip() and Ctrl-C in a hook are no failures of the hook."""
     snapext.register_before_snapshot(pytest.skip, "not here")
@@ -468,59 +425,3 @@ def test_what_an_import_puts_in_front_stays_in_front(tmp_path, monkeypatch):
         "snapext.integrations",
     ]
     assert ran[0].after_restore == ("snapext.hooks.fresh.after_restore", "ordered_app.opens")
-
-
-def test_a_fork_of_a_test_is_not_linked(snapstart):
-    """It would look for an extension for a minute."""
-    snapext.register_after_restore(len, ())
-    snapstart.run()
-    snapext.connect()
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(write, f"{snapext.is_restored()} {len(os.listdir('/proc/self/task'))}".encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 100) == b"True 1"
-    os.close(read)
-    os.close(write)
-
-
-def test_hooks_of_aws_module_are_hooks_of_the_test(tmp_path):
-    """Whichever registers, and whichever is imported first: the contents go, the lists stay."""
-    code = """
-import snapext, snapext.testing
-with snapext.testing.SnapStart() as snapstart:
-    import snapshot_restore_py as aws
-    aws.register_after_restore(print, "aws's")
-    snapext.register_after_restore(print, "ours")
-    snapstart.run()
-    lists = aws.get_after_restore(), snapext.get_after_restore()
-    assert lists[0] is lists[1]
-assert lists[0] == [] and aws.get_after_restore() is lists[0] is snapext.get_after_restore()
-aws.register_before_snapshot(print, "kept")
-with snapext.testing.SnapStart():
-    snapext.register_before_snapshot(print)
-assert aws.get_before_snapshot() == snapext.get_before_snapshot() == [(print, ("kept",), {})]
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=clean_environ(PYTHONPATH=str(SRC)),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
-    assert (done.stdout, done.stderr, done.returncode) == ("aws's\nours\n", "", 0)
-
-
-def test_the_plugin_costs_a_session_nothing():
-    """It imports neither asyncio, sockets nor the link before a test asks for the fixture."""
-    code = (
-        "import sys, pytest; before = set(sys.modules); import snapext.pytest_plugin\n"
-        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('snapext.guest')))"
-    )
-    environ = clean_environ(PYTHONPATH=os.pathsep.join([str(SRC), str(Path(pytest.__file__).parents[1])]))
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=LIMIT_S)
-    new = set(done.stdout.split()) - {"snapshot_restore_py"}
-    assert {name for name in new if name.startswith(("asyncio", "socket", "snapext.link", "snapext.testing"))} == set()
-    assert "snapext.pytest_plugin" in new
