@@ -15,7 +15,7 @@ PACKAGES = "snapext/python"
 """Where both packages are, below /opt. Not in python/, which other layers share: that has a forwarder."""
 AUTOSTART = f"{PACKAGES}/snapext/autostart"
 FOR_TESTS = ("snapext/testing/", "snapext/pytest_plugin.py")
-"""What is left out: no function runs its tests."""
+"""What is left out: no function runs its tests. Those import `snapext.testing`, so it cannot move to another folder."""
 
 
 class LayerError(SnapextError):

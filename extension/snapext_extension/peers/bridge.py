@@ -197,7 +197,7 @@ class Bridge:
         except OSError:
             peer.unsent = b""  # its end shows when we read
         if len(peer.unsent) > MAX_UNSENT_BYTES:
-            self._drop(key, "it does not read what it is told")
+            self._drop(key, "it does not read what the extension sends")
         elif bool(peer.unsent) is not peer.writes and key in self._peers:
             peer.writes = bool(peer.unsent)
             self._reactor.watch(peer.socket.fileno(), peer.ready, READ | WRITE if peer.writes else READ)

@@ -507,7 +507,7 @@ def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect,
         if loop.call(tell):
             break
     assert [key] == recorder.gone
-    assert log.reasons("connection_closed") == ["it does not read what it is told"]
+    assert log.reasons("connection_closed") == ["it does not read what the extension sends"]
     loop.call(lambda: bridge.send(key, BEFORE))  # no longer there, which is no error
     loop.call(lambda: bridge.send(other, BEFORE))
     assert good.next() == BEFORE
