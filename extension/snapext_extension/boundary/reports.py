@@ -60,7 +60,7 @@ def passed(member: Member) -> Report:
 
 
 def link_lost(member: Member) -> Report:
-    message = f"{member.process} lost its connection and lives: it is waited for until it is back or ends"
+    message = f"{member.process} lost its connection and lives: the boundary waits until it is back or ends"
     return of_member("info", "link_lost", member, message=message)
 
 

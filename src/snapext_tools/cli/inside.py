@@ -30,7 +30,7 @@ def done(failed: str | None) -> None:
     """Report that the signal handler that runs this command is done.
 
     For signalled processes (SNAPEXT_SIGNALS). It reports for the nearest of this command's parents that got a signal.
-    Exit status: 0 when the extension was told, 1 when no extension waits for the answer.
+    Exit status: 0 when the extension gets the answer, 1 when no extension waits for it.
 
     \b
     Example:

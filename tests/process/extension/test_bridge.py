@@ -424,7 +424,7 @@ def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, loop, ser
         assert silent.is_hung_up()
 
     assert loop.reactor._timers == {}
-    assert log.reasons("connection_closed") == ["it has not said hello in time"]
+    assert log.reasons("connection_closed") == ["it did not say hello in time"]
     quiet.send(Running(1, "after a while"))
     assert is_served()
 
@@ -507,7 +507,7 @@ def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect,
         if loop.call(tell):
             break
     assert [key] == recorder.gone
-    assert log.reasons("connection_closed") == ["it does not read what it is told"]
+    assert log.reasons("connection_closed") == ["it does not read what the extension sends"]
     loop.call(lambda: bridge.send(key, BEFORE))  # no longer there, which is no error
     loop.call(lambda: bridge.send(other, BEFORE))
     assert good.next() == BEFORE

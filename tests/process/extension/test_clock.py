@@ -166,7 +166,7 @@ def test_a_jump_of_the_clock_shows_the_restore_to_an_extension_that_observes() -
 
 
 def test_the_clock_of_a_simulated_life_is_ahead_by_what_a_file_says(tmp_path: Path, reactor: Reactor) -> None:
-    """The file is mapped: whoever reads that clock sees it set at once, and the extension soon after."""
+    """The file is mapped: a process that reads that clock sees it set at once, and the extension soon after."""
     file = tmp_path / "clock"
     file.write_bytes(struct.pack("d", 0.0))
     wall = simulated.wall_clock({simulated.ENV: str(file)})

@@ -202,7 +202,7 @@ def test_a_place_that_others_could_have_made_is_refused(listener, path, start, h
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_another_users_listener_is_refused(start):
-    """The user at the other end of the socket must be our own, whoever owns the file."""
+    """The user at the other end of the socket must be our own, no matter who owns the file."""
     folder = Path(tempfile.mkdtemp())  # pytest's own folders cannot be entered by others
     path = folder / "bridge.sock"
     os.chown(folder, 65534, 65534)

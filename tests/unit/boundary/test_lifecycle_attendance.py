@@ -240,7 +240,7 @@ class TestInitWaits:
         assert TimerName.SETTLE not in driver.timers
 
     def test_two_servers_in_one_script_are_two_workers(self) -> None:
-        """Whoever starts another program is no preloading master by that."""
+        """A process that starts another program is no preloading master by that."""
         driver = Watching(settings(workers=2))
         driver.join(pid=10)
         driver.join(pid=11, parent_pid=10)
