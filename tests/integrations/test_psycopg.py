@@ -158,7 +158,7 @@ def test_a_pool_that_cannot_open_its_connections_is_named(boundary):
     assert "pool 'lame' is about to open connections before the snapshot (1)" in line
 
 
-def test_work_that_ends_soon_is_waited_for(boundary, postgres, monkeypatch):
+def test_work_that_ends_soon_is_waited_for(boundary, postgres, blocked, monkeypatch):
     """Nothing of it fails, and nobody has to hear of it."""
     monkeypatch.setattr(patience, "WAIT_S", 20)
     url = postgres.url("soon")
@@ -166,10 +166,9 @@ def test_work_that_ends_soon_is_waited_for(boundary, postgres, monkeypatch):
     with ConnectionPool(url, min_size=2, open=True) as pool:
         pool.wait()
         contexts = (given_back(two_pool), pool.connection())
-        works = [
-            Works(postgres, "soon", one, f"select pg_sleep(0.4) /* {number} */") for number, one in enumerate(contexts)
-        ]
+        works = [Works(postgres, "soon", one, f"{blocked.query} /* {number} */") for number, one in enumerate(contexts)]
         snapext.install_all()
+        blocked.let_go_soon()
         boundary.before()
         wait_until(lambda: not postgres.pids("soon"))
         boundary.after()
