@@ -134,8 +134,7 @@ def test_async_work_is_interrupted_in_the_same_way(boundary, postgres):
         async with AsyncConnectionPool(postgres.url("tasks"), min_size=1, open=False) as pool:
             await pool.wait()
             works = [asyncio.create_task(work(one)) for one in (own, pool.connection())]
-            await asyncio.to_thread(wait_until, lambda: len(postgres.pids("tasks")) == 2)
-            await asyncio.to_thread(wait_until, lambda: postgres.running("tasks", LONG))
+            await asyncio.to_thread(wait_until, lambda: postgres.running("tasks", LONG) == 2)
             snapext.install_all()
             await asyncio.to_thread(boundary.before)
             errors = await asyncio.gather(*works, return_exceptions=True)
