@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from helpers import LIMIT_S, Loop, MemoryLog, wait_until
+from helpers import LIMIT_S, Loop, MemoryLog, free_port, wait_until
 from snapext_extension.adapter_config import Readiness
 from snapext_extension.platform import gate as gate_module
 from snapext_extension.platform import probe as probe_module
@@ -36,9 +36,7 @@ class RunningGate:
     """A gate on a free port, its checks, and its clients."""
 
     def __init__(self, loop, stack, host="127.0.0.1"):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-            free.bind((host, 0))
-            self.address = free.getsockname()[:2]
+        self.address = (host, free_port())
         self.loop, self.log, self.asked, self.hung_up, self._stack = loop, MemoryLog(), [], [], stack
         self.gate = loop.call(
             lambda: Gate(*self.address, loop.reactor, self.log, lambda: self.asked.append(1), self.hung_up.append)
@@ -118,10 +116,7 @@ def test_what_goes_wrong_when_the_gate_is_asked_is_not_taken_for_the_peers_fault
     def fail():
         raise error
 
-    reactor = Reactor()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    reactor, address = Reactor(), ("127.0.0.1", free_port())
     gate = Gate(*address, reactor, MemoryLog(), fail)
     with socket.create_connection(address, LIMIT_S) as client:
         client.sendall(REQUEST)
@@ -517,12 +512,10 @@ def probe(loop):
 
 def test_an_app_that_does_not_listen_yet_is_asked_again(probe):
     """The app is found whenever it comes, and reported once."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-        ready = probe(port)
-        threading.Event().wait(0.05)  # a few refused attempts; nothing can be awaited that does not happen
-        assert ready == []
+    port = free_port()
+    ready = probe(port)
+    wait_until(lambda: re.search(r"refused \(asked ([3-9]|\d\d+) times", probe.last_answer()))
+    assert ready == []
     with socket.create_server(("127.0.0.1", port)) as server:
         server.settimeout(LIMIT_S)
         connection = server.accept()[0]
@@ -610,12 +603,6 @@ def test_an_address_in_brackets_is_one(probe):
 # --- what the probe says of the app ----------------------------------------------------------------------------------
 
 
-def refusing_port():
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        return reserved.getsockname()[1]
-
-
 def test_the_last_answer_is_kept_while_the_next_one_is_awaited(probe):
     """A path that answers 404 is not reported as one that does not answer."""
     with FakeApp(status(404)) as app:
@@ -650,7 +637,7 @@ def test_what_is_no_answer_is_said(probe, answer, said):
 
 def test_an_app_that_refuses_is_said_to_refuse(probe):
     """As the system says it."""
-    port = refusing_port()
+    port = free_port()
     probe(port)
     assert wait_until(lambda: f"GET http://127.0.0.1:{port}/: Connection refused (asked" in probe.last_answer())
 
