@@ -10,17 +10,19 @@ import os
 import sys
 from pathlib import Path
 
+from snapext_tools.simulator import simulation
+from snapext_tools.simulator.hearing import Hearing
+from snapext_tools.simulator.plan import Plan, Request
 from snapext_tools.simulator.platform import InitType, PlatformEvent
-from snapext_tools.simulator.simulation import Plan, Request, Simulation
 
 
-class WatchedSimulation(Simulation):
+class WatchedHearing(Hearing):
     """Says in a file when the first byte of a streamed response has reached the platform."""
 
-    def _on_platform_event(self, event: PlatformEvent) -> None:
+    def platform_event(self, event: PlatformEvent) -> None:
         if event.name == "first_byte":
             Path(os.environ["FIRST_BYTE_FILE"]).touch()
-        super()._on_platform_event(event)
+        super().platform_event(event)
 
 
 def main() -> None:
@@ -36,10 +38,11 @@ def main() -> None:
         timeout_s=60.0,
         installed_layer="/opt",
     )
-    simulation = WatchedSimulation(
+    simulation.Hearing = WatchedHearing
+    life = simulation.Simulation(
         plan, os.environ, tell=lambda _what: None, hear_app=lambda who, line: print(who, line, file=sys.stderr)
     )
-    print(json.dumps(simulation.run()))
+    print(json.dumps(life.run()))
 
 
 main()
