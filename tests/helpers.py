@@ -240,7 +240,7 @@ class App:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self._read = b""
+        self._read = self._errors = b""
 
     def go(self) -> None:
         """Give it a line to read."""
@@ -259,11 +259,21 @@ class App:
         line, _, self._read = self._read.partition(b"\n")
         return line.decode()
 
+    def wait_for_error(self) -> None:
+        """Wait for a line on its standard error, which `end` returns all the same. Fails when none comes in time."""
+        assert self.process.stderr is not None
+        while b"\n" not in self._errors:
+            ready, _, _ = select.select([self.process.stderr], [], [], LIMIT_S)
+            data = os.read(self.process.stderr.fileno(), 65536) if ready else b""
+            assert data, f"the process says nothing more than {self._errors!r}"
+            self._errors += data
+
     def end(self) -> tuple[str, str]:
         """Let it run to its end; returns what it still printed, and its standard error. Fails unless it ends well."""
         out, err = self.process.communicate(b"\n", timeout=LIMIT_S)
-        assert self.process.returncode == 0, err.decode()
-        return (self._read + out).decode(), err.decode()
+        self._errors += err
+        assert self.process.returncode == 0, self._errors.decode()
+        return (self._read + out).decode(), self._errors.decode()
 
     def __enter__(self) -> App:
         return self

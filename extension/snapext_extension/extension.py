@@ -210,9 +210,9 @@ class Extension:
 
     def _on_sigterm(self) -> None:
         """Lambda does not send it to an extension: the process that did has taken the boundary away."""
-        phase = self._lifecycle.state.value
-        message = f"a process sent SIGTERM to the extension in phase {phase}: it ends, and no longer holds the boundary"
-        self._log.write("warning", "terminated", phase=phase, message=message)
+        state = self._lifecycle.state.value
+        message = f"a process sent SIGTERM to the extension in state {state}: it ends, and no longer holds the boundary"
+        self._log.write("warning", "terminated", state=state, message=message)
         self._exit_status = 128 + signal.SIGTERM
         self._reactor.stop()
 

@@ -51,7 +51,7 @@ class Restoring:
 
     @property
     def lifecycle(self) -> Lifecycle:
-        """The machine. It is told of a restore that went straight when something else comes: mostly nothing does."""
+        """The machine. It hears of a restore that went straight when something else comes: mostly nothing does."""
         if self._crossing is not None:
             self._take_over(self._crossing)
         return self._machine

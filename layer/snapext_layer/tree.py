@@ -15,7 +15,7 @@ PACKAGES = "snapext/python"
 """Where both packages are, below /opt. Not in python/, which other layers share: that has a forwarder."""
 AUTOSTART = f"{PACKAGES}/snapext/autostart"
 FOR_TESTS = ("snapext/testing/", "snapext/pytest_plugin.py")
-"""What is left out: no function runs its tests."""
+"""Left out, as no function runs its tests. These import the first by its name; pytest loads the second without it."""
 
 
 class LayerError(SnapextError):

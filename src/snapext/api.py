@@ -184,7 +184,7 @@ def bind_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 
 def status() -> Status:
-    """This process's view of the environment: phase, generation, environment id, and whether it is linked."""
+    """This process's view of the environment: state, generation, environment id, and whether it is linked."""
     from snapext.link import linking
 
     return linking.current().status()
@@ -231,7 +231,14 @@ def checkpoint() -> None:
     """
     from snapext.command import checkpoint
 
-    checkpoint.checkpoint()
+    checkpoint.checkpoint(_wait_connected)
+
+
+def _wait_connected() -> None:
+    """The extension does not wait for the hooks of a process that it has not heard of."""
+    from snapext.link import linking
+
+    linking.current().wait_connected()
 
 
 def reseed() -> None:

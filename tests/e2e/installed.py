@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from helpers import leave_out, namespaces
+from helpers import free_port, leave_out, namespaces
 from snapext_layer.tree import Entry, layer_tree
 from snapext_layer.write import install
 from snapext_tools.simulator.folder import _adapter_script, _write_launcher
@@ -126,8 +125,5 @@ def precompiled_layer() -> list[Entry]:
 
 @pytest.fixture
 def function(tmp_path: Path) -> Function:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     install(precompiled_layer(), tmp_path)
-    return Function(tmp_path, port)
+    return Function(tmp_path, free_port())

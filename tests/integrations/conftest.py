@@ -21,6 +21,12 @@ def postgres() -> Iterator[servers.Postgres]:
         yield server
 
 
+@pytest.fixture
+def blocked(postgres: servers.Postgres) -> Iterator[servers.Blocked]:
+    with postgres.blocked() as blocked:
+        yield blocked
+
+
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[servers.MariaDB]:
     with servers.mariadb() as server:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +43,31 @@ class Postgres:
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres") as own:
             asked = "select 1 from pg_stat_activity where application_name = %s and state = 'active' and query like %s"
             return len(own.execute(asked, (name, f"{query}%")).fetchall())
+
+    @contextlib.contextmanager
+    def blocked(self) -> Iterator[Blocked]:
+        """A query that runs until it is let go, or cancelled, on however many connections."""
+        own = psycopg.pq.PGconn.connect(self.url("blocking").encode())  # which no integration knows
+        try:
+            yield Blocked(own)
+        finally:
+            own.finish()
+
+
+class Blocked:
+    """`query` waits for a lock of ours."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, own: psycopg.pq.abc.PGconn) -> None:
+        number = next(self._numbers)
+        assert own.exec_(b"select pg_advisory_lock(%d)" % number).status == psycopg.pq.ExecStatus.TUPLES_OK
+        self.query = f"select pg_advisory_lock_shared({number})"
+        self._own = own
+
+    def let_go_soon(self) -> None:
+        """Some looks later; sooner or later makes no difference."""
+        threading.Timer(0.2, self._own.finish).start()
 
 
 class MariaDB:

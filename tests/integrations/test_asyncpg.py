@@ -69,15 +69,14 @@ def test_connections_in_use_are_named_and_fail_nothing(boundary, postgres, monke
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_work_in_the_background_is_waited_for_or_interrupted_and_named(boundary, postgres, monkeypatch, ends):
+def test_work_in_the_background_is_waited_for_or_interrupted_and_named(boundary, postgres, blocked, monkeypatch, ends):
     """A query on a connection of a pool, and on one of its own, which lets no other in meanwhile."""
     if ends:
         monkeypatch.setattr(patience, "WAIT_S", 20)
-    query = f"select pg_sleep({0.4 if ends else 60})"
 
     async def work(connection):
         try:
-            await connection.execute(query)
+            await connection.execute(blocked.query)
         except asyncpg.PostgresError as error:
             return error
 
@@ -89,9 +88,10 @@ def test_work_in_the_background_is_waited_for_or_interrupted_and_named(boundary,
         async with asyncpg.create_pool(postgres.url("works"), min_size=0, max_size=2) as pool:
             own = await asyncpg.connect(postgres.url("works"))
             works = [asyncio.create_task(work(own)), asyncio.create_task(of_pool(pool))]
-            await asyncio.to_thread(wait_until, lambda: len(postgres.pids("works")) == 2)
-            await asyncio.to_thread(wait_until, lambda: postgres.running("works", query))
+            await asyncio.to_thread(wait_until, lambda: postgres.running("works", blocked.query) == 2)
             snapext.install_all()
+            if ends:
+                blocked.let_go_soon()
             await asyncio.to_thread(boundary.before)
             errors = await asyncio.gather(*works)
             wait_until(lambda: not postgres.pids("works"))

@@ -76,7 +76,7 @@ def test_threads_that_serve_have_fresh_connections(simulate, postgres):
     with Watch(of_postgres(postgres)) as watch:
         life = simulate(
             f"{command} threads_django:application",
-            *("--freeze", "0.3", *["--request", "/"] * 3),
+            *("--freeze", "1", *["--request", "/"] * 3),
             SNAPEXT_INTEGRATIONS="auto",
             POSTGRES_PORT=str(postgres.port),
         )
@@ -91,7 +91,7 @@ def test_a_loop_has_fresh_pools(simulate, postgres, mariadb):
     with Watch(of_postgres(postgres)) as watch, Watch(of_mariadb(mariadb)) as watch_mariadb:
         life = simulate(
             "uvicorn --port {port} --app-dir " + str(APPS) + " loop_fastapi:app",
-            *("--freeze", "0.3", "--request", "/loop", "--request", "/thread", "--request", "/loop"),
+            *("--freeze", "1", "--request", "/loop", "--request", "/thread", "--request", "/loop"),
             SNAPEXT_INTEGRATIONS="auto",
             POSTGRES_PORT=str(postgres.port),
             MARIADB_PORT=str(mariadb.port),

@@ -34,7 +34,7 @@ def test_connections_end_before_the_snapshot_and_the_next_request_opens_others(t
             if event == "snapshot":
                 seen[event] = {name: each.wait_closed() for name, each in watched.items()}
             elif event in ("restore", "ready"):
-                seen[event] = {name: len(each.connections) for name, each in watched.items()}
+                seen[event] = {name: each.count() for name, each in watched.items()}
 
         document, lines = live(
             "net_app:app",
@@ -50,4 +50,4 @@ def test_connections_end_before_the_snapshot_and_the_next_request_opens_others(t
         assert seen["snapshot"] == dict.fromkeys(watched, WORKERS)
         assert seen["restore"] == seen["snapshot"], "nobody connects while the snapshot is taken"
         assert seen["ready"] == dict.fromkeys(watched, 2 * WORKERS), "the app's own hook has used each client once"
-        assert {name: len(each.connections) for name, each in watched.items()} == seen["ready"]
+        assert {name: each.count() for name, each in watched.items()} == seen["ready"]

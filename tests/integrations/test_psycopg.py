@@ -134,8 +134,7 @@ def test_async_work_is_interrupted_in_the_same_way(boundary, postgres):
         async with AsyncConnectionPool(postgres.url("tasks"), min_size=1, open=False) as pool:
             await pool.wait()
             works = [asyncio.create_task(work(one)) for one in (own, pool.connection())]
-            await asyncio.to_thread(wait_until, lambda: len(postgres.pids("tasks")) == 2)
-            await asyncio.to_thread(wait_until, lambda: postgres.running("tasks", LONG))
+            await asyncio.to_thread(wait_until, lambda: postgres.running("tasks", LONG) == 2)
             snapext.install_all()
             await asyncio.to_thread(boundary.before)
             errors = await asyncio.gather(*works, return_exceptions=True)
@@ -158,7 +157,7 @@ def test_a_pool_that_cannot_open_its_connections_is_named(boundary):
     assert "pool 'lame' is about to open connections before the snapshot (1)" in line
 
 
-def test_work_that_ends_soon_is_waited_for(boundary, postgres, monkeypatch):
+def test_work_that_ends_soon_is_waited_for(boundary, postgres, blocked, monkeypatch):
     """Nothing of it fails, and nobody has to hear of it."""
     monkeypatch.setattr(patience, "WAIT_S", 20)
     url = postgres.url("soon")
@@ -166,10 +165,9 @@ def test_work_that_ends_soon_is_waited_for(boundary, postgres, monkeypatch):
     with ConnectionPool(url, min_size=2, open=True) as pool:
         pool.wait()
         contexts = (given_back(two_pool), pool.connection())
-        works = [
-            Works(postgres, "soon", one, f"select pg_sleep(0.4) /* {number} */") for number, one in enumerate(contexts)
-        ]
+        works = [Works(postgres, "soon", one, f"{blocked.query} /* {number} */") for number, one in enumerate(contexts)]
         snapext.install_all()
+        blocked.let_go_soon()
         boundary.before()
         wait_until(lambda: not postgres.pids("soon"))
         boundary.after()

@@ -81,7 +81,7 @@ class Runner:
                     at_snapshot()
                 elif event == "ready":
                     if watched:
-                        life.connections["restored"] = len(watched.connections)
+                        life.connections["restored"] = watched.count()
                     life.answers = ask(port, plan.workers or 1)
 
             simulation = Simulation(
@@ -99,7 +99,7 @@ class Runner:
             assert len(life.answers) == plan.workers
             if watched:
                 assert life.connections["snapshot"] >= 1, "nothing was open before the snapshot"
-                life.connections["end"] = len(watched.connections)
+                life.connections["end"] = watched.count()
                 assert life.connections["end"] > life.connections["snapshot"], "nothing was opened after the restore"
         return life
 

@@ -105,6 +105,11 @@ def test_one_handler_alone(listener, boundary):
     other.close()
 
 
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def redis(tmp_path):
     """The URL of a broker."""
@@ -112,7 +117,7 @@ def redis(tmp_path):
     path = tmp_path / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        wait_until(path.exists)
+        wait_until(lambda: listens(path))
         yield f"redis+socket://{path}"
         process.terminate()
 

@@ -231,7 +231,7 @@ def test_status_prints_what_the_extension_answers(command: list[str], tmp_path: 
         peer.send(Result(True, status=status))
         done = future.result()
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("phase        init (mode gate)\n")
+    assert done.stdout.startswith("state        init (mode gate)\n")
 
 
 def test_the_layer_is_the_one_that_the_tools_build(command: list[str], tmp_path: Path) -> None:

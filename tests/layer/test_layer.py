@@ -744,7 +744,7 @@ class TestCommand:
                 return done.result()
 
             assert json.loads(ask(Result(True, status=status), "status", "--json").stdout) == status
-            assert ask(Result(True, status=status), "status").stdout.startswith("phase        init (mode gate)\n")
+            assert ask(Result(True, status=status), "status").stdout.startswith("state        init (mode gate)\n")
             failed = ask(Result(False, "hook app.open failed", 65), "checkpoint")
             assert (failed.returncode, failed.stdout) == (65, "")
             assert failed.stderr == "snapext: hook app.open failed\n"
@@ -762,7 +762,8 @@ class TestCommand:
         assert (done.returncode, done.stdout) == (2, "")
         usage = "usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]\n"
         assert done.stderr.startswith(usage)
-        assert "pip install 'lambda-snapext[tools]'" in done.stderr
+        assert "\n  layer build|install: pip install lambda-snapext\n" in done.stderr
+        assert "attach, signal, layer publish: pip install 'lambda-snapext[tools]'" in done.stderr
 
     def test_neither_the_functions_modules_nor_its_packages_are_looked_at(
         self, opt: Path, folder: Path, tmp_path: Path

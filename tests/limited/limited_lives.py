@@ -12,7 +12,6 @@ import functools
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -98,15 +97,17 @@ def compile_everything() -> None:
         compileall.compile_dir(folder, quiet=2)
 
 
+_numbers = itertools.count(os.getpid())
+"""Of ports: below those that the kernel takes by itself while a server starts, above those of helpers.free_port."""
+
+
 def play(plan: Plan) -> Outcome:
     """Play one life in a group of its own. Raises NoLimitError where there can be none."""
     compile_everything()
     with cpu_limit(plan.percent) as procs, tempfile.TemporaryDirectory(prefix="snapext-life-") as folder:
         trace_file = Path(folder) / "trace"
         trace_file.touch()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = 28_000 + next(_numbers) % 4_000
         simulate = [sys.executable, "-m", "snapext", "simulate", "--json", "--timeout", str(TIMEOUT_S)]
         options = ["--port", str(port), *(["--workers", str(plan.workers)] if plan.named else [])]
         requests = ["--request", "GET /"] * (plan.workers + 1)

@@ -56,7 +56,7 @@ def died(
     where = f"while its {phase} hook {hook} ran" if hook else f"before its first {phase} hook"
     why = "killed, out of memory, or os._exit"
     if signal is not None:
-        where, why = f"without an answer to {signal}, which tells it of {phase}", "does its handler exit?"
+        where, why = f"without an answer to {signal}, the signal for {phase}", "does its handler exit?"
     message = f"{process} ended {where}, {ran_ms:.0f} ms into the phase ({why})"
     error = HookFailure("ProcessEnded", message, "", hook)
     return _hook_failure(phase, process, error, message, reportable)

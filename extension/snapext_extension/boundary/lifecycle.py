@@ -245,8 +245,8 @@ class Lifecycle:
                 self._on_restore_seen(by)
             case events.Invoked():
                 self._on_invoked()
-            case events.ShutdownAsked(reason, deadline_ms):
-                self._on_shutdown_asked(reason, deadline_ms)
+            case _:  # no event falls through: mypy takes only what is left of them
+                self._on_shutdown_asked(event.reason, event.deadline_ms)
 
     # --- init ------------------------------------------------------------------------------------------------------
 
@@ -455,7 +455,8 @@ class Lifecycle:
             case debts.End.HARMLESS:
                 self._report_end(member)
             case debts.End.SPARED:
-                self._outbox.do(reports.of_member("warning", "process_ended", member, phase=phase, hook=hook))
+                state = self.state.value
+                self._outbox.do(reports.of_member("warning", "process_ended", member, state=state, hook=hook))
             case debts.End.IN_ITS_HOOKS:
                 ran_ms, may_report, signal = self._now_ms - member.told_ms, self._is_reportable, member.signal
                 died = failures.died(phase, member.process, hook, ran_ms, reportable=may_report, signal=signal)
@@ -729,7 +730,7 @@ class Lifecycle:
             self._is_silent = False
             self._report("debug", "restored_said")
         else:
-            why = f"no restore is expected in the phase {self.state.value}"
+            why = f"no restore is expected in state {self.state.value}"
             self._outbox.do(Tell(key, Result(False, why, EXIT_OTHER)))
 
     def _restored(self) -> None:

@@ -60,7 +60,7 @@ def passed(member: Member) -> Report:
 
 
 def link_lost(member: Member) -> Report:
-    message = f"{member.process} lost its connection and lives: it is waited for until it is back or ends"
+    message = f"{member.process} lost its connection and lives: the boundary waits until it is back or ends"
     return of_member("info", "link_lost", member, message=message)
 
 
@@ -76,7 +76,7 @@ def ended(member: Member, phase: str, state: State) -> Report:
     else:
         what = "after it had run its" if member.has_run(phase) else "without running"
         message = f"{member.process} ended, or executes another program, {what} {phase} hooks"
-    return of_member("warning", "process_ended", member, phase=state.value, message=message)
+    return of_member("warning", "process_ended", member, state=state.value, message=message)
 
 
 def nobody_joined() -> Report:
@@ -107,5 +107,5 @@ def waiting(waited_ms: float, why: str) -> Report:
 
 
 def ended_in_the_middle(state: State, reason: str, meanwhile: str) -> Report:
-    message = f"the platform ends the environment ({reason}) in phase {state.value}{meanwhile}"
+    message = f"the platform ends the environment ({reason}) in state {state.value}{meanwhile}"
     return Report("warning", "ended_in_the_middle", {"message": message})

@@ -147,7 +147,7 @@ class Bridge:
         peer = self._peers[key] = Peer(accepted, pid)
         peer.ready = lambda: self._ready(key, peer)
         self._reactor.watch(accepted.fileno(), peer.ready)
-        self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it has not said hello in time"))
+        self._reactor.set_timer(peer, HELLO_TIMEOUT_MS, lambda: self._drop(key, "it did not say hello in time"))
 
     def _ready(self, key: int, peer: Peer) -> None:
         if peer.unsent:
@@ -197,7 +197,7 @@ class Bridge:
         except OSError:
             peer.unsent = b""  # its end shows when we read
         if len(peer.unsent) > MAX_UNSENT_BYTES:
-            self._drop(key, "it does not read what it is told")
+            self._drop(key, "it does not read what the extension sends")
         elif bool(peer.unsent) is not peer.writes and key in self._peers:
             peer.writes = bool(peer.unsent)
             self._reactor.watch(peer.socket.fileno(), peer.ready, READ | WRITE if peer.writes else READ)

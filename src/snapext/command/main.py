@@ -18,7 +18,9 @@ MAX_MESSAGE_BYTES = 2_000
 """With the pids of our parents before it, the line is short enough to be written in one piece (PIPE_BUF, pipe(7))."""
 WATCH_INTERVAL_S = 1.0
 USAGE = """usage: snapext checkpoint | done [--failed MESSAGE] | status [--json] [--watch]
-snapext: simulate, layer, doctor and signal run on your own machine: pip install 'lambda-snapext[tools]'"""
+snapext: on your own machine there are also
+  layer build|install: pip install lambda-snapext
+  simulate, doctor, attach, signal, layer publish: pip install 'lambda-snapext[tools]'"""
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ OFF: Mapping[str, Any] = {
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """`status`: as in docs/protocol.md."""
-    yield f"phase        {status['phase']} (mode {status['mode']})"
+    yield f"state        {status['phase']} (mode {status['mode']})"
     yield f"generation   {status['generation']}"
     yield f"environment  {status['environment_id'] or '-'}"
     if "version" in status:  # an extension before 0.2.0 does not say it

@@ -83,9 +83,10 @@ class Lock:
             self._owner.clear()
 
     def raw(self) -> tuple[Callable[[int, tuple[int, object]], tuple[int, object]], Callable[[], None]]:
-        """What takes it and what gives it back, for who calls each page by name: see straight.py.
+        """The two functions that take it and give it back: straight.py calls them without a method in between.
 
-        It is taken if the first, called with 0 and what no other thread has, returns that. Not to be nested.
+        The first, called with 0 and a value that no other thread has, returns that value if it has taken the lock.
+        Not to be nested.
         """
         return self._owner.setdefault, self._owner.clear
 

@@ -115,7 +115,8 @@ class Integration:
             return self.objects()
         except (AttributeError, ImportError) as error:
             raise IntegrationError(
-                f"{self.name}: this version of {table.TABLE[self.rank].library} has not what is looked for ({error}). "
+                f"{self.name}: this version of {table.TABLE[self.rank].library} does not have what snapext looks for "
+                f"({error}). "
                 f"Use another version (docs/integrations.md has those that were tried), or name in {table.ENV} the "
                 f"libraries to take care of, without {self.name}"
             ) from error

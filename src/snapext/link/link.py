@@ -41,6 +41,8 @@ FOREIGN_RETRY_S = 30.0
 """An extension that speaks another version of the protocol goes on doing so."""
 LASTED_S = 1.0
 """A connection that ends before that was no good: what comes next is one more attempt, after a longer pause."""
+CONNECTED_WITHIN_S = 5.0
+"""An extension that listens is reached in milliseconds; with a small part of a processor that takes longer."""
 END_TIMEOUT_S = 0.1
 
 
@@ -132,6 +134,15 @@ class Link:
             if self._question is None:
                 self._question = Question(self.view)
             self._question.ask(lambda: not self._alive)
+
+    def wait_connected(self) -> None:
+        """Wait until the extension knows this process, CONNECTED_WITHIN_S at most; not where no thread connects it."""
+
+        def is_known() -> bool:
+            with self.view.lock:  # under which it says hello
+                return self.is_connected() or not self._alive
+
+        self.view.wait_for(is_known, CONNECTED_WITHIN_S)
 
     def child(self) -> Link:
         """The link of a forked child, started if this one was to be. Called in the child, whose copy this is.

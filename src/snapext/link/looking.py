@@ -83,7 +83,7 @@ def decide(look: Look) -> tuple[str, str]:
     if look.loop:
         if look.setting == "main":
             return LOOP, "the app's loop runs there"
-        return LINK, f"a hook that waits for the app's loop would wait for ever on it ({ENV}=main: none does)"
+        return LINK, f"a hook that waits for the app's loop would never end on it ({ENV}=main: none does)"
     if look.held:
         return HELD, "the middleware holds a request there"
     if not look.handler:

@@ -9,8 +9,8 @@ from snapext.wire.record import Record
 class Status(Record):
     """This process's view of the environment that it runs in.
 
-    phase: `init` until the extension is heard of, then what the extension said last: `init`, `before_snapshot`,
-        `snapshot`, `after_restore`, `ready`, `shutdown`.
+    phase: the state of the boundary, by its name on the wire: `init` until the extension is heard of, then what the
+        extension said last: `init`, `before_snapshot`, `snapshot`, `after_restore`, `ready`, `shutdown`.
     generation: 0 before the snapshot, 1 once this process has been restored and its hooks are done.
     environment_id: 32 hexadecimal digits, made after the restore; the same in every process of one environment and
         different in every clone. None before.

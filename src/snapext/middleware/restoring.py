@@ -43,7 +43,10 @@ def budget_ms(phase: str) -> int:
 
 
 class Restoring:
-    """One restore of one process. told: the web adapter posts it. is_over: called when every hook has run."""
+    """One restore of one process.
+
+    told: whether the web adapter's POST says it; else the clock does. is_over: called when every hook has run.
+    """
 
     def __init__(self, *, told: bool, is_over: Callable[[], None]) -> None:
         self.failure: HookFailure | None = None
@@ -148,7 +151,7 @@ class Restoring:
             return Outcome(0.0, (), None)
         outcome = link.outcome(order)
         if outcome is None and link.is_connected():
-            text = f"the extension has not told process {os.getpid()} of the restore; its log says why"
+            text = f"the extension did not send after_restore to process {os.getpid()}; its log says why"
             return Outcome(0.0, (), HookFailure("NotTold", text, "", None))
         return outcome
 
@@ -162,7 +165,7 @@ def _beside_an_older_extension(link: Link) -> HookFailure | None:
     whose = "the layer has the hooks run when the web adapter checks" if is_told else "this process runs its own"
     notice.once(
         "older layer",
-        f"process {os.getpid()}: the snapext layer is older than this package, and cannot be told of the restore: "
+        f"process {os.getpid()}: the snapext layer is older than this package and takes no report of the restore: "
         f"{whose}. Use the same version of both",
     )
     return None if is_told else run_alone(AFTER_RESTORE).error

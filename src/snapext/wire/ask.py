@@ -19,6 +19,7 @@ from snapext.wire.place import UntrustedError, connect, socket_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from typing import Any
 
 START_TIMEOUT_S = 5.0
@@ -26,17 +27,26 @@ START_TIMEOUT_S = 5.0
 RETRY_S = 0.01
 
 
-def ask(command: str, *, patience_s: float = 0.0, timeout_s: float | None = None) -> dict[str, Any]:
+def ask(
+    command: str,
+    *,
+    patience_s: float = 0.0,
+    timeout_s: float | None = None,
+    before_asking: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Connect as a command, ask, and return the `result`. Waits for it without a limit: what it waits for has one.
 
     patience_s: how long to look for the extension. timeout_s: how long to wait for each part of its answer.
+    before_asking: what has to be behind when it hears the question; called once it is reached.
     Raises ControlError.
     """
     path = socket_path(os.environ, os.geteuid())
     peer = _connect(path, patience_s)
     try:
         peer.settimeout(timeout_s)
-        peer.sendall(_line(_hello(command)) + _line({"type": command}))
+        peer.sendall(_line(_hello(command)))
+        before_asking()
+        peer.sendall(_line({"type": command}))
         return _result(peer, path)
     except OSError as error:
         why = error.strerror or str(error)

@@ -40,7 +40,7 @@ def doctor(
 ) -> None:
     """List what is wrong with functions' settings, the most harmful first, and the lines to change.
 
-    A source is told apart by its shape: a SAM or CloudFormation template, a cdk.out folder, the JSON of `aws lambda
+    It knows a source by its shape: a SAM or CloudFormation template, a cdk.out folder, the JSON of `aws lambda
     get-function-configuration`, of `terraform show -json` or of `serverless package`, or an env file; `-` is standard
     input. Beside a template it reads the handler script and the Dockerfile. Without a source it checks the variables of
     this process. What could not be judged comes first. A function without snapext gets what SnapStart would lose there.

@@ -30,7 +30,7 @@ def done(failed: str | None) -> None:
     """Report that the signal handler that runs this command is done.
 
     For signalled processes (SNAPEXT_SIGNALS). It reports for the nearest of this command's parents that got a signal.
-    Exit status: 0 when the extension was told, 1 when no extension waits for the answer.
+    Exit status: 0 when the extension gets the answer, 1 when no extension waits for it.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def done(failed: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (see docs/protocol.md).")
 @click.option("--watch", is_flag=True, help="Repeat every second, until the extension is gone.")
 def status(*, as_json: bool, watch: bool) -> None:
-    """Show the connected processes and their hooks, the phase, the generation, and how long the last boundary took.
+    """Show the connected processes and their hooks, the state, the generation, and how long the last boundary took.
 
     Asks the extension at SNAPEXT_SOCKET (/tmp/snapext-UID/bridge.sock by default). Exit status: 0 when it answers, 1
     when there is none.

@@ -46,6 +46,6 @@ def signal(phase: str, pids: tuple[int, ...], pattern: str | None, *, everyone: 
         click.echo(f"{mark} {one.pid:>7} {one.name:<16.16} {one.how:<8} {one.outcome}")
     if not told:
         raise click.ClickException(
-            "no process was told: none of those chosen is linked, or catches a signal of its SNAPEXT_SIGNALS"
+            "snapext reached no process: none of those chosen is linked, or catches a signal of its SNAPEXT_SIGNALS"
         )
     sys.exit(any(one.ok is False for one in told))

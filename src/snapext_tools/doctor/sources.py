@@ -1,4 +1,4 @@
-"""Where settings can be read from, told apart by their shape: a file, a folder, or standard input."""
+"""Where settings can be read from, each known by its shape: a file, a folder, or standard input."""
 
 from __future__ import annotations
 

@@ -1,28 +1,35 @@
-"""The simulated environment's files and variables: /opt/extensions, and which process sees which variable."""
+"""The simulated environment's files and variables: /opt/extensions, the clock, and who sees which variable."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import pathlib
 import shlex
 import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from snapext.clock.simulated import ENV as SIMULATED_CLOCK
+from snapext.wire.place import start_command_path
 from snapext_extension.observing import (
     DEFAULT_PORT,
     ENV_INITIALIZATION_TYPE,
     OLDER_READINESS_PORT,
     READINESS_PORT,
+    is_off,
+    observes,
 )
 from snapext_tools.simulator.credentials import DEVELOPERS_OWN, Credentials
 from snapext_tools.simulator.errors import SimulationError
 
 EXTENSION = "snapext"
 ADAPTER = "lambda-adapter"
+RUNTIME = "runtime"
 _ASKS = "/runtime/restore/next"
 _ASKS_AND_CHECKS = f"{_ASKS}, and AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"
 BUILTIN_ADAPTERS = {
@@ -146,6 +153,30 @@ def runtime_environment(
     else:
         env.pop("SNAPEXT_LOG_LEVEL", None)
     return env
+
+
+def mode_of(env: Mapping[str, str], extensions_folder: str) -> str:
+    """The mode of the extension under its variables, as the document names it."""
+    if is_off(env):
+        return "off"
+    if env.get(READINESS_PORT) == env.get("SNAPEXT_PORT", DEFAULT_PORT):
+        return "gate"
+    return "observe" if observes(env, extensions_folder) else env.get("SNAPEXT_MODE", "auto")
+
+
+def set_clock(env: Mapping[str, str], ahead_s: float) -> None:
+    """Set the wall clock of this life, as Lambda does in a clone; the file is mapped by those that read it."""
+    if path := env[SIMULATED_CLOCK]:
+        with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+            file.write(struct.pack("d", ahead_s))
+
+
+def leave_start_command(env: Mapping[str, str], pid: int) -> None:
+    """Record which process is the start command, as the layer's wrapper does; it does not run here."""
+    path = start_command_path(env["SNAPEXT_SOCKET"])
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat") as stat:
+        pathlib.Path(path).write_text(stat.read())
 
 
 def _is_gate(environ: Mapping[str, str]) -> bool:

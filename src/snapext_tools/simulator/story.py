@@ -78,7 +78,8 @@ class Story:
             return _CHAPTERS[what.event]
         if what.event in NOTICES:
             return self._chapter or "init"  # it belongs to where it happened
-        return str(what.fields.get("phase", what.event))
+        state = what.fields.get("state", what.event)
+        return str(what.fields.get("phase", state))  # of a hook; an extension before 0.2.0 calls a state so, too
 
     def _line(self, chapter: str, at_ms: float, text: str) -> None:
         if self._chapter == AFTER_RESTORE and chapter == "init":

@@ -55,7 +55,7 @@ class Told:
     at_ms: float
     comes: bool = False  # the signal only wakes it: it connects to the socket for the rest
     ok: bool | None = None
-    outcome: str = "told; answer not awaited"
+    outcome: str = "told; without --wait nothing waits for its answer"
 
 
 class Telling:
@@ -103,8 +103,8 @@ class Telling:
         if hello.role == CONTROL:
             return
         self._joined[key] = (pid, hello)
-        rung = self._told.get(pid)
-        if rung is not None and rung.comes:
+        known = self._told.get(pid)
+        if known is not None and known.comes:
             self._tell(key)
         elif not self._began and self._whom.pids and self._whom.pids <= {pid for pid, _ in self._joined.values()}:
             self._reactor.set_timer("begin", 0, self._begin)

@@ -55,13 +55,20 @@ def fork():
     return wait_for_settled()
 
 
+def wait_until_restored():
+    """Wait until the environment has been frozen and restored."""
+    from raw_client import phase, wait_until
+
+    wait_until(lambda: phase() in ("after_restore", "ready"))
+
+
 def spawn_before_the_snapshot():
-    # It registers its hooks only after a while, which is over when the environment has been frozen and restored.
-    subprocess.Popen([sys.executable, __file__, "late", "0.3"])
+    subprocess.Popen([sys.executable, __file__, "late", "after the restore"])
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["late"]:
-    time.sleep(float(sys.argv[2]) if sys.argv[2:] else 0)
+    if sys.argv[2:]:
+        wait_until_restored()
     settle()
     threading.Event().wait(60)
 elif __name__ == "__main__":

@@ -10,6 +10,9 @@ import threading
 
 import tracing
 
+import snapext.link.main_thread
+
+snapext.link.main_thread.START_WITHIN_S = 10  # on a busy machine too the main thread is the one
 mine = threading.local()
 mine.opened = True  # by the thread that imports the app: the main one
 app_loop = None

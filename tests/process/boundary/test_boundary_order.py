@@ -180,7 +180,7 @@ def test_an_adapter_that_gives_up_before_the_snapshot_fails_init_and_runs_no_lat
 
 def test_an_adapter_that_gives_up_after_the_restore_is_said_to_with_those_that_still_run(simulate: Simulate) -> None:
     """Its own report names no process."""
-    life = simulate("python slow_hooks.py", "--adapter", "builtin-1.1", SLOW_AFTER="8", **SETTLE, **{TIMEOUT: "3"})
+    life = simulate("python slow_hooks.py", "--adapter", "builtin-1.1", SLOW_AFTER="9", **SETTLE, **{TIMEOUT: "5"})
     assert life.status == 1
     assert "Runtime.AfterRestoreError" in calls(life)
     (warning, *_) = warnings(life, "readiness_hung_up")
@@ -246,7 +246,7 @@ def test_an_extension_that_is_terminated_leaves_a_line(simulate: Simulate) -> No
     life = simulate("python kill_extension.py", SIGNAL="TERM")
     assert life.status == 1
     (warning,) = warnings(life, "terminated")
-    assert warning["phase"] == "init"
+    assert warning["state"] == "init"
     assert "SIGTERM" in warning["message"]
 
 

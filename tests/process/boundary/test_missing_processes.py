@@ -118,7 +118,7 @@ def test_two_servers_in_one_script_are_two_workers(simulate: Simulate, last: str
 def test_too_few_workers_are_named_with_those_that_are_not_counted(simulate: Simulate) -> None:
     """Three of them are wanted; a process that serves another thing has not joined."""
     servers = "PORT=$OTHER python tracing_http_server.py & exec python tracing_http_server.py"
-    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="5000")
+    life = simulate(script(servers), "--workers", "3", **SETTLE, SNAPEXT_READY_TIMEOUT_MS="6000")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert "2 of 3 processes have joined (SNAPEXT_WORKERS): " in error["message"]
@@ -181,7 +181,7 @@ def test_beside_one_that_has_joined_it_is_a_warning_everywhere(simulate: Simulat
 def test_workers_that_are_killed_while_they_start_are_counted(simulate: Simulate) -> None:
     """The memory may be too small for them; that nothing answers is only the consequence."""
     life = simulate(
-        "gunicorn -c gunicorn_killed.py -b 127.0.0.1:{port} -w 6 tracing_flask:app", SNAPEXT_READY_TIMEOUT_MS="3500"
+        "gunicorn -c gunicorn_killed.py -b 127.0.0.1:{port} -w 6 tracing_flask:app", SNAPEXT_READY_TIMEOUT_MS="5000"
     )
     assert life.status == 1
     (error,) = life.document["errors"]
@@ -193,10 +193,10 @@ def test_workers_that_are_killed_while_they_start_are_counted(simulate: Simulate
 
 def test_a_wrong_port_is_said_within_seconds(simulate: Simulate) -> None:
     """Not when two minutes are over."""
-    life = simulate(script("PORT=$OTHER exec python tracing_http_server.py"), SNAPEXT_READY_TIMEOUT_MS="3600")
+    life = simulate(script("PORT=$OTHER exec python tracing_http_server.py"), SNAPEXT_READY_TIMEOUT_MS="5000")
     assert life.status == 1
     (waiting, *_) = life.events("waiting")
-    assert waiting["waited_ms"] < 3600
+    assert waiting["waited_ms"] < 5000
     assert "/ready: Connection refused" in waiting["message"]
     assert "listens, but not on that port" in waiting["message"]
     assert f"… {waiting['message']}" in life.stderr

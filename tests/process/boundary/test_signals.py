@@ -144,7 +144,7 @@ def test_a_handler_that_says_it_failed_fails_the_phase(simulate: Simulate, how: 
 )
 def test_a_handler_that_never_acknowledges_uses_up_the_budget(simulate: Simulate, phase: str, traps: str) -> None:
     """In either phase; the report says which variable, and what the handler should have done."""
-    life = simulate(beside(f"./traps.sh never {traps}"), **DEFAULT, **{f"SNAPEXT_{phase.upper()}_TIMEOUT_MS": "700"})
+    life = simulate(beside(f"./traps.sh never {traps}"), **DEFAULT, **{f"SNAPEXT_{phase.upper()}_TIMEOUT_MS": "1500"})
     message = check_failed_closed(life, phase, "TimeoutError")
     for part in (f"SNAPEXT_{phase.upper()}_TIMEOUT_MS", "did not finish after", "snapext done"):
         assert part in message

@@ -84,7 +84,7 @@ def test_status_says_who_is_connected_and_how_far_we_are(simulate: Simulate, tmp
         assert set(process["durations_ms"]) == {"before_snapshot", "after_restore"}
     text = (tmp_path / "trace.jsonl.text").read_text()
     for part in (
-        "phase        ready (mode explicit)",
+        "state        ready (mode explicit)",
         "generation   1",
         f"environment  {status['environment_id']}",
         "processes    2",
@@ -132,7 +132,7 @@ def test_watch_ends_with_the_extension(simulate: Simulate, tmp_path: Path, folde
                 text=True,
             )
             stack.callback(watch.kill)
-        wait_until(lambda: printed.read_text().count("phase        ready") >= 2)
+        wait_until(lambda: printed.read_text().count("state        ready") >= 2)
         go.touch()
         assert future.result().status == 0
         _, error = watch.communicate(timeout=20)

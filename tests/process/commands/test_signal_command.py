@@ -112,7 +112,7 @@ def test_without_wait_they_are_told_and_no_more(place: Path, start: Start) -> No
     pid = start("standing.py")
     done = tell(place, "after-restore", "--pid", str(pid))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "told; answer not awaited" in done.stdout
+    assert "told; without --wait nothing waits for its answer" in done.stdout
     wait_until(lambda: ran(place, pid) == ["up", *HOOKS["after"]])
 
 
@@ -285,7 +285,7 @@ def test_nobody_is_status_1(place: Path) -> None:
     assert "there is no such process" in by_pid.stdout
     by_name = tell(place, "after-restore", "--name", uuid.uuid4().hex)
     assert (by_name.returncode, by_name.stdout) == (1, "")
-    assert "no process was told" in by_name.stderr
+    assert "snapext reached no process" in by_name.stderr
 
 
 @pytest.mark.parametrize(

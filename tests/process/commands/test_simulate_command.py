@@ -622,7 +622,7 @@ def interrupted(
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3
     process.send_signal(number)
-    wait_until(lambda: is_ignored(process.pid, signal.SIGTERM), 20)
+    wait_until(lambda: is_ignored(process.pid, signal.SIGTERM) or process.poll() is not None, 20)
     for another in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process.send_signal(another)
     return process, children

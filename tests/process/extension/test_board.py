@@ -237,7 +237,7 @@ def test_the_hook_of_a_process_that_is_killed_or_hangs_is_named(
     life = simulate(
         ["python", "beside.py", f"python raw_board.py {generation} {then}"],
         SNAPEXT_SETTLE_MS="200",
-        SNAPEXT_AFTER_RESTORE_TIMEOUT_MS="1000",
+        SNAPEXT_AFTER_RESTORE_TIMEOUT_MS="1500" if then == "hang" else "9000",
     )
     assert life.status == 1
     (error,) = life.document["errors"]

@@ -411,15 +411,20 @@ def test_a_message_may_come_in_pieces(serve, recorder, connect):
 
 
 @pytest.mark.parametrize("how", ["nothing", "half a hello", "small talk"])
-def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, serve, log, connect, is_served, how):
+def test_whoever_does_not_say_hello_in_time_is_hung_up_on(monkeypatch, loop, serve, log, connect, is_served, how):
     """A connection without a hello is closed after a while; one that sent it may stay silent."""
-    monkeypatch.setattr(bridge_module, "HELLO_TIMEOUT_MS", 50)
     serve()
-    quiet, silent = connect().join(), connect()
-    silent.socket.sendall({"nothing": b"", "half a hello": b'{"type":"hello"', "small talk": b'{"type":"hi"}\n'}[how])
+    quiet = connect().join()
+    said = {"nothing": b"", "half a hello": b'{"type":"hello"', "small talk": b'{"type":"hi"}\n'}[how]
+    with monkeypatch.context() as hurried:  # for this one alone: on a busy machine the others need longer
+        hurried.setattr(bridge_module, "HELLO_TIMEOUT_MS", 50)
+        silent = connect()
+        with contextlib.suppress(BrokenPipeError):
+            silent.socket.sendall(said)
+        assert silent.is_hung_up()
 
-    assert silent.is_hung_up()
-    assert log.reasons("connection_closed") == ["it has not said hello in time"]
+    assert loop.reactor._timers == {}
+    assert log.reasons("connection_closed") == ["it did not say hello in time"]
     quiet.send(Running(1, "after a while"))
     assert is_served()
 
@@ -430,7 +435,7 @@ def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, serve, log, rec
     The listener hears of each, while the log has no more than ten lines of it.
     """
     monkeypatch.setattr(bridge_module, "MAX_CONNECTIONS", 8)
-    monkeypatch.setattr(bridge_module, "HELLO_TIMEOUT_MS", 50)
+    monkeypatch.setattr(bridge_module, "HELLO_TIMEOUT_MS", 1_000)  # all of them are there before the first is late
     serve()
     good = connect().join()
     flood = connect(40)
@@ -502,7 +507,7 @@ def test_a_peer_that_never_reads_is_dropped(loop, serve, log, recorder, connect,
         if loop.call(tell):
             break
     assert [key] == recorder.gone
-    assert log.reasons("connection_closed") == ["it does not read what it is told"]
+    assert log.reasons("connection_closed") == ["it does not read what the extension sends"]
     loop.call(lambda: bridge.send(key, BEFORE))  # no longer there, which is no error
     loop.call(lambda: bridge.send(other, BEFORE))
     assert good.next() == BEFORE

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from helpers import LIMIT_S, Loop, MemoryLog, wait_until
+from helpers import LIMIT_S, Loop, MemoryLog, free_port, wait_until
 from snapext_extension.adapter_config import Readiness
 from snapext_extension.platform import gate as gate_module
 from snapext_extension.platform import probe as probe_module
@@ -36,9 +36,7 @@ class RunningGate:
     """A gate on a free port, its checks, and its clients."""
 
     def __init__(self, loop, stack, host="127.0.0.1"):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-            free.bind((host, 0))
-            self.address = free.getsockname()[:2]
+        self.address = (host, free_port())
         self.loop, self.log, self.asked, self.hung_up, self._stack = loop, MemoryLog(), [], [], stack
         self.gate = loop.call(
             lambda: Gate(*self.address, loop.reactor, self.log, lambda: self.asked.append(1), self.hung_up.append)
@@ -118,10 +116,7 @@ def test_what_goes_wrong_when_the_gate_is_asked_is_not_taken_for_the_peers_fault
     def fail():
         raise error
 
-    reactor = Reactor()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    reactor, address = Reactor(), ("127.0.0.1", free_port())
     gate = Gate(*address, reactor, MemoryLog(), fail)
     with socket.create_connection(address, LIMIT_S) as client:
         client.sendall(REQUEST)
@@ -364,10 +359,12 @@ def test_one_that_sends_on_while_it_is_held_is_bounded(gate):
 
 def test_a_slow_request_is_given_up(monkeypatch, gate):
     """A client that never completes its request is cut off; a held check stays as long as it takes."""
+    held = gate.connect(REQUEST)
+    gate.wait_asked(1)
     monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 50)
-    held, slow = gate.connect(REQUEST), gate.connect(REQUEST[:-1])
 
-    assert read_all(slow) == b""
+    assert read_all(gate.connect(REQUEST[:-1])) == b""
+    assert gate.loop.reactor._timers == {}
     assert gate.log.reasons("readiness_connection_closed") == ["it sent no whole request within 0.05 s"]
     gate.answer()
     assert response(held) == 200
@@ -375,11 +372,12 @@ def test_a_slow_request_is_given_up(monkeypatch, gate):
 
 def test_a_flood_of_connections_is_bounded_and_ends(monkeypatch, gate):
     """Beyond the limit connections are closed at once; a held check is unharmed, and later ones are served."""
-    monkeypatch.setattr(gate_module, "HEAD_TIMEOUT_MS", 100)
     held = gate.connect(REQUEST)
     gate.wait_asked(1)
-    for client in [gate.connect() for _ in range(gate_module.MAX_CONNECTIONS + 20)]:
-        assert read_all(client) == b""
+    with monkeypatch.context() as hurried:  # for these alone: on a busy machine the others need longer
+        hurried.setattr(gate_module, "HEAD_TIMEOUT_MS", 100)
+        for client in [gate.connect() for _ in range(gate_module.MAX_CONNECTIONS + 20)]:
+            assert read_all(client) == b""
     again = gate.connect(REQUEST)
     gate.wait_asked(2)
     gate.answer()
@@ -514,12 +512,10 @@ def probe(loop):
 
 def test_an_app_that_does_not_listen_yet_is_asked_again(probe):
     """The app is found whenever it comes, and reported once."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-        ready = probe(port)
-        threading.Event().wait(0.05)  # a few refused attempts; nothing can be awaited that does not happen
-        assert ready == []
+    port = free_port()
+    ready = probe(port)
+    wait_until(lambda: re.search(r"refused \(asked ([3-9]|\d\d+) times", probe.last_answer()))
+    assert ready == []
     with socket.create_server(("127.0.0.1", port)) as server:
         server.settimeout(LIMIT_S)
         connection = server.accept()[0]
@@ -607,12 +603,6 @@ def test_an_address_in_brackets_is_one(probe):
 # --- what the probe says of the app ----------------------------------------------------------------------------------
 
 
-def refusing_port():
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        return reserved.getsockname()[1]
-
-
 def test_the_last_answer_is_kept_while_the_next_one_is_awaited(probe):
     """A path that answers 404 is not reported as one that does not answer."""
     with FakeApp(status(404)) as app:
@@ -647,7 +637,7 @@ def test_what_is_no_answer_is_said(probe, answer, said):
 
 def test_an_app_that_refuses_is_said_to_refuse(probe):
     """As the system says it."""
-    port = refusing_port()
+    port = free_port()
     probe(port)
     assert wait_until(lambda: f"GET http://127.0.0.1:{port}/: Connection refused (asked" in probe.last_answer())
 
@@ -657,7 +647,7 @@ def test_an_app_that_accepts_and_never_answers_is_another_thing(monkeypatch, pro
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(LIMIT_S)
         probe(silent.getsockname()[1])
-        assert re.search(r"/: it has not answered for 0\.0 s|/: it accepts", probe.last_answer())
+        assert re.search(r"/: it has not answered for \d+\.\d s$|/: it accepts", probe.last_answer())
         with silent.accept()[0]:
             wait = r"/: it accepts the connection, but has not answered for \d+\.[1-9] s$"
             assert wait_until(lambda: re.search(wait, probe.last_answer()))

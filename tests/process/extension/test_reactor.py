@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -121,10 +122,15 @@ def test_a_signal_wakes_a_reactor_that_waits(reactor: Reactor) -> None:
 def test_several_signals_have_a_callback_each(reactor: Reactor) -> None:
     """The second is added to what is there."""
     heard: list[int] = []
+
+    def hear(number: int) -> None:
+        heard.append(number)
+        if len(heard) == 2:
+            reactor.stop()
+
     for number in (NUMBER, NUMBER + 1):
-        reactor.on_signal(number, lambda number=number: heard.append(number))  # type: ignore[misc]
-        reactor.set_timer(number, 0, lambda number=number: os.kill(os.getpid(), number))  # type: ignore[misc]
-    reactor.set_timer("end", 50, reactor.stop)
+        reactor.on_signal(number, partial(hear, number))
+        reactor.set_timer(number, 0, partial(os.kill, os.getpid(), number))
     reactor.run()
     assert heard == [NUMBER, NUMBER + 1]
 

@@ -11,13 +11,14 @@ from helpers import BEFORE, ENVIRONMENT_ID, Listener
 from snapext.wire.messages import Hello, Welcome
 
 RESTORED = Welcome(1, "ready", 1, ENVIRONMENT_ID)
+PATIENT = "from snapext.link import generation; generation.ASK_TIMEOUT_S = 20.0\n"  # instead of one second
 TIMED = "import time; began = time.monotonic(); answer = snapext.is_restored(); took = time.monotonic() - began\n"
 TELL = "import sys; print(answer, int(took * 1000), flush=True)" + READ
 LATE_LINK = (
     "import os; path = os.environ.pop('SNAPEXT_SOCKET'); kind = os.environ.pop('AWS_LAMBDA_INITIALIZATION_TYPE')\n"
     "import snapext; os.environ.update(SNAPEXT_SOCKET=path, AWS_LAMBDA_INITIALIZATION_TYPE=kind)\n"
 )
-IMPORTS = {"linked by its import": "import snapext\n", "not linked yet": LATE_LINK}
+IMPORTS = {"linked by its import": "import snapext\n" + PATIENT, "not linked yet": LATE_LINK + PATIENT}
 
 
 @pytest.mark.parametrize("how", IMPORTS.values(), ids=IMPORTS)
@@ -44,7 +45,7 @@ def test_without_an_extension_nobody_waits(start: Start, how: str):
     answer, took_ms = start(how + TIMED + TELL).line().split()
 
     assert answer == "False"
-    assert int(took_ms) < 500
+    assert int(took_ms) < 10_000
 
 
 def test_an_extension_that_does_not_answer_is_waited_for_once(listener: Listener, start: Start):
@@ -61,6 +62,7 @@ def test_all_threads_that_ask_at_the_same_time_hear_the_answer(listener: Listene
     """A server answers several first requests at once: none of them is told that nothing has been restored."""
     app = start(
         LATE_LINK
+        + PATIENT
         + """
 import sys, threading
 answers = []
@@ -94,6 +96,7 @@ def test_a_running_loop_is_not_held_up(listener: Listener, start: Start):
     app = start(
         "import asyncio\n"
         + LATE_LINK
+        + PATIENT
         + "async def main():\n    global answer, took\n    "
         + TIMED.replace("; ", "\n    ")
         + "asyncio.run(main())\n"
@@ -103,13 +106,15 @@ def test_a_running_loop_is_not_held_up(listener: Listener, start: Start):
     answer, took_ms = app.line().split()
 
     assert answer == "True"
-    assert int(took_ms) < 500
+    assert int(took_ms) < 10_000
 
 
 def test_a_forked_child_of_an_unlinked_process_is_told(listener: Listener, start: Start):
     """It asks for itself."""
     app = start(
-        LATE_LINK + "if os.fork() == 0:\n    print(snapext.is_restored(), flush=True); os._exit(0)\nos.wait()\n"
+        LATE_LINK
+        + PATIENT
+        + "if os.fork() == 0:\n    print(snapext.is_restored(), flush=True); os._exit(0)\nos.wait()\n"
     )
     listener.accept().greet(RESTORED)
 
@@ -118,30 +123,31 @@ def test_a_forked_child_of_an_unlinked_process_is_told(listener: Listener, start
 
 def test_a_hook_that_asks_does_not_wait_for_itself(listener: Listener, start: Start):
     """It runs in the thread that would hear the answer."""
-    app = start(HOOKS + "snapext.register_before_snapshot(lambda: say(snapext.is_restored()))\nsys.stdin.readline()")
+    asks = "snapext.register_before_snapshot(lambda: say(snapext.is_restored()))\nsys.stdin.readline()"
+    app = start(HOOKS + PATIENT + asks)
     peer = listener.accept()
     peer.greet()
     began = time.monotonic()
     assert peer.ask(BEFORE).ok
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 10
     assert app.line() == "False"
 
 
 def test_a_signal_handler_that_interrupts_us_may_ask(listener: Listener, start: Start):
     """It has a lock of ours, which the link's thread waits for: nobody waits for the other."""
     app = start(
-        "import time, sys\n" + LATE_LINK + "snapext.connect()\nfrom snapext.link import linking\n"
+        "import time, sys\n" + LATE_LINK + PATIENT + "snapext.connect()\nfrom snapext.link import linking\n"
         "began = time.monotonic()\nwith linking.current().view.lock: answer = snapext.is_restored()\n"
         "took = time.monotonic() - began\n" + TELL
     )
     peer = listener.accept()
     del peer
-    assert int(app.line().split()[1]) < 900
+    assert int(app.line().split()[1]) < 10_000
 
 
 def test_one_that_is_told_by_signals_asks_as_a_command(listener: Listener, start: Start):
     """Without hooks it owes nothing, so it is where the environment is."""
-    app = start(LATE_LINK + TIMED + TELL, SNAPEXT_TRANSPORT="signal")
+    app = start(LATE_LINK + PATIENT + TIMED + TELL, SNAPEXT_TRANSPORT="signal")
     peer = listener.accept()
     assert peer.greet(RESTORED).role == "control"
     peer.socket.sendall(

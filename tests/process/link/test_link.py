@@ -5,6 +5,7 @@ import random
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from snapext.wire.messages import (
     PROTOCOL_VERSION,
     AfterRestore,
     BeforeSnapshot,
+    Checkpoint,
     Hello,
     HookCounts,
     Hooks,
+    Result,
     Running,
     Shutdown,
     Welcome,
@@ -117,6 +120,29 @@ def test_a_listener_that_goes_away_and_comes_back_is_found_again(path, start):
     assert app.end()[0] == "['before', 'after']\n"
 
 
+def test_a_checkpoint_is_asked_for_when_its_own_process_is_connected(listener, path, start):
+    """On a slow processor the command would be faster than the link, and the snapshot taken without a hook."""
+    app = start(
+        "import os; path = os.environ.pop('SNAPEXT_SOCKET'); kind = os.environ.pop('AWS_LAMBDA_INITIALIZATION_TYPE')\n"
+        "import snapext; os.environ.update(SNAPEXT_SOCKET=path, AWS_LAMBDA_INITIALIZATION_TYPE=kind)\n"
+        "import threading; from snapext.link import link\n"
+        "slow = threading.Event(); link._dress_thread = lambda name: slow.wait(20)\n"
+        + HOOKS
+        + "asks = threading.Thread(target=snapext.checkpoint); asks.start()\n"
+        + "sys.stdin.readline(); slow.set(); asks.join(); say('behind')"
+        + READ
+    )
+    command = listener.accept()
+    assert command.greet().role == "control"
+    assert command.is_silent()
+    app.go()
+    assert listener.accept().greet().hooks == HookCounts(1, 1)
+    command.next(Checkpoint)
+    command.send(Result(True))
+
+    assert app.line() == "behind"
+
+
 def test_nobody_listens_and_the_app_notices_nothing(start):
     """Without an extension an app runs to its end at once and prints nothing of ours."""
     out, err = start(HOOKS + "print(snapext.status().connected, snapext.is_restored())").end()
@@ -126,17 +152,12 @@ def test_nobody_listens_and_the_app_notices_nothing(start):
 
 def test_an_extension_that_hangs_up_at_once_is_not_flooded(listener, start):
     """A process that is refused tries again with growing pauses, not in a busy loop."""
-    app = start(HOOKS + "time.sleep(0.5)")
-    attempts = 0
-    listener.server.settimeout(0.05)
-    while app.process.poll() is None:
-        try:
-            listener.server.accept()[0].close()
-            attempts += 1
-        except TimeoutError:
-            continue
+    start(HOOKS + READ)
+    began = time.monotonic()
+    for _ in range(10):  # pauses of 2 ms to 100 ms
+        listener.accept().socket.close()
 
-    assert 1 <= attempts < 20
+    assert time.monotonic() - began > 0.3
 
 
 def test_the_apps_default_timeout_does_not_cut_the_link(listener, start):
@@ -167,9 +188,12 @@ def test_a_place_that_others_could_have_made_is_refused(listener, path, start, h
         os.chown(path.parent, 65534, 65534)
     else:
         os.chown(path, 65534, 65534)
-    _, err = start(HOOKS + "time.sleep(0.2); print(snapext.status().connected)", SNAPEXT_SOCKET=str(at)).end()
+    app = start(HOOKS + READ + "print(snapext.status().connected)", SNAPEXT_SOCKET=str(at))
+    app.wait_for_error()
+    out, err = app.end()
     listener.server.settimeout(0)
 
+    assert out == "False\n"
     assert len(err.splitlines()) == 1
     assert "is not used" in err
     with pytest.raises(BlockingIOError):
@@ -178,7 +202,7 @@ def test_a_place_that_others_could_have_made_is_refused(listener, path, start, h
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_another_users_listener_is_refused(start):
-    """The user at the other end of the socket must be our own, whoever owns the file."""
+    """The user at the other end of the socket must be our own, no matter who owns the file."""
     folder = Path(tempfile.mkdtemp())  # pytest's own folders cannot be entered by others
     path = folder / "bridge.sock"
     os.chown(folder, 65534, 65534)
@@ -192,7 +216,9 @@ def test_another_users_listener_is_refused(start):
         assert other.line() == "up"
         os.chown(folder, 0, 0)
         os.chown(path, 0, 0)
-        _, err = start(HOOKS + "time.sleep(0.2)", SNAPEXT_SOCKET=str(path)).end()
+        app = start(HOOKS + READ, SNAPEXT_SOCKET=str(path))
+        app.wait_for_error()
+        _, err = app.end()
         shutil.rmtree(folder)
 
         assert "another user's process listens on it" in err
@@ -393,7 +419,8 @@ def test_a_fork_after_the_restore_carries_the_generation(listener, start):
     code = """
 if not os.fork():
     print(snapext.is_restored(), snapext.status().environment_id, snapext.status().restored_at, ran, flush=True)
-    snapext.wait_restored(); time.sleep(0.1); os._exit(0)
+    while not snapext.status().connected: time.sleep(0.001)  # it must not be gone before it is welcome
+    os._exit(0)
 os.wait()
 """
     app = start(HOOKS + READY + "snapext.wait_restored()" + code)

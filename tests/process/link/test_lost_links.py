@@ -48,7 +48,7 @@ def test_init_waits_for_a_process_that_has_lost_its_link_and_fails_naming_it(sim
 
 def test_a_link_that_is_lost_after_the_answer_fails_the_version_and_not_its_clones(simulate: Simulate) -> None:
     """Its after-restore hooks could run in no clone, so there is none."""
-    life = simulate(beside("before"), WAIT_FOR="lost", **SETTLE, SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS="2000")
+    life = simulate(beside("before"), WAIT_FOR="lost", **SETTLE, SNAPEXT_BEFORE_SNAPSHOT_TIMEOUT_MS="3000")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert (error["phase"], error["pid"]) == ("before_snapshot", lost(life))
@@ -59,7 +59,7 @@ def test_a_link_that_is_lost_after_the_answer_fails_the_version_and_not_its_clon
 
 def test_the_gate_stays_shut_for_one_that_lost_its_link_in_the_snapshot(simulate: Simulate) -> None:
     """Nobody is served by a clone in which its after-restore hooks have not run, and it is named."""
-    life = simulate(beside("snapshot"), "--freeze", "0.1", **SETTLE, SNAPEXT_AFTER_RESTORE_TIMEOUT_MS="1500")
+    life = simulate(beside("snapshot"), "--freeze", "0.1", **SETTLE, SNAPEXT_AFTER_RESTORE_TIMEOUT_MS="2500")
     assert life.status == 1
     (error,) = life.document["errors"]
     assert (error["phase"], error["pid"]) == ("after_restore", lost(life))

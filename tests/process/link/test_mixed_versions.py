@@ -72,7 +72,7 @@ def test_the_newest_client_and_command_take_an_older_extension(listener: Listene
     asked.close()
     out, err = command.communicate(timeout=LIMIT_S)
     assert (command.returncode, err) == (0, "")
-    assert "phase        ready (mode gate)" in out
+    assert "state        ready (mode gate)" in out
     assert app.end()[0] == "['before', 'after']\n"
     older.close()
 

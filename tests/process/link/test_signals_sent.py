@@ -16,6 +16,7 @@ import pytest
 from helpers import App, Loop, MemoryLog, clean_environ, wait_until
 from snapext_extension.kernel import processes
 from snapext_extension.kernel.processes import Stat
+from snapext_extension.peers import signals
 from snapext_extension.peers.signals import SignalError, SignalTransport, candidates
 
 NUMBER = int(signal.SIGRTMIN) + 4
@@ -174,7 +175,9 @@ def test_the_candidates_are_the_start_command_and_its_descendants(start: Start, 
     assert found(set(), set()) == ([], [])
 
 
-def test_a_young_fork_of_one_that_catches_the_signal_is_left_for_another_look(start: Start, tmp_path: Path) -> None:
+def test_a_young_fork_of_one_that_catches_the_signal_is_left_for_another_look(
+    monkeypatch: pytest.MonkeyPatch, start: Start, tmp_path: Path
+) -> None:
     """It has its parent's handlers until it executes something else."""
     parent = start(
         f"""
@@ -191,7 +194,9 @@ def test_a_young_fork_of_one_that_catches_the_signal_is_left_for_another_look(st
     file.write_bytes(Path(f"/proc/{parent.process.pid}/stat").read_bytes())
     parent.go()
     child = int(parent.line())
-    seen = candidates(str(file), (), (), NUMBER)
+    with monkeypatch.context() as patched:
+        patched.setattr(signals, "FLEETING_TICKS", 10_000)  # on a busy machine we look later
+        seen = candidates(str(file), (), (), NUMBER)
     assert child in [process.pid for process in seen.fleeting]
     wait_until(lambda: child in [process.pid for process in candidates(str(file), (), (), NUMBER).told])
     parent.end()

@@ -350,7 +350,10 @@ def board_of_all(memory: int) -> None:
     MEMORY[0] = memory
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+UNHEEDED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # the latter: a busy machine
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=UNHEEDED)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), max_size=6),
     changes=st.lists(st.sampled_from(sorted({*CHANGES} - {"no time left", "deep"})), min_size=1, max_size=3),

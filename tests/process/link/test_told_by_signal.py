@@ -52,11 +52,11 @@ def test_a_hook_that_hangs_on_the_running_loop_fails_the_phase_in_time(listener:
     app.process.send_signal(FIRST)
     peer = listener.accept()
     peer.greet(TOLD)
-    done = peer.ask(BeforeSnapshot(1, 0, 200))
+    done = peer.ask(BeforeSnapshot(1, 0, 1_000))
 
     assert done.error is not None
     assert (done.error.type, done.error.hook) == ("TimeoutError", "__main__.waits")
-    assert done.duration_ms >= 190
+    assert done.duration_ms >= 990
     assert done.error.duration_ms is not None
     assert 0 < done.error.duration_ms <= done.duration_ms  # the hook's own: on a busy machine the phase began earlier
 

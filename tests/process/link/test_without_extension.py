@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import snapext
-from helpers import free_port, wait_until
+from helpers import LIMIT_S, free_port, wait_until
 from lives import APPS, BIN
 
 SERVERS = {
@@ -46,15 +46,15 @@ def serving(command: str, tmp_path: Path, socket_path: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(LIMIT_S)
         output.seek(0)
         assert "snapext" not in output.read()
 
 
 def answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=5).status_code == 200
-    except requests.ConnectionError:
+        return requests.get(url, timeout=LIMIT_S).status_code == 200
+    except requests.RequestException:
         return False
 
 
@@ -62,7 +62,7 @@ def answers(url: str) -> bool:
 def test_an_app_without_an_extension_serves_and_says_nothing(command: str, tmp_path: Path) -> None:
     """There is no socket: no hook runs, nothing is printed."""
     with serving(command, tmp_path, str(tmp_path / "absent" / "bridge.sock")) as url:
-        answer = requests.get(url, timeout=5).json()
+        answer = requests.get(url, timeout=LIMIT_S).json()
     assert answer["ran"] == []
     assert answer["restored"] is False
 
@@ -75,7 +75,7 @@ def test_a_socket_that_nobody_listens_on_is_as_good_as_none(tmp_path: Path) -> N
     dead.bind(str(folder / "bridge.sock"))
     dead.close()
     with serving(SERVERS["http.server"], tmp_path, str(folder / "bridge.sock")) as url:
-        assert requests.get(url, timeout=5).json()["ran"] == []
+        assert requests.get(url, timeout=LIMIT_S).json()["ran"] == []
 
 
 def test_an_app_outlives_the_bridge(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_app_outlives_the_bridge(tmp_path: Path) -> None:
                 peer.close()
             server.close()
             assert answers(url)
-            assert requests.get(url, timeout=5).json()["ran"] == []
+            assert requests.get(url, timeout=LIMIT_S).json()["ran"] == []
 
 
 def test_an_app_whose_hooks_fail_to_link_still_starts(tmp_path: Path) -> None:

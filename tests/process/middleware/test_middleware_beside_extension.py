@@ -303,6 +303,11 @@ def test_two_hundred_threads_run_the_hooks_once(start: Start):
 
 HELD = """
 import time
+from snapext.link import main_thread
+main_thread.START_WITHIN_S = 10  # on a busy machine too the main thread is the one
+def says_that_it_is_held():
+    while main_thread._wake is None: time.sleep(0.001)
+    say("held")
 from snapext.clock.reader import Reader
 from snapext.middleware import guard
 shift = 0.0
@@ -318,6 +323,7 @@ say("ready")
 sys.stdin.readline()
 shift = 30.0
 say("restored")
+threading.Thread(target=says_that_it_is_held).start()
 say(ask())
 """
 
@@ -326,6 +332,7 @@ def test_a_request_that_is_held_in_the_main_thread_makes_room_for_the_hooks(list
     """A server with one thread: they run there at once, where what belongs to the thread is reached."""
     app = start(HOOKS + HELD)
     peer = take_to_snapshot(app, listener)
+    assert app.line() == "held"
     assert peer.ask(AFTER).ok
     assert app.line() == "['before', 'after', True]"
     assert app.end() == ("", "")  # nor did anything wait for that thread in vain: a line would say so

@@ -139,7 +139,7 @@ def test_two_hundred_requests_exactly_at_the_restore_wait_for_the_hooks_of_each_
 )
 def test_where_nobody_waits_for_the_restore_a_hook_that_fails_is_503_and_a_reset(live: Live) -> None:
     """The Runtime API would take no report: the extension ends, and what came meanwhile has no stale answer."""
-    life = live(WAITRESS, HOOK_FAILS="1", **OBSERVE)
+    life = live(WAITRESS, HOOK_FAILS="1", HOOK_S="0.5", **OBSERVE)  # requests come while it runs
     answers: list[int | None] = []
 
     def ask() -> None:

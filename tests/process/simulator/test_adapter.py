@@ -703,15 +703,16 @@ def test_1_1_reports_a_phase_in_which_the_app_is_not_ready_in_time(
     """The check before the checkpoint POST and the one after the restore have the limit too."""
     app.routes["/"] = hold_from(check, platform)
     platform.restored.set()
+    in_time = IN_TIME | {"AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS": "1"}  # the first check has to be answered within it
     adapter = start_adapter(
-        "--generation", "1.1", *options, **IN_TIME, AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH="/before"
+        "--generation", "1.1", *options, **in_time, AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH="/before"
     )
 
     adapter.communicate(timeout=DEADLINE_S)
     assert adapter.returncode == 1
     headers, body = platform.posts[path]
     assert headers["Lambda-Runtime-Function-Error-Type"] == error_type
-    assert "not ready after 0.3 s" in json.loads(body)["errorMessage"]
+    assert "not ready after 1 s" in json.loads(body)["errorMessage"]
     assert INVOCATION_NEXT not in journal.calls
 
 

@@ -100,7 +100,7 @@ def test_who_was_told_by_a_signal_is_not_said_to_run_a_hook():
 @for_each("phase", [BEFORE_SNAPSHOT, AFTER_RESTORE])
 @for_each("others, more", [(0, None), (1, "nor did hook app.other in process 1 (b)"), (6, "and 2 more")])
 def test_a_timeout_names_its_variable_and_who_else_was_late(phase, others, more):
-    """Whoever needs more time learns which setting gives it."""
+    """A person who needs more time learns which setting gives it."""
     late = [Late(PROCESS, "app.hook"), *(Late(Process(number + 1, "b"), "app.other") for number in range(others))]
     message = timed_out(phase, late, 9_000.0, reportable=True).message
 

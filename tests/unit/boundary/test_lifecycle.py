@@ -6,7 +6,17 @@ import pytest
 
 from helpers import for_each
 from lifecycle_driver import Driver, HookedProcess, settings
-from snapext.wire.messages import AfterRestore, BeforeSnapshot, Done, HookCounts, Hooks, Running, Shutdown, Welcome
+from snapext.wire.messages import (
+    AfterRestore,
+    BeforeSnapshot,
+    Described,
+    Done,
+    HookCounts,
+    Hooks,
+    Running,
+    Shutdown,
+    Welcome,
+)
 from snapext_extension.boundary import events
 from snapext_extension.boundary.actions import (
     AnswerReadiness,
@@ -631,7 +641,7 @@ class TestFailures:
         driver.handle(events.Left(child))
         assert State.SNAPSHOT is driver.state
         (fields,) = driver.reports("process_ended")
-        assert (fields["pid"], fields["phase"], fields["hook"]) == (9, "before_snapshot", "app.pool")
+        assert (fields["pid"], fields["state"], fields["hook"]) == (9, "before_snapshot", "app.pool")
 
     def test_after_the_restore_the_end_of_a_forked_process_is_one(self) -> None:
         """It is in the clone, and its state is stale."""
@@ -729,6 +739,15 @@ class TestFailures:
         driver.handle(events.Left(key, alive=True))
         driver.handle(TimerFired(TimerName.PHASE))
         assert "process 9" in driver.failure.message
+
+    def test_a_budget_that_ends_right_after_the_last_answer_ends_nothing(self) -> None:
+        """The timer may be due at the same moment."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.until_after_restore()
+        driver.done(key)
+        assert driver.handle(TimerFired(TimerName.PHASE)) == []
+        assert State.READY is driver.state
 
     def test_a_process_that_is_turned_away_fails_the_boundary(self) -> None:
         """Its hooks would be passed over in silence otherwise."""
@@ -894,6 +913,13 @@ class TestAnswersThatWereNotAsked:
         driver.done(key)
         driver.done(key)
         assert State.BEFORE_SNAPSHOT is driver.state
+
+    def test_the_names_of_its_hooks_move_nothing(self) -> None:
+        """They answer a command."""
+        driver = Driver(settings())
+        key = driver.join()
+        driver.app_ready_and_settled()
+        assert driver.handle(events.Said(key, Described(1, ("app.close",), ("app.open",)))) == []
 
 
 @pytest.mark.parametrize("stage", ["init", "before_snapshot", "after_restore"])

@@ -240,7 +240,7 @@ class TestInitWaits:
         assert TimerName.SETTLE not in driver.timers
 
     def test_two_servers_in_one_script_are_two_workers(self) -> None:
-        """Whoever starts another program is no preloading master by that."""
+        """A process that starts another program is no preloading master by that."""
         driver = Watching(settings(workers=2))
         driver.join(pid=10)
         driver.join(pid=11, parent_pid=10)
@@ -974,7 +974,7 @@ class TestWhoEnds:
         assert stage is driver.state
         driver.handle(Left(first))
         (fields,) = driver.reports("process_ended")
-        assert (10, stage.value) == (fields["pid"], fields["phase"])
+        assert (10, stage.value) == (fields["pid"], fields["state"])
 
     def test_in_init_and_once_all_is_over_that_is_everyday(self) -> None:
         """Workers come and go."""
@@ -1011,7 +1011,7 @@ class TestWhoEnds:
         assert driver.machine.is_watched(first)
         driver.handle(Left(first))
         (fields,) = driver.reports("process_ended")
-        assert (10, stage.value) == (fields["pid"], fields["phase"])
+        assert (10, stage.value) == (fields["pid"], fields["state"])
 
     def test_once_all_is_over_nobody_is_watched_who_owes_nothing(self) -> None:
         """Each that is watched costs a look every 100 ms, through all invocations."""

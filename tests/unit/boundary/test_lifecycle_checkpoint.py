@@ -1,4 +1,4 @@
-"""Explicit mode: a checkpoint is the trigger, whoever asked waits for the other side, and the platform may wait too."""
+"""Explicit mode: a checkpoint is the trigger, its command waits for the other side, and the platform may wait too."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_second_checkpoint_waits_with_the_first_and_a_later_one_returns_at_onc
 
 
 def test_asking_twice_on_one_connection_is_asking_once() -> None:
-    """And hanging up then forgets whoever asked."""
+    """And hanging up then forgets the command."""
     driver = Explicit(EXPLICIT)
     key = driver.join()
     driver.ask()
@@ -241,7 +241,7 @@ def test_in_explicit_mode_a_checkpoint_that_never_comes_is_a_failure() -> None:
 
 
 def test_a_shutdown_is_an_answer_too() -> None:
-    """Whoever waits is not left waiting."""
+    """A command that waits gets its answer."""
     driver = Explicit(EXPLICIT)
     driver.join()
     driver.ask()
@@ -269,7 +269,7 @@ def test_a_flood_is_a_failure_only_where_somebody_counts_on_the_boundary(mode) -
 
 
 def test_once_somebody_has_asked_for_the_checkpoint_a_flood_is_a_failure_in_auto_mode_too() -> None:
-    """Whoever was turned away may have hooks."""
+    """A process that was turned away may have hooks."""
     driver = Explicit(AUTO)
     driver.ask()
     driver.handle(Crowded(900))

@@ -46,7 +46,7 @@ def test_each_phase_says_what_its_own_hooks_took() -> None:
 
 
 def test_a_restore_that_goes_straight_is_measured_alike() -> None:
-    """Its twin, which is told of nothing but the answers, says the same."""
+    """Its twin, which gets nothing but the answers, says the same."""
     driver = Driver(settings(metrics=True))
     first, second = driver.join(), driver.join()
     driver.app_ready_and_settled()

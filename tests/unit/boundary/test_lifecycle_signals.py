@@ -220,7 +220,7 @@ def test_one_that_comes_to_the_socket_is_told_there_and_waited_for_there() -> No
 
 
 def test_one_that_comes_to_the_socket_and_owes_nothing_is_done() -> None:
-    """A fork of a mended process has its hooks behind it."""
+    """A fork of a process that has run its hooks has none left to run."""
     driver = Signalled()
     driver.until_restored(SHELL)
     driver.signalled(SHELL)

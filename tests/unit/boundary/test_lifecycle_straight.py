@@ -48,7 +48,7 @@ def before_its_restore(
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize("caller", [RestoreCaller.EXTENSION, RestoreCaller.ADAPTER])
 def test_a_plain_restore_may_and_opens_the_gate(caller: RestoreCaller, debug: bool) -> None:
-    """Whoever asks for restore/next, and at each level of the log."""
+    """With the adapter or us asking for restore/next, and at each level of the log."""
     driver = before_its_restore(restore_caller=caller, debug=debug, checks_before_snapshot=1, asks_event=False)
     by_adapter = caller is RestoreCaller.ADAPTER
     if by_adapter:

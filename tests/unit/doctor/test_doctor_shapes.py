@@ -1,4 +1,4 @@
-"""What the doctor takes, told apart by its shape, and the command that it names for what it does not take."""
+"""What the doctor takes, which it knows by its shape, and the command that it names for what it does not take."""
 
 from __future__ import annotations
 

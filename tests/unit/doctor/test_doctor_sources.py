@@ -427,7 +427,7 @@ def test_a_python_without_snapstart_is_told_the_one_that_has_it(tmp_path):
     ],
 )
 def test_another_project_of_the_name_is_an_error_in_each_package(tmp_path, name, content, said):
-    """In a zip's folder and in an image's; ours, which the app may bring along, is told apart."""
+    """In a zip's folder and in an image's; ours, which the app may have as well, is known as such."""
     shutil.rmtree(tmp_path / "app", ignore_errors=True)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "run.sh").write_text("#!/bin/sh\n")

@@ -203,7 +203,8 @@ def test_a_version_that_does_not_fit_says_so(world):
     _, error = world.before()
 
     assert (error.type, error.hook) == ("IntegrationError", "snapext.integrations.lib.before_snapshot")
-    assert error.message.startswith("lib: this version of lib_itself has not what is looked for (cannot import name ")
+    what = "lib: this version of lib_itself does not have what snapext looks for (cannot import name "
+    assert error.message.startswith(what)
     assert error.message.endswith("or name in SNAPEXT_INTEGRATIONS the libraries to take care of, without lib")
 
 

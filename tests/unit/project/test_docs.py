@@ -36,6 +36,13 @@ def test_the_architectures_picture_is_drawn_from_the_imports() -> None:
     assert (ROOT / "docs" / "architecture.md").read_text() == architecture.document()
 
 
+def test_the_architectures_table_has_every_room() -> None:
+    """And no other: docs/architecture.py has those that may import each other."""
+    _, _, section = (ROOT / "docs" / "architecture.md").read_text().partition("\n## The rooms\n")
+    rows = re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)
+    assert sorted(re.findall(r"`([\w.]+)`", " ".join(rows))) == sorted(architecture.ARROWS)
+
+
 def test_one_page_lists_every_setting_and_no_other() -> None:
     """One table of variables, and it is complete."""
     _, _, section = (ROOT / "docs" / "configuration.md").read_text().partition("\n## The variables\n")

@@ -49,6 +49,15 @@ class Life:
         return self.lines[-1]
 
 
+@pytest.mark.parametrize("field", ["state", "phase"])
+def test_a_warning_stands_in_the_chapter_of_the_state_in_which_it_came(field: str) -> None:
+    """An extension before 0.2.0 calls that field `phase`."""
+    life = Life()
+    record = {"level": "warning", "source": "snapext", "event": "terminated", field: "init", "message": "SIGTERM"}
+    hear(life.recorder, 1.0, record)
+    assert [line.split()[0] for line in life.lines] == ["init"]
+
+
 def test_what_to_do_about_another_port_is_said_once() -> None:
     """Init says every 3 s what it waits for."""
     lines: list[str] = []

@@ -157,7 +157,7 @@ def test_the_extension_must_not_be_told_what_it_tells(message):
 
 
 def test_the_greeting_comes_first():
-    """Whoever speaks before the greeting is cut off."""
+    """A peer that speaks before the greeting is cut off."""
     with pytest.raises(RemoteProtocolError, match="greeting"):
         list(Connection(Side.EXTENSION).receive(Pair().process.send(HOOKS)))
     with pytest.raises(RemoteProtocolError, match="greeting"):
@@ -209,7 +209,7 @@ def test_a_message_refused_by_us_changes_nothing():
 
 
 def test_both_errors_are_protocol_errors():
-    """Whoever does not care whose mistake it was can catch one class."""
+    """Code that does not care whose mistake it was can catch one class."""
     assert issubclass(LocalProtocolError, ProtocolError)
     assert issubclass(RemoteProtocolError, ProtocolError)
 

@@ -1,4 +1,4 @@
-"""The vectors in tests/vectors, for whoever implements the protocol in another language, hold for this one."""
+"""The vectors in tests/vectors, for implementations of the protocol in other languages, hold for this one."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _rows(turn: Turn) -> Iterator[str]:
 
 
 def _signal(turn: Turn) -> str:
-    return "" if turn.signal is None else f" <small>told by {shown(turn.signal)}</small>"
+    return "" if turn.signal is None else f" <small>signalled with {shown(turn.signal)}</small>"
 
 
 def requests(life: Life) -> str:
