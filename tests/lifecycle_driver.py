@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snapext.wire.messages import (
@@ -196,25 +197,25 @@ class Driver:
         self.handle(RestoreReturned(200, ""))
 
     def messages(self, key: int) -> list[Message]:
-        return [
-            action.message
-            for action in self.log
-            if (isinstance(action, Tell) and action.key == key) or (isinstance(action, TellAll) and key in action.keys)
-        ]
+        return [*_messages_to(key, self.log)]
 
     def told(self, key: int) -> list[BeforeSnapshot | AfterRestore]:
         """The phases that a process was told of."""
-        return [message for message in self.messages(key) if isinstance(message, (BeforeSnapshot, AfterRestore))]
+        return [*_phases_of(key, self.log)]
+
+    def last_told(self, key: int) -> BeforeSnapshot | AfterRestore:
+        """The phase that it was told of last: the log of a life of many is long, and its end is near."""
+        return next(_phases_of(key, reversed(self.log)))
 
     def done(self, key: int, id_offset: int = 0, registered: int | None = None) -> list[Action]:
-        return self.handle(Said(key, Done(self.told(key)[-1].id + id_offset, True, 1.0, registered=registered)))
+        return self.handle(Said(key, Done(self.last_told(key).id + id_offset, True, 1.0, registered=registered)))
 
     def fail(self, key: int, hook: str, kind: str, message: str) -> list[Action]:
         error = HookFailure(kind, message, "the stack", hook)
-        return self.handle(Said(key, Done(self.told(key)[-1].id, False, 1.0, (), error)))
+        return self.handle(Said(key, Done(self.last_told(key).id, False, 1.0, (), error)))
 
     def hook_started(self, key: int, hook: str) -> None:
-        self.handle(Said(key, Running(self.told(key)[-1].id, hook)))
+        self.handle(Said(key, Running(self.last_told(key).id, hook)))
 
     def reports(self, event: str) -> list[dict[str, object]]:
         """The fields of each log record of that name."""
@@ -235,6 +236,16 @@ class Driver:
     @property
     def identity(self) -> Identity:
         return Identity(f"{self.restores:032x}", 1.0, self._boot_ticks, last_pid=5000, restored_monotonic=3.5)
+
+
+def _messages_to(key: int, log: Iterable[Action]) -> Iterator[Message]:
+    for action in log:
+        if (isinstance(action, Tell) and action.key == key) or (isinstance(action, TellAll) and key in action.keys):
+            yield action.message
+
+
+def _phases_of(key: int, log: Iterable[Action]) -> Iterator[BeforeSnapshot | AfterRestore]:
+    return (message for message in _messages_to(key, log) if isinstance(message, (BeforeSnapshot, AfterRestore)))
 
 
 __all__ = ["DEFAULTS", "Driver", "HookedProcess", "Welcome", "settings"]

@@ -9,5 +9,5 @@ from bench import compare, figures
 
 @pytest.fixture(autouse=True)
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "RESAMPLES", 200)
-    monkeypatch.setattr(figures, "RESAMPLES", 100)
+    monkeypatch.setattr(compare, "RESAMPLES", 50)
+    monkeypatch.setattr(figures, "RESAMPLES", 50)
