@@ -42,20 +42,22 @@ def test_a_failure_has_the_time_of_its_own_hook():
     snapext.register_after_restore(threading.Event().wait, 0.2)
     snapext.register_after_restore(raise_, ValueError("boom"))
     snapext.register_before_snapshot(raise_async_after, 0.05)
-    after, before = failure(run_after_restore), failure(run_before_snapshot)
+    after = run_after_restore(10_000, print)
 
-    assert after.duration_ms < 200 <= run_after_restore(10_000, print).duration_ms
-    assert before.duration_ms >= 50
+    assert after.error is not None
+    assert after.error.duration_ms + 200 <= after.duration_ms
+    assert failure(run_before_snapshot).duration_ms >= 50
 
 
 def test_times_are_those_of_the_hooks():
     """Each hook's time is its own, and the whole is at least their sum."""
     gate = threading.Event()
-    snapext.register_after_restore(lambda: None)
     snapext.register_after_restore(gate.wait, 0.2)
+    snapext.register_after_restore(lambda: None)
     result = run_after_restore(10_000, print)
 
-    assert result.hooks[0].duration_ms < 200 <= result.hooks[1].duration_ms <= result.duration_ms
+    assert result.hooks[0].duration_ms >= 200
+    assert result.hooks[0].duration_ms + result.hooks[1].duration_ms <= result.duration_ms
 
 
 @pytest.mark.parametrize("whose", ["bound", "private"])
@@ -73,7 +75,7 @@ def test_an_async_hook_that_hangs_ends_with_the_budget(request, whose):
 
     snapext.register_after_restore(hangs)
     started = time.monotonic()
-    reported = failure(run_after_restore, timeout_ms=50)
+    reported = failure(run_after_restore, timeout_ms=300)
 
     assert reported.type == "TimeoutError"
     assert "still running" in reported.message
