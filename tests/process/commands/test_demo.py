@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -45,9 +48,26 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
-def test_a_machine_on_which_the_demo_hears_late_of_the_snapshot_shows_the_same(demo: ModuleType) -> None:
-    """A clone has asked by then, on an old connection, and has opened a new one: one is closed, one is answered."""
+@pytest.fixture
+def database(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The demo's, which ends with the test: its thread may wait for a connection then, or be about to."""
+    accept, ended = demo.Database.accept, threading.Event()
+
+    def until_closed(self: Any) -> None:
+        with contextlib.suppress(OSError):
+            accept(self)
+        ended.set()
+
+    monkeypatch.setattr(demo.Database, "accept", until_closed)
     database = demo.Database()
+    yield database
+    database.server.shutdown(socket.SHUT_RDWR)
+    assert ended.wait(LIMIT_S)
+    database.server.close()
+
+
+def test_a_machine_on_which_the_demo_hears_late_of_the_snapshot_shows_the_same(database: Any) -> None:
+    """A clone has asked by then, on an old connection, and has opened a new one: one is closed, one is answered."""
     database.begin()
     with connected(database.port) as old:
         assert ask(old, "connections") == "1\n"
@@ -58,7 +78,6 @@ def test_a_machine_on_which_the_demo_hears_late_of_the_snapshot_shows_the_same(d
             database.thaw()
             assert old.makefile().readline() == ""
             assert new.makefile().readline() == "fine\n"
-    database.server.close()
 
 
 def connected(port: int) -> socket.socket:
