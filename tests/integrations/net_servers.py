@@ -87,6 +87,6 @@ def aws() -> Iterator[int]:
     try:
         yield server.effective_port
     finally:
-        server.close()
+        server.trigger.pull_trigger(server.close)  # in its own thread, which may be about to look at what is closed
         server.task_dispatcher.shutdown()
         thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import logging.handlers
 import multiprocessing
@@ -47,7 +48,7 @@ class Listener:
             threading.Thread(target=self._read, args=(taken, self.got[-1]), daemon=True).start()
 
     def _read(self, taken, into):
-        with taken:
+        with taken, contextlib.suppress(ConnectionResetError):
             while data := taken.recv(65536):
                 into += data
         self.ended += 1

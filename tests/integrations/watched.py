@@ -74,7 +74,12 @@ class Watched:
                 continue
             connection = Connection()
             self.connections.append(connection)
-            server = socket.create_connection(("127.0.0.1", self._server_port))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:  # the server has ended, and its clients have not
+                connection.closed = True
+                client.close()
+                continue
             self._sockets += [client, server]
             for ends in ((client, server, connection), (server, client, None)):
                 thread = threading.Thread(target=self._pass_on, args=ends)
