@@ -12,16 +12,23 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 NEW_PID_NAMESPACE = 0x20000000  # CLONE_NEWPID
 NEW_USER_NAMESPACE = 0x10000000  # CLONE_NEWUSER
-libc = ctypes.PyDLL(None, use_errno=True)  # it keeps the interpreter's lock, which the link's thread would take else
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads might hold the lock of malloc in the moment of the clone
+libc = ctypes.PyDLL(None, use_errno=True)  # it keeps the interpreter's lock
+# A clone has no other thread than the one that makes it. One that holds the lock of malloc in that moment (numpy's), or
+# that waits for the interpreter's lock (the link's), would have the clone wait for it without end.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["SNAPEXT_MODE"] = "off"
 
 
 def clone(flags: int = 0) -> int:
+    threads = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
+    if len(threads) > 1:
+        raise RuntimeError(f"a clone would wait for the other threads here: {threads}")
     pid: int = libc.syscall(CLONE, NEW_PID_NAMESPACE | flags | signal.SIGCHLD, 0, 0, 0, 0)
     if pid < 0:
         raise OSError(ctypes.get_errno(), "clone(2) with a namespace of process ids")
