@@ -21,7 +21,13 @@ from lives import Simulate
     ],
 )
 def test_a_rough_app_passes_the_boundary_unharmed(simulate: Simulate, what: str) -> None:
-    """Its hook has run once in it, and its own sockets carry nothing but its own words."""
+    """Its hook has run once in it, and its own sockets carry nothing but its own words.
+
+    Of an app that forks all the time, a child from before the hooks may say hello after them: then it is named.
+    """
     life = simulate("python rough.py", ROUGH=what)
-    assert life.status == 0, (life.document.get("errors"), life.stderr)
+    print(life.stderr)
+    late = [error for error in life.document["errors"] if error["type"] == "JoinedTooLate"]
+    assert life.document["errors"] == (late if what == "forks all the time" else [])
+    assert life.status == (1 if late else 0)
     assert [event["status"] for event in life.events("invoke")] == [200]
