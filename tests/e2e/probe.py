@@ -60,23 +60,15 @@ def call(name, method, path, headers=None, body=None):
 def begin(name, path, state, refused=("POST", "restore/error")):
     """Ask for something that is held, in a thread, and go on once the platform says that the runtime is in `state`.
 
-    It says so where it refuses a call, and nowhere else. `refused` is one that is refused before and after. An answer
-    to what has no name is not noted.
+    It says so where it refuses a call, and nowhere else. `refused` is one that is refused before and after.
     """
     got = {}
-
-    def ask():
-        if name is None:
-            request("GET", path)
-        else:
-            got.update(call(name, "GET", path)[0])
-
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=lambda: got.update(call(name, "GET", path)[0]), daemon=True)
     thread.start()
     deadline = time.monotonic() + LIMIT_S
     while True:
         _status, _headers, data = request(refused[0], f"{RUNTIME}/{refused[1]}", TYPED, b"{}")
-        if re.search(rf"\b{state}\b", data.decode()):
+        if re.search(rf"(from|in state) {state}\b", data.decode()):  # «from Restoring to Ready» is not there yet
             return thread, got
         if time.monotonic() > deadline:
             sys.exit(f"the runtime is not in state {state}: {data!r}")
@@ -253,8 +245,7 @@ def restore():
 
 def restored_runtime():
     restore()
-    # Held in both; but on a busy machine the emulator, which gave its invocation to restore/next, refuses it at times.
-    begin(None, f"{RUNTIME}/invocation/next", "Ready", refused=("GET", "restore/next"))
+    begin("invocation/next", f"{RUNTIME}/invocation/next", "Ready", refused=("GET", "restore/next"))
     ask_all("once the restore is over")
     write("runtime")
     stay()
