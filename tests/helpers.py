@@ -280,7 +280,7 @@ class App:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=LIMIT_S)  # a child of it may have its output open still
 
 
 def clean_environ(**variables: str) -> dict[str, str]:

@@ -168,11 +168,13 @@ def fork():
 thread = threading.Thread(target=fork); thread.start(); thread.join()
 """
     (tmp_path / "app.py").write_text(HOOKS + fork + "say('half'); sys.stdin.readline()\n")
-    start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app")
-    joined(listener)
-    child = listener.accept().greet()
-    os.kill(child.pid, signal.SIGKILL)
+    app = start(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app")
+    hellos = {hello.pid: hello for hello in (listener.accept().greet(), listener.accept().greet())}  # in either order
+    parent = hellos.pop(app.process.pid)
+    ((pid, child),) = hellos.items()
+    os.kill(pid, signal.SIGKILL)
 
+    assert (parent.forked, parent.importing) == (False, True)
     assert (child.forked, child.importing) == (True, False)
 
 

@@ -88,7 +88,11 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Live:
 
 def workers_of(port: int) -> list[psutil.Process]:
     """The processes that gunicorn's master has forked, by the command line, which they have from it."""
-    named = [p for p in psutil.Process().children(recursive=True) if f"127.0.0.1:{port}" in " ".join(p.cmdline())]
+    named = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # one of an earlier test that has ended, say
+            if f"127.0.0.1:{port}" in " ".join(process.cmdline()):
+                named.append(process)
     return [process for process in named if process.ppid() in {other.pid for other in named}]
 
 
